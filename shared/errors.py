@@ -1,0 +1,141 @@
+"""Every error that drw raises on purpose, in one tree.
+
+::
+
+    DrwError
+    ├── BadInput                a person or a sender gave something malformed
+    │   └── BadMessage          ... in the body of a message
+    ├── DatabaseError           CouchDB did not do as asked
+    │   ├── DatabaseAway        unreachable, timed out or 5xx: try again later
+    │   ├── WrongPassword       401: trying again is useless
+    │   ├── Forbidden           403: the user lacks a right
+    │   ├── DatabaseMissing     404 for a whole database
+    │   ├── NotFound            404 for something in a database
+    │   ├── Conflict            409 or 412: somebody else wrote first
+    │   └── Refused             400, 413, 415 and the like: the content is at fault
+    ├── BusError
+    │   ├── OutcomeUnknown      a write may or may not have happened
+    │   │   └── DeadlineExceeded   a call was not answered in time
+    │   ├── SentDifferently     a message with this id exists, with another body
+    │   ├── LeaseLost           a claim is no longer ours
+    │   └── RemoteError         the executor of a call answered with an error
+    │       └── StateRefused    ... xtss would not make the change
+    ├── ArchiveError            NGAS lacks a file, or holds another one
+    ├── CacheError              a cache directory cannot be used
+    │   ├── ContentDiffers      a name exists there with another content
+    │   └── SourceAway          what is to be copied is not there, or not reachable
+    └── ProgramError            a program could not be started
+
+The text of an error is a sentence for people: what, which value, what to do.
+"""
+
+from __future__ import annotations
+
+
+class DrwError(Exception):
+    """Something that drw foresaw went wrong."""
+
+    def __init__(self, message: str = "") -> None:
+        """Take the sentence for people; the class's docstring stands in for a missing one."""
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+
+
+class BadInput(DrwError):
+    """A value is malformed."""
+
+
+class BadMessage(BadInput):
+    """The body of a message is malformed."""
+
+
+class DatabaseError(DrwError):
+    """CouchDB did not do as asked."""
+
+
+class DatabaseAway(DatabaseError):
+    """CouchDB cannot be reached, or is not able to answer now."""
+
+
+class WrongPassword(DatabaseError):
+    """CouchDB does not accept these credentials."""
+
+
+class Forbidden(DatabaseError):
+    """CouchDB does not allow this to this user."""
+
+
+class DatabaseMissing(DatabaseError):
+    """A database does not exist."""
+
+
+class NotFound(DatabaseError):
+    """A document, attachment or index does not exist."""
+
+
+class Conflict(DatabaseError):
+    """Somebody else wrote first."""
+
+
+class Refused(DatabaseError):
+    """CouchDB refuses the content of a request."""
+
+
+class BusError(DrwError):
+    """The message bus could not do as asked."""
+
+
+class OutcomeUnknown(BusError):
+    """A write may or may not have happened; repeating it with the same id is safe."""
+
+
+class DeadlineExceeded(OutcomeUnknown):
+    """A call was not answered in time."""
+
+
+class SentDifferently(BusError):
+    """A message with this id was sent before, with another body."""
+
+
+class LeaseLost(BusError):
+    """The claim on a message is no longer ours: what was done for it must be dropped."""
+
+
+class RemoteError(BusError):
+    """The executor of a call answered with an error.
+
+    ``kind`` is the executor's name for the error, such as ``BadInput`` or ``StateRefused``.
+    """
+
+    def __init__(self, message: str = "", *, kind: str = "RemoteError") -> None:
+        """Take the executor's sentence and the kind of its error."""
+        super().__init__(message)
+        self.kind = kind
+
+
+class StateRefused(RemoteError):
+    """xtss refuses a state change; ``found`` is the state that the OUS is in, empty for none."""
+
+    def __init__(self, message: str = "", *, found: str = "") -> None:
+        """Take xtss's sentence and the state that it found."""
+        super().__init__(message, kind="StateRefused")
+        self.found = found
+
+
+class ArchiveError(DrwError):
+    """The archive lacks a file, holds another one under its name, or cannot take it."""
+
+
+class CacheError(DrwError):
+    """A cache directory cannot be used."""
+
+
+class ContentDiffers(CacheError):
+    """A name exists in the cache with another content."""
+
+
+class SourceAway(CacheError):
+    """What is to be copied is not there yet, or cannot be reached."""
+
+
+class ProgramError(DrwError):
+    """A program could not be started."""

@@ -1,0 +1,186 @@
+"""The bodies of the messages on the bus: the seed's fields, checked.
+
+Pure. :func:`read` turns a body into one of these types, passes over fields that it does not know, and raises
+BadMessage that names the field at fault. ``body()`` is the way back.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from shared import names
+from shared.errors import BadInput, BadMessage
+
+XTSS: Final = "xtss"
+REPORTS: Final = "pipeline.report.JAO"
+INGEST: Final = "ingest.JAO"
+VERDICT: Final = "verdict.JAO"
+
+Flag = Literal["Pass", "Semipass", "Fail"]
+"""A reviewer's verdict, as the seed has it."""
+
+_SHA256_LENGTH: Final = 64
+
+
+def process_selector(executive: str) -> str:
+    """Return the selector of the pipeline driver at an executive."""
+    return f"pipeline.process.{names.executive(executive)}"
+
+
+def cached_selector(executive: str) -> str:
+    """Return the selector of the cache replicator at an executive."""
+    return f"cached.{names.executive(executive)}"
+
+
+class FileEntry(msgspec.Struct, frozen=True, order=True):
+    """One file: its path relative to what it belongs to, its size in bytes, its SHA-256 in hexadecimal."""
+
+    path: str
+    size: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        """Refuse a path that could leave the folder, and what is no size or no hash."""
+        names.relative_path(self.path)
+        if self.size < 0:
+            raise BadInput(f"size is {self.size}: it must be 0 or more")
+        if len(self.sha256) != _SHA256_LENGTH or not set(self.sha256) <= set("0123456789abcdef"):
+            raise BadInput(f"sha256 is {names.shown(self.sha256)}: it must be 64 hexadecimal digits")
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    def body(self) -> dict[str, Any]:
+        """Return this as the JSON object that a message carries."""
+        body: dict[str, Any] = msgspec.to_builtins(self)
+        return body
+
+
+class ProcessRequest(_Body, frozen=True, kw_only=True, omit_defaults=True):
+    """To a pipeline driver: run the pipeline on this OUS."""
+
+    progID: str  # noqa: N815 (the seed's name)
+    ousUID: str  # noqa: N815 (the seed's name)
+    recipe: str
+
+    def __post_init__(self) -> None:
+        """Refuse malformed names."""
+        names.program_id(self.progID)
+        names.uid(self.ousUID)
+        names.recipe(self.recipe)
+
+
+class CachedFile(_Body, frozen=True, kw_only=True, omit_defaults=True):
+    """To a cache replicator: pull this products directory or weblog to yourself.
+
+    ``files`` says what must have come: for a directory the paths below it, for a weblog its own name.
+    """
+
+    fileType: Literal["productsdir", "weblog"]  # noqa: N815 (the seed's name)
+    cachedAt: str  # noqa: N815 (the seed's name)
+    name: str
+    files: tuple[FileEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse malformed names."""
+        names.executive(self.cachedAt)
+        if self.fileType == "weblog":
+            names.weblog_name(self.name)
+        else:
+            names.split_products_dir(self.name)
+
+
+class PipelineReport(_Body, frozen=True, kw_only=True, omit_defaults=True):
+    """To AQUA at JAO: the report of a run, its XML in BASE64."""
+
+    ousUID: str  # noqa: N815 (the seed's name)
+    source: str
+    report: str
+    timestamp: str
+    productsDir: str  # noqa: N815 (the seed's name)
+
+    def __post_init__(self) -> None:
+        """Refuse malformed names, and a report that is not BASE64."""
+        names.uid(self.ousUID)
+        names.executive(self.source)
+        _same_run(self.timestamp, self.productsDir)
+        self.xml()
+
+    def xml(self) -> bytes:
+        """Return the report's text."""
+        try:
+            return base64.b64decode(self.report, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise BadInput(f"report is not BASE64: {error}") from error
+
+
+class IngestRequest(_Body, frozen=True, kw_only=True, omit_defaults=True):
+    """To the product ingestor: archive the products of this run."""
+
+    ousUID: str  # noqa: N815 (the seed's name)
+    timestamp: str
+    productsDir: str  # noqa: N815 (the seed's name)
+
+    def __post_init__(self) -> None:
+        """Refuse malformed names."""
+        names.uid(self.ousUID)
+        _same_run(self.timestamp, self.productsDir)
+
+
+class Verdict(_Body, frozen=True, kw_only=True, omit_defaults=True):
+    """From a reviewer: what becomes of an OUS in Reviewing. The run is the one that was reviewed."""
+
+    ousUID: str  # noqa: N815 (as everywhere)
+    flag: Flag
+    timestamp: str
+    productsDir: str  # noqa: N815 (as everywhere)
+    reviewer: str
+    comment: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse malformed names."""
+        names.uid(self.ousUID)
+        _same_run(self.timestamp, self.productsDir)
+
+
+class StateRequest(_Body, frozen=True, kw_only=True, omit_defaults=True):
+    """To xtss: do something with the status entity of an OUS.
+
+    ``value`` depends on the operation; ``expected`` is a state, or several, of which the OUS must be in one; ``note``
+    goes into the history, and so does ``by``, who wants it, if that is not the sender. ``force``, for operators, makes
+    a move that the life cycle does not have.
+    """
+
+    operation: str
+    ousUID: str  # noqa: N815 (the seed's name)
+    value: Any = None
+    expected: str | tuple[str, ...] = ()
+    note: str = ""
+    by: str = ""
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a malformed UID."""
+        names.uid(self.ousUID)
+
+
+AnyBody = TypeVar("AnyBody", bound=_Body)
+
+
+def read(kind: type[AnyBody], body: object) -> AnyBody:
+    """Return a message's body as ``kind``; raise BadMessage that says which field is missing or wrong."""
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as error:
+        raise BadMessage(f"this is no {kind.__name__} message: {error}") from error
+    except BadInput as error:
+        raise BadMessage(f"this is no {kind.__name__} message: {error}") from error
+
+
+def _same_run(timestamp: str, products_dir: str) -> None:
+    names.timestamp(timestamp)
+    if names.split_products_dir(products_dir)[1] != timestamp:
+        raise BadInput(f"productsDir {products_dir} is not that of the run at timestamp {timestamp}")

@@ -1,0 +1,186 @@
+"""The settings of every process: ``DRW_…`` environment variables, read once into one frozen :class:`Settings`.
+
+Each field says in its metadata which variable it comes from and what it means; README's table is held against them
+by a test. Seconds are floats and end in ``_s``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from shared.errors import BadInput
+from shared.names import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+USER_VARIABLE: Final = "COUCHDB_USER"
+PASSWORD_VARIABLE: Final = "COUCHDB_PASSWORD"  # noqa: S105 (the name of a variable)
+LOOPBACK: Final = "127.0.0.1"
+
+
+def _setting(variable: str, default: object, meaning: str, *, shown_default: str | None = None) -> Any:  # noqa: ANN401 (as dataclasses.field)
+    metadata = {"variable": variable, "meaning": meaning, "shown_default": shown_default}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set from outside. Paths are absolute; times are in seconds."""
+
+    home: Path = _setting(
+        "DRW_HOME", Path("~/.drw"), "where credentials, couchlet's data and the demo live", shown_default="~/.drw"
+    )
+    couchdb_url: str = _setting("DRW_COUCHDB_URL", "http://127.0.0.1:5984", "the CouchDB to use")
+    eu_cache: Path | None = _setting(
+        "DRW_EU_CACHE", None, "the EU cache directory, for the scripts", shown_default="`$DRW_HOME/eu-cache`"
+    )
+    jao_cache: Path | None = _setting(
+        "DRW_JAO_CACHE", None, "the JAO cache directory, for the scripts", shown_default="`$DRW_HOME/jao-cache`"
+    )
+    work_dir: Path | None = _setting(
+        "DRW_WORK_DIR", None, "where pipeline runs work and keep their records", shown_default="`$DRW_HOME/work`"
+    )
+    log_dir: Path | None = _setting(
+        "DRW_LOG_DIR", None, "where launch-all.sh keeps one log file an actor", shown_default="`$DRW_HOME/log`"
+    )
+    weblog_url: str = _setting(
+        "DRW_WEBLOG_URL", "http://localhost:8001/weblogs", "where reviewers' browsers find weblogs"
+    )
+    eu_port: int = _setting("DRW_EU_PORT", 8000, "port of the EU cache's web server, for the scripts")
+    jao_port: int = _setting("DRW_JAO_PORT", 8001, "port of the JAO cache's web server, for the scripts")
+    dashboard_port: int = _setting("DRW_DASHBOARD_PORT", 5000, "port of the dashboard")
+    pace: float = _setting("DRW_PACE", 1.0, "how fast the mock-ups pretend to work: 1 as the seed, 0 no waiting")
+    lease_s: float = _setting("DRW_LEASE_S", 60.0, "how long a claim on a message lasts without renewal")
+    heartbeat_s: float = _setting("DRW_HEARTBEAT_S", 10.0, "how often an actor says that it lives")
+    grace_s: float = _setting("DRW_GRACE_S", 10.0, "how long a stopping actor lets begun work go on")
+    retry_s: float = _setting("DRW_RETRY_S", 1.0, "wait before the second attempt at a message; doubled each time")
+    retry_max_s: float = _setting("DRW_RETRY_MAX_S", 300.0, "longest wait between two attempts")
+    attempts: int = _setting("DRW_ATTEMPTS", 8, "attempts at a message before it is dead")
+    poll_s: float = _setting("DRW_POLL_S", 1.0, "shortest wait between two polls of the message queue")
+    poll_max_s: float = _setting("DRW_POLL_MAX_S", 60.0, "longest wait between two polls of the message queue")
+    rpc_deadline_s: float = _setting("DRW_RPC_DEADLINE_S", 30.0, "how long a call waits for its answer")
+    clock_spare_s: float = _setting("DRW_CLOCK_SPARE_S", 5.0, "how far machines' clocks may disagree")
+    retention_s: float = _setting("DRW_RETENTION_S", 604800.0, "how long settled messages are kept")
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @property
+    def credentials_file(self) -> Path:
+        """The file of mode 0600 that couchlet makes and every process reads when the environment is silent."""
+        return self.home / "credentials"
+
+    def eu_cache_dir(self) -> Path:
+        """Return the EU cache directory that the scripts use."""
+        return self.eu_cache or self.home / "eu-cache"
+
+    def jao_cache_dir(self) -> Path:
+        """Return the JAO cache directory that the scripts use."""
+        return self.jao_cache or self.home / "jao-cache"
+
+    def runs_dir(self) -> Path:
+        """Return the directory in which pipeline runs work and keep their records."""
+        return self.work_dir or self.home / "work"
+
+    def logs_dir(self) -> Path:
+        """Return the directory of the actors' log files."""
+        return self.log_dir or self.home / "log"
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 < value < 65536:  # noqa: PLR2004 (the range of TCP ports)
+        raise ValueError
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError
+    _ = parts.port
+    return text.rstrip("/")
+
+
+def _parser(name: str) -> tuple[Callable[[str], Any], str]:
+    if name.endswith("_port"):
+        return _port, "a port from 1 to 65535"
+    if name.endswith("_url"):
+        return _url, "an address like http://127.0.0.1:5984"
+    if name == "attempts":
+        return _count, "a whole number, 1 or more"
+    if name.endswith("_s") or name == "pace":
+        return _seconds, "a number, 0 or more"
+    return _path, "a path"
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment into :class:`Settings`; raise BadInput that names the variable of a bad value.
+
+    The user and password of CouchDB come from ``DRW_COUCHDB_URL`` (which is kept without them), else from
+    ``COUCHDB_USER`` and ``COUCHDB_PASSWORD``, else from ``$DRW_HOME/credentials`` as it is now.
+    """
+    env = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for each in fields(Settings):
+        variable = each.metadata.get("variable")
+        text = env.get(variable, "") if variable else ""
+        if not text:
+            continue
+        parse, wanted = _parser(each.name)
+        try:
+            values[each.name] = parse(text)
+        except ValueError as error:
+            raise BadInput(f"{variable} is {_without_password(text)}: it must be {wanted}") from error
+    values["home"] = values.get("home") or _path(str(Settings.home))
+    url, user, password = _split_url(values.get("couchdb_url", Settings.couchdb_url))
+    if not user:
+        user, password = env.get(USER_VARIABLE, ""), env.get(PASSWORD_VARIABLE, "")
+    if not user:
+        user, password = read_credentials(values["home"] / "credentials")
+    return Settings(**values | {"couchdb_url": url, "user": user, "password": password})
+
+
+def read_credentials(path: Path) -> tuple[str, str]:
+    """Return user and password from a file of ``COUCHDB_USER=…`` and ``COUCHDB_PASSWORD=…`` lines, empty if none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return "", ""
+    except OSError as error:
+        raise BadInput(f"the credentials in {path} cannot be read: {error.strerror}") from error
+    pairs = dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
+    return pairs.get(USER_VARIABLE, ""), pairs.get(PASSWORD_VARIABLE, "")
+
+
+def _split_url(url: str) -> tuple[str, str, str]:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    bare = urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return bare, unquote(parts.username or ""), unquote(parts.password or "")
+
+
+def _without_password(text: str) -> str:
+    return shown(text if "@" not in text else "…@" + text.rpartition("@")[2])

@@ -1,0 +1,182 @@
+"""The status entity of an OUS: its shape in ``status-entities``, and how a request changes it.
+
+Pure. xtss alone writes these documents; everybody reads them as :class:`StatusEntity`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from shared import lifecycle, names
+from shared.errors import BadInput, StateRefused
+
+DATABASE: Final = "status-entities"
+STATE_INDEX: Final = "state"
+INDEXES: Final = {STATE_INDEX: ["state", "substate", "timestamp"]}
+SCHEMA: Final = 1
+
+
+class HistoryEntry(msgspec.Struct, frozen=True):
+    """One change: when (UTC), by whom, to what, by which message, and why in words."""
+
+    at: str
+    by: str
+    state: str
+    substate: str = ""
+    cause: str = ""
+    note: str = ""
+
+
+class Reviewer(msgspec.Struct, frozen=True):
+    """Who reviews an OUS, and until when (UTC) without giving word."""
+
+    name: str
+    until: str = ""
+
+
+class StatusEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An OUS as stored.
+
+    ``timestamp`` is that of the last change, ``run`` that of the pipeline run which is reviewed or delivered (empty
+    before there is one), ``history`` has every change ever made.
+    """
+
+    id: str = msgspec.field(name="_id")
+    rev: str = msgspec.field(name="_rev", default="")
+    schema: int = msgspec.field(default_factory=lambda: SCHEMA)
+    entity_id: str = msgspec.field(name="entityId")
+    prog_id: str = msgspec.field(name="progID")
+    recipe: str
+    state: str
+    substate: str = msgspec.field(default_factory=str)
+    executive: str
+    timestamp: str
+    run: str = ""
+    reviewer: Reviewer | None = None
+    history: list[HistoryEntry] = msgspec.field(default_factory=list)
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request wants an OUS to become; None leaves a field as it is."""
+
+    state: str | None = None
+    substate: str | None = None
+    executive: str | None = None
+    recipe: str | None = None
+    run: str | None = None
+    reviewer: Reviewer | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that no OUS can have."""
+        if self.state is not None:
+            lifecycle.state(self.state)
+        if self.executive is not None:
+            names.executive(self.executive)
+        if self.recipe is not None:
+            names.recipe(self.recipe)
+        if self.run is not None:
+            names.timestamp(self.run)
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """What a change is signed with in the history: when, by whom, by which message, why."""
+
+    at: str
+    by: str
+    cause: str = ""
+    note: str = ""
+
+
+def created(ous_uid: str, prog_id: object, recipe: object, executive: object, signature: Signature) -> StatusEntity:
+    """Return a new OUS, ReadyForProcessing."""
+    entity = StatusEntity(
+        id=names.document_id(ous_uid),
+        entity_id=ous_uid,
+        prog_id=names.program_id(prog_id),
+        recipe=names.recipe(recipe),
+        state="",
+        executive=names.executive(executive),
+        timestamp="",
+    )
+    return _signed(
+        msgspec.structs.replace(entity, state=lifecycle.READY_FOR_PROCESSING, substate=entity.recipe), signature
+    )
+
+
+def changed(
+    entity: StatusEntity, change: Change, signature: Signature, *, expected: tuple[str, ...] = (), strict: bool = False
+) -> StatusEntity:
+    """Return an OUS after a change, signed in its history; the same one if it makes no difference.
+
+    A change whose message is in the history already was made before and is not made again. Raises StateRefused when
+    the OUS is in none of the ``expected`` states or, if ``strict``, when the life cycle has no such move.
+    """
+    if signature.cause and any(entry.cause == signature.cause for entry in entity.history):
+        return entity
+    if expected and entity.state not in expected:
+        wanted = " or ".join(expected)
+        raise StateRefused(
+            f"{entity.entity_id} is {entity.state}, not {wanted}: nothing was changed", found=entity.state
+        )
+    after = _after(entity, change)
+    if strict and not is_legal(entity, after):
+        raise StateRefused(
+            f"{entity.entity_id} is {entity.state}{_in(entity.substate)} and cannot become "
+            f"{after.state}{_in(after.substate)}: from there it goes to "
+            f"{' or '.join(lifecycle.followers(entity.state))}",
+            found=entity.state,
+        )
+    return entity if after == entity else _signed(after, signature)
+
+
+def is_legal(before: StatusEntity, after: StatusEntity) -> bool:
+    """Tell whether the life cycle has the move between two states of an OUS, substates included."""
+    return lifecycle.may_follow(before.state, after.state) and lifecycle.may_have(
+        after.state, after.substate, after.recipe
+    )
+
+
+def _after(entity: StatusEntity, change: Change) -> StatusEntity:
+    state = change.state or entity.state
+    recipe = change.recipe or entity.recipe
+    substate = change.substate
+    if substate is None:
+        moved = state != entity.state or recipe != entity.recipe
+        substate = lifecycle.substate_after(entity.state, state, entity.substate, recipe) if moved else entity.substate
+        if state == lifecycle.READY_FOR_PROCESSING:
+            substate = recipe
+    reviewer = (change.reviewer or entity.reviewer) if state == lifecycle.REVIEWING else None
+    return msgspec.structs.replace(
+        entity,
+        state=state,
+        substate=substate,
+        recipe=recipe,
+        executive=change.executive or entity.executive,
+        run=change.run or ("" if state == lifecycle.READY_FOR_PROCESSING else entity.run),
+        reviewer=reviewer,
+    )
+
+
+def _signed(entity: StatusEntity, signature: Signature) -> StatusEntity:
+    entry = HistoryEntry(signature.at, signature.by, entity.state, entity.substate, signature.cause, signature.note)
+    return msgspec.structs.replace(entity, timestamp=signature.at, history=[*entity.history, entry])
+
+
+def _in(substate: str) -> str:
+    return f" ({substate})" if substate else ""
+
+
+def read(doc: dict[str, Any]) -> StatusEntity:
+    """Return a document of ``status-entities``; raise BadInput for what is none, or newer than this program."""
+    try:
+        entity = msgspec.convert(doc, StatusEntity)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"document {doc.get('_id')} of {DATABASE} is no status entity: {error}") from error
+    if entity.schema > SCHEMA:
+        raise BadInput(
+            f"document {entity.id} of {DATABASE} has schema {entity.schema}, newer than the {SCHEMA} that this program "
+            "knows: update it"
+        )
+    return entity
