@@ -1,0 +1,225 @@
+"""A process on the bus: what it sends, what it listens to, how it starts and stops."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from shared.bus import envelope
+from shared.bus.leases import LeaseKeeper
+from shared.bus.listener import Listener, Pattern
+from shared.bus.outcomes import GiveBack
+from shared.bus.queue import DATABASE, Queue
+from shared.bus.retry import BackOff, RetryPolicy
+from shared.bus.rpc import Replies
+from shared.bus.settler import Settler
+from shared.bus.taker import Taker
+from shared.bus.wake import Feed
+from shared.clock import Ticker, elapsed_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.bus.envelope import Message
+    from shared.bus.listener import Handler
+    from shared.dbcon import DbConnection
+    from shared.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+_SEND_WITHIN_S: Final = 30.0
+_LAST_WRITES_S: Final = 5.0
+
+
+class Bus:
+    """One process's place on the message bus.
+
+    ``with Bus(connection, settings, me="xtss@host:1"):`` starts what is needed and stops it in order. Listeners are
+    added before :meth:`start`; sending and calling need no start.
+    """
+
+    def __init__(self, connection: DbConnection, settings: Settings, *, me: str) -> None:
+        """Take the server, the bus's times, and the name that this process signs with."""
+        self._settings = settings
+        self.me = me
+        self.lease_s = settings.lease_s
+        database = connection.database(DATABASE)
+        self.queue = Queue(database, connection.clock, me=me, lease_s=settings.lease_s, spare_s=settings.clock_spare_s)
+        self.feed = Feed(database, heartbeat_s=settings.heartbeat_s)
+        self.replies = Replies(self.queue, self.feed)
+        self.policy = RetryPolicy(attempts=settings.attempts, first_s=settings.retry_s, longest_s=settings.retry_max_s)
+        self._clock = connection.clock
+        self._ticker = Ticker(connection.clock)
+        self._listeners: list[Listener] = []
+        self._stopping = threading.Event()
+        self._aborting = threading.Event()
+        self._keeper = LeaseKeeper(self.queue)
+        self._taker = Taker(
+            self.queue,
+            self._keeper,
+            self._listeners,
+            back_off=BackOff(first_s=settings.poll_s, longest_s=settings.poll_max_s),
+            stopping=self._stopping,
+            wrote=self.feed.own_writes.note,
+        )
+        self._settler = Settler(self.queue, self._keeper, on_settled=self._settled)
+        self._taking = threading.Thread(target=self._taker.run, name="taker", daemon=True)
+        self._started = False
+
+    # Sending
+
+    def send(
+        self,
+        selector: str,
+        body: dict[str, Any],
+        *,
+        message_id: str | None = None,
+        dedup: str | None = None,
+        cause: str = "",
+        priority: int = envelope.DEFAULT_PRIORITY,
+        delay_s: float = 0.0,
+        expires_s: float | None = None,
+        within_s: float = _SEND_WITHIN_S,
+    ) -> str:
+        """Send a message and return its id; when this returns, it is stored.
+
+        ``dedup`` makes the id from a key: of two messages with one key and one selector the second is not sent.
+        ``delay_s`` is how long nobody may take it, ``expires_s`` after how long nobody shall, ``within_s`` how long to
+        try (seconds). Raises BadInput and Refused for what cannot be sent, SentDifferently when the id exists with
+        another body, OutcomeUnknown when the database did not answer in time.
+        """
+        message = self.compose(
+            selector,
+            body,
+            message_id=message_id,
+            dedup=dedup,
+            cause=cause,
+            priority=priority,
+            delay_s=delay_s,
+            expires_s=expires_s,
+        )
+        return self.queue.send([message], within_s=within_s)[0].id
+
+    def compose(
+        self,
+        selector: str,
+        body: dict[str, Any],
+        *,
+        message_id: str | None = None,
+        dedup: str | None = None,
+        cause: str = "",
+        priority: int = envelope.DEFAULT_PRIORITY,
+        delay_s: float = 0.0,
+        expires_s: float | None = None,
+    ) -> Message:
+        """Return the message that :meth:`send` would send, for sending many at once by :meth:`send_many`."""
+        created = self._ticker.next()
+        envelope.selector(selector)
+        if dedup is not None:
+            message_id = envelope.caused_id(selector, dedup, 0, "once")
+        return envelope.new(
+            message_id or envelope.new_id(selector, created),
+            body,
+            created=created,
+            sender=self.me,
+            cause=cause,
+            priority=priority,
+            not_before=created + timedelta(seconds=delay_s) if delay_s else None,
+            expires=created + timedelta(seconds=expires_s) if expires_s is not None else None,
+        )
+
+    def send_many(self, messages: list[Message], *, within_s: float = _SEND_WITHIN_S) -> list[str]:
+        """Send composed messages together and return their ids; errors as :meth:`send`, after all were tried."""
+        return [message.id for message in self.queue.send(messages, within_s=within_s)]
+
+    # Listening
+
+    def listen(
+        self, pattern: str, handler: Handler, *, slots: int = 1, batch: int = 1, policy: RetryPolicy | None = None
+    ) -> None:
+        """Have ``handler`` called with a :class:`Delivery` for every message to a selector, or a range (``cached.*``).
+
+        ``slots`` handlers run at once, each in a thread; up to ``batch`` messages are claimed ahead. The handler
+        returns Done (or None), Retry, Snooze or Dead; an exception is a Retry. It may run twice for one message, so
+        its effects must not add up.
+        """
+        self._listeners.append(
+            Listener(Pattern(pattern), handler, slots=slots, batch=batch, policy=policy or self.policy)
+        )
+
+    # Life
+
+    def start(self) -> None:
+        """Start the feed and, where there are listeners, everything that serves them."""
+        self._started = True
+        if self._listeners:
+            self.feed.watch(self._taker)
+            for listener in self._listeners:
+                listener.start(self, self._keeper, self._settler)
+            self._keeper.start()
+            self._settler.start()
+            self._taking.start()
+        self.feed.start()
+
+    @property
+    def is_aborting(self) -> bool:
+        """Whether the grace period is over and whatever still runs has to end."""
+        return self._aborting.is_set()
+
+    def broken(self) -> str:
+        """Return the name of a part that has died though it must not, or nothing: the process is useless then."""
+        if not self._started or self._stopping.is_set() or not self._listeners:
+            return ""
+        parts: dict[str, Callable[[], bool]] = {
+            "taker": self._taking.is_alive,
+            "leases": lambda: self._keeper.is_alive,
+            "settler": lambda: self._settler.is_alive,
+            "feed": lambda: self.feed.is_alive,
+        } | {f"listener {each.pattern.text}": lambda each=each: each.is_alive for each in self._listeners}
+        return next((name for name, is_alive in parts.items() if not is_alive()), "")
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """Stop in order: claim nothing more, give back what has not begun, let the rest finish, end what does not.
+
+        ``grace_s`` (seconds, by default the settings') is how long begun work may take. What does not even end when
+        it is told to is left to its lease.
+        """
+        if self._stopping.is_set() or not self._started:
+            self.feed.stop()
+            return
+        grace_s = self._settings.grace_s if grace_s is None else grace_s
+        self._stopping.set()
+        self._taker.wake()
+        if self._listeners:
+            self._taking.join()
+            for listener in self._listeners:
+                for held in listener.unbegun():
+                    self._settler.settle(held, GiveBack(refund=True), listener)
+            self._finish(elapsed_s() + grace_s)
+            self._settler.stop(_LAST_WRITES_S)
+            self._keeper.stop()
+        self.feed.stop()
+
+    def _finish(self, until_s: float) -> None:
+        if all(listener.join(max(0.0, until_s - elapsed_s())) for listener in self._listeners):
+            return
+        self._aborting.set()
+        for held in self._keeper.all():
+            held.abort()
+        for listener in self._listeners:
+            if not listener.join(_LAST_WRITES_S):
+                _LOG.warning("a handler of %s does not end; its message is left to its lease", listener.pattern.text)
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop, with grace."""
+        self.stop()
+
+    def _settled(self, message: Message) -> None:
+        self.feed.own_writes.note(message.rev)
+        self._taker.settled(message)

@@ -1,0 +1,167 @@
+"""Holding messages: what this process has claimed, and the thread that keeps the leases alive.
+
+Every claim is renewed by heartbeat as long as it is held, whether its work has begun or not; never by age, because
+pipelines run for hours. There is one write a message at a time: renewing passes over what is being settled.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Final
+
+from shared.bus.envelope import CLAIMED
+from shared.clock import elapsed_s
+from shared.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from shared.bus.envelope import Message
+    from shared.bus.queue import Queue
+
+_LOG = logging.getLogger(__name__)
+_RENEW_AFTER: Final = 1 / 3
+_LOOK_EVERY: Final = 1 / 6
+
+
+class Held:
+    """A claim of this process: the message at its newest revision, and how long the lease is sure to last."""
+
+    def __init__(self, message: Message, until_s: float) -> None:
+        """Take the claimed message and the end of its lease, a moment of :func:`~shared.clock.elapsed_s`."""
+        self.message = message
+        self.until_s = until_s
+        self.lost = False
+        self.doubtful = False
+        """Whether the answer to the last write was lost, so that the revision has to be read first."""
+        self.writing = threading.Lock()
+        self._on_abort: list[Callable[[], None]] = []
+
+    def remaining_s(self) -> float:
+        """Return for how many seconds the lease is sure to last; negative when it may be over."""
+        return self.until_s - elapsed_s()
+
+    def on_abort(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when the work must end now: the claim is lost, or the process has to stop."""
+        self._on_abort.append(callback)
+        if self.lost:
+            callback()
+
+    def off_abort(self, callback: Callable[[], None]) -> None:
+        """Take ``callback`` back."""
+        self._on_abort.remove(callback)
+
+    def abort(self) -> None:
+        """Tell the handler to end now."""
+        for callback in list(self._on_abort):
+            callback()
+
+    def lose(self) -> None:
+        """Note that the claim belongs to somebody else now, and tell the handler."""
+        self.lost = True
+        self.abort()
+
+
+class LeaseKeeper:
+    """Renews the leases of everything that this process holds, in batches, from one thread."""
+
+    def __init__(self, queue: Queue) -> None:
+        """Take the queue to write to; :meth:`start` starts the thread."""
+        self._queue = queue
+        self._held: dict[str, Held] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    def start(self) -> None:
+        """Start renewing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; leases then run out by themselves."""
+        self._stopped.set()
+        self._thread.join()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    def hold(self, messages: Iterable[Message], claimed_s: float) -> list[Held]:
+        """Take claimed messages into care; ``claimed_s`` is the moment before the claim was asked for."""
+        held = [Held(message, claimed_s + self._queue.lease_s) for message in messages]
+        with self._lock:
+            self._held.update((each.message.id, each) for each in held)
+        return held
+
+    def release(self, held: Held) -> None:
+        """Stop renewing a claim that is settled or lost."""
+        with self._lock:
+            if self._held.get(held.message.id) is held:
+                del self._held[held.message.id]
+
+    def holds(self, message_id: str) -> bool:
+        """Tell whether this process holds a message."""
+        with self._lock:
+            return message_id in self._held
+
+    def all(self) -> list[Held]:
+        """Return everything that is held."""
+        with self._lock:
+            return list(self._held.values())
+
+    def renew(self, wanted: Iterable[Held]) -> None:
+        """Renew the leases of some claims now; those that turn out to be somebody else's are told so."""
+        mine = [each for each in wanted if not each.lost and each.writing.acquire(blocking=False)]
+        try:
+            self._renew(mine)
+        finally:
+            for each in mine:
+                each.writing.release()
+
+    def _renew(self, mine: list[Held]) -> None:
+        mine = [each for each in mine if self.is_mine(each)]
+        if not mine:
+            return
+        asked_s = elapsed_s()
+        results = self._queue.renew([each.message for each in mine], until_s=asked_s + self._queue.lease_s / 6)
+        for each, result in zip(mine, results, strict=True):
+            if result.standing == "written":
+                each.message, each.until_s = result.message, asked_s + self._queue.lease_s
+            elif result.standing == "lost":
+                self.lose(each, result.reason)
+            else:
+                each.doubtful = result.standing == "unknown"
+                _LOG.warning("lease of message %s not renewed: %s", each.message.id, result.reason)
+
+    def is_mine(self, held: Held) -> bool:
+        """Tell whether a claim may be written to, reading it first where that is not sure; raises DatabaseError."""
+        if held.lost:
+            return False
+        if held.remaining_s() > 0 and not held.doubtful:
+            return True
+        found = self._queue.reread(held.message)
+        if found is None or found.state != CLAIMED:
+            self.lose(held, "somebody else took it after its lease, or it was settled or purged")
+            return False
+        held.message, held.doubtful = found, False
+        return True
+
+    def lose(self, held: Held, why: str) -> None:
+        """Let go of a claim that belongs to somebody else now."""
+        _LOG.warning("claim on message %s is lost (%s); its result will be dropped", held.message.id, why)
+        self.release(held)
+        held.lose()
+
+    def run_once(self) -> None:
+        """Renew every claim of which a third of the lease is over."""
+        limit_s = self._queue.lease_s * (1 - _RENEW_AFTER)
+        self.renew(each for each in self.all() if each.remaining_s() < limit_s)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._queue.lease_s * _LOOK_EVERY):
+            try:
+                self.run_once()
+            except DatabaseError as error:
+                _LOG.debug("leases are not renewed: %s", error)

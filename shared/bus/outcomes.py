@@ -1,0 +1,108 @@
+"""What a handler says of a message: values, not exceptions.
+
+Pure. :func:`settled` turns an outcome into the message's next state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from shared import errors
+from shared.bus import envelope
+from shared.names import moment
+
+if TYPE_CHECKING:
+    from shared.bus.envelope import Message
+    from shared.bus.retry import RetryPolicy
+
+_SNOOZE_SHARE: Final = 0.1
+_LONGEST_SNOOZE_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """The work is done. ``result`` (any JSON, up to 1 MB) is kept with the message: it is the reply of an RPC."""
+
+    result: Any = None
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The work failed and may succeed later; ``what`` is kept. Past the policy's attempts the message is dead.
+
+    ``after_s`` (seconds) overrides the policy's back-off.
+    """
+
+    what: str
+    after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Snooze:
+    """Something that the work needs is away, as ``waits`` says; this spends no attempt.
+
+    ``for_s`` (seconds) is how long to wait; by default a tenth of the message's age, up to half a minute.
+    """
+
+    waits: str
+    for_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Dead:
+    """The message can never be handled, as ``what`` says; an operator may requeue or discard it."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class GiveBack:
+    """The process stops: somebody else may have the message. ``refund`` says that its work had not begun."""
+
+    refund: bool
+
+
+Outcome = Done | Retry | Snooze | Dead | GiveBack
+
+
+def of_error(error: Exception) -> Outcome | None:
+    """Return what an exception that a handler raised says of its message; None when the claim is lost anyway."""
+    if isinstance(error, errors.LeaseLost):
+        return None
+    if isinstance(error, errors.BadMessage):
+        return Dead(str(error))
+    if isinstance(error, errors.DatabaseAway):
+        return Snooze(str(error), for_s=1.0)
+    if isinstance(error, errors.OutcomeUnknown | errors.SourceAway | errors.DatabaseMissing):
+        return Snooze(str(error))
+    if isinstance(error, errors.DrwError):
+        return Retry(str(error))
+    return Retry(f"{type(error).__name__}: {error}")
+
+
+def settled(
+    message: Message, outcome: Outcome, *, policy: RetryPolicy, by: str, now: datetime, chance: float
+) -> Message:
+    """Return the message as it is after this outcome; ``chance`` (0 to 1) is the jitter's."""
+    match outcome:
+        case Done(result):
+            return envelope.done(message, now=now, result=result)
+        case Snooze(waits, for_s):
+            wait = for_s if for_s is not None else _snooze_s(message, now, policy)
+            return envelope.snooze(message, waits=waits, due=now + timedelta(seconds=wait))
+        case Retry(what, _) if policy.is_spent(message.attempts):
+            return envelope.dead(message, what=what, by=by, now=now)
+        case Retry(what, after_s):
+            wait = after_s if after_s is not None else policy.wait_s(message.attempts, chance)
+            return envelope.retry(message, what=what, now=now, due=now + timedelta(seconds=wait))
+        case Dead(what):
+            return envelope.dead(message, what=what, by=by, now=now)
+        case GiveBack(refund):
+            return envelope.give_back(message, refund=refund)
+
+
+def _snooze_s(message: Message, now: datetime, policy: RetryPolicy) -> float:
+    age = (now - moment(message.creation_timestamp)).total_seconds()
+    return min(max(policy.first_s, age * _SNOOZE_SHARE), _LONGEST_SNOOZE_S, policy.longest_s)

@@ -1,0 +1,181 @@
+"""Calls: a message whose reply is its settlement.
+
+The executor writes ``result`` and ``consumed`` in one write; the client watches that very document. So replies cannot
+leak, and a call that is asked again under the same id is executed once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shared import errors
+from shared.bus import envelope
+from shared.bus.outcomes import Done, Outcome
+from shared.bus.retry import BackOff
+from shared.clock import elapsed_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.bus.bus import Bus
+    from shared.bus.envelope import Message
+    from shared.bus.listener import Delivery
+    from shared.bus.queue import Queue
+    from shared.bus.wake import Feed
+
+_LOG = logging.getLogger(__name__)
+_AWAIT: Final = BackOff(first_s=0.5, longest_s=10.0, factor=1.7)
+_SETTLED_GENERATION: Final = 3
+_ASK_TRIES: Final = 5
+
+
+class Replies:
+    """Waits for settlements, woken by the feed. It is a :class:`~shared.bus.wake.Watcher`."""
+
+    def __init__(self, queue: Queue, feed: Feed) -> None:
+        """Take the queue to read from and the feed to be woken by."""
+        self._queue = queue
+        self._feed = feed
+        self._waiting: dict[str, threading.Event] = {}
+        self._lock = threading.Lock()
+        feed.watch(self)
+
+    def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
+        """Wake whoever waits for this message, once it can be settled: it was sent, then claimed, then settled."""
+        del own
+        event = self._waiting.get(doc_id)
+        if event is not None and generation >= _SETTLED_GENERATION:
+            event.set()
+
+    def restarted(self) -> None:
+        """Wake all who wait: their answers may have come unseen."""
+        with self._lock:
+            events = list(self._waiting.values())
+        for event in events:
+            event.set()
+
+    def expect(self, message_id: str) -> threading.Event:
+        """Begin to watch a message, before it is sent."""
+        self._feed.start()
+        with self._lock:
+            return self._waiting.setdefault(message_id, threading.Event())
+
+    def forget(self, message_id: str) -> None:
+        """Stop watching a message."""
+        with self._lock:
+            self._waiting.pop(message_id, None)
+
+    def wait(self, message_id: str, event: threading.Event, until_s: float) -> Message:
+        """Return a message once it came to its end; raise DeadlineExceeded at ``until_s``, and OutcomeUnknown."""
+        polls = 0
+        while (left_s := until_s - elapsed_s()) > 0:
+            polls += 1
+            event.wait(min(left_s, _AWAIT.wait_s(polls)))
+            event.clear()
+            try:
+                message = self._queue.get(message_id)
+            except errors.DatabaseAway as error:
+                _LOG.debug("reply to %s not read: %s", message_id, error)
+                continue
+            if message is None:
+                raise errors.OutcomeUnknown(f"message {message_id} is gone; it was settled long ago")
+            if not message.is_open:
+                return message
+        raise errors.DeadlineExceeded(f"no answer to message {message_id} in time")
+
+
+class ExecutorClient:
+    """Calls the executor that listens on one selector."""
+
+    def __init__(self, bus: Bus, selector: str, *, deadline_s: float) -> None:
+        """Take the bus, whom to call, and how long (seconds) to wait for an answer."""
+        self._bus = bus
+        self._selector = envelope.selector(selector)
+        self._deadline_s = deadline_s
+
+    def call(
+        self, body: dict[str, Any], *, message_id: str | None = None, cause: str = "", deadline_s: float | None = None
+    ) -> Any:  # noqa: ANN401 (the executor's reply, any JSON)
+        """Have a request executed and return its reply.
+
+        Asked again under the same ``message_id``, it is not executed again: the reply is that of the first time.
+        Raises RemoteError for an error that the executor answered with, DeadlineExceeded when no answer came within
+        ``deadline_s`` (seconds): a request that nobody has begun by then is surely never executed.
+        """
+        deadline_s = self._deadline_s if deadline_s is None else deadline_s
+        until_s = elapsed_s() + deadline_s
+        request = self._bus.compose(self._selector, body, message_id=message_id, cause=cause, expires_s=deadline_s)
+        event = self._bus.replies.expect(request.id)
+        try:
+            sent = self._ask(request, deadline_s)
+            answered = sent if not sent.is_open else self._bus.replies.wait(request.id, event, until_s)
+        except errors.DeadlineExceeded as error:
+            raise errors.DeadlineExceeded(
+                f"{self._selector} did not answer within {deadline_s:g} s (message {request.id}): does it run?"
+            ) from error
+        finally:
+            self._bus.replies.forget(request.id)
+        return _reply(answered)
+
+    def _ask(self, request: Message, deadline_s: float) -> Message:
+        """Send a request; one that was asked before and not executed gets a new deadline."""
+        for _ in range(_ASK_TRIES):
+            sent = self._bus.queue.send([request], within_s=deadline_s)[0]
+            asked_before = sent.creation_timestamp != request.creation_timestamp
+            if not asked_before or sent.state not in {envelope.READY, envelope.EXPIRED}:
+                return sent
+            expires = self._bus.queue.clock.now() + timedelta(seconds=deadline_s)
+            again = envelope.ask_again(sent, expires=expires)
+            if self._bus.queue.settle([again], until_s=elapsed_s() + deadline_s)[0].standing == "written":
+                return again
+        raise errors.OutcomeUnknown(f"message {request.id} changes too fast to be asked again")
+
+
+class Executor:
+    """Executes the requests that come to one selector, and replies."""
+
+    def __init__(self, bus: Bus, selector: str, execute: Callable[[Delivery], Any], *, slots: int = 1) -> None:
+        """Listen on ``selector``; ``execute`` returns the reply (any JSON, up to 1 MB) or raises.
+
+        A DrwError that it raises becomes the error reply, but for those that say that the database is away or a write
+        unknown: the request then waits and is executed again, so what it does must not add up.
+        """
+        self._execute = execute
+        bus.listen(selector, self._handle, slots=slots, batch=max(8, 2 * slots))
+
+    def _handle(self, delivery: Delivery) -> Outcome:
+        try:
+            result = {"value": self._execute(delivery)}
+        except (errors.DatabaseError, errors.OutcomeUnknown, errors.LeaseLost):
+            raise
+        except errors.DrwError as error:
+            _LOG.info("refused: %s", error)
+            result = {"error": _error(error)}
+        if len(msgspec.json.encode(result)) > envelope.RESULT_BYTES:
+            result = {"error": {"kind": "Refused", "message": "the reply is larger than 1 MB"}}
+        return Done(result)
+
+
+def _error(error: errors.DrwError) -> dict[str, str]:
+    reply = {"kind": getattr(error, "kind", type(error).__name__), "message": str(error)}
+    return reply | {"found": error.found} if isinstance(error, errors.StateRefused) else reply
+
+
+def _reply(message: Message) -> Any:  # noqa: ANN401 (the executor's reply, any JSON)
+    if message.state == envelope.EXPIRED:
+        raise errors.DeadlineExceeded(f"message {message.id} expired: nobody executed it")
+    if message.state == envelope.DEAD:
+        what = message.errors[-1].what if message.errors else "no reason noted"
+        raise errors.RemoteError(f"message {message.id} is dead: {what}", kind="Dead")
+    result = message.result or {}
+    if "error" not in result:
+        return result.get("value")
+    error = result["error"]
+    if error["kind"] == "StateRefused":
+        raise errors.StateRefused(error["message"], found=error.get("found", ""))
+    raise errors.RemoteError(error["message"], kind=error["kind"])

@@ -1,0 +1,95 @@
+"""Log lines: when (UTC), which actor, how bad, about which OUS and message, what."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_OUS: ContextVar[str] = ContextVar("ous", default="")
+_MESSAGE: ContextVar[str] = ContextVar("message", default="")
+_FILE_BYTES: Final = 10_000_000
+_FILES_KEPT: Final = 5
+
+
+@contextmanager
+def about(*, ous: str = "", message: str = "") -> Iterator[None]:
+    """Have every line logged by this thread meanwhile say which OUS and which message it is about."""
+    ous_before, message_before = _OUS.set(ous), _MESSAGE.set(message)
+    try:
+        yield
+    finally:
+        _OUS.reset(ous_before)
+        _MESSAGE.reset(message_before)
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-11-20T23:40:00.123Z xtss INFO [uid://X1/X1/Xb0 xtss:…] text``."""
+
+    def __init__(self, actor: str) -> None:
+        """Take the name of the actor to put into each line."""
+        super().__init__()
+        self._actor = actor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as one line, a traceback below it."""
+        subject = " ".join(filter(None, (_OUS.get(), _MESSAGE.get())))
+        text = " ".join(filter(None, (_utc(record), self._actor, record.levelname, f"[{subject}]" if subject else "")))
+        text += " " + _one_line(record.getMessage())
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, with the same facts: ``at``, ``actor``, ``level``, ``ous``, ``message``, ``text``."""
+
+    def __init__(self, actor: str) -> None:
+        """Take the name of the actor to put into each line."""
+        super().__init__()
+        self._actor = actor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as one JSON object."""
+        line = {
+            "at": _utc(record),
+            "actor": self._actor,
+            "level": record.levelname,
+            "ous": _OUS.get(),
+            "message": _MESSAGE.get(),
+            "text": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def set_up(actor: str, *, level: str, form: str, file: Path | None) -> None:
+    """Send what is logged to standard error, and to ``file`` too, which is rotated at 10 MB, five times."""
+    formatter = JsonFormatter(actor) if form == "json" else TextFormatter(actor)
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(
+            logging.handlers.RotatingFileHandler(file, maxBytes=_FILE_BYTES, backupCount=_FILES_KEPT, encoding="utf-8")
+        )
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=handlers, force=True)
+    for noisy in ("httpx", "httpcore", "werkzeug", "waitress"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _utc(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", "\\n").replace("\r", "\\r")
