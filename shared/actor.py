@@ -1,0 +1,233 @@
+"""What every actor's ``main()`` shares: arguments, logging, the wait for the database, signals, heartbeat, the end."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+
+from shared import errors, logs
+from shared.bus import Bus
+from shared.bus.retry import BackOff
+from shared.clock import stamp
+from shared.dbcon import DbConnection
+from shared.settings import read_settings
+from shared.state import StateClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shared.dbcon import Doc
+    from shared.settings import Settings
+
+ACTORS_DATABASE: Final = "actors"
+USAGE_ERROR: Final = 2
+FAILURE: Final = 1
+_LOOK_S: Final = 0.5
+_INTERRUPTED: Final = 130
+_LOG = logging.getLogger("drw")
+
+
+class WebServer(Protocol):
+    """A WSGI server, as waitress makes it."""
+
+    def run(self) -> None:
+        """Serve until closed."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+class Actor:
+    """A running actor: its settings, its database, its bus, and its sign of life."""
+
+    def __init__(self, kind: str, settings: Settings, *, executive: str = "") -> None:
+        """Take what kind of actor this is and, where it matters, at which executive it runs."""
+        self.kind = kind
+        self.executive = executive
+        self.settings = settings
+        where = f"{kind}.{executive}" if executive else kind
+        self.me = f"{where}@{socket.gethostname()}:{os.getpid()}"
+        self.connection = DbConnection(settings)
+        self.bus = Bus(self.connection, settings, me=self.me)
+        self.state = StateClient(self.bus, deadline_s=settings.rpc_deadline_s)
+        self.stopping = threading.Event()
+        self.doing: Callable[[], str] = str
+        self._parts: dict[str, Callable[[], bool]] = {}
+
+    def part(self, name: str, is_alive: Callable[[], bool]) -> None:
+        """Name a part without which the actor is useless, and how to tell that it lives."""
+        self._parts[name] = is_alive
+
+    def serve(self, what: str) -> int:
+        """Start, say so, and run until a signal comes; return the exit status.
+
+        An actor of which a part has died ends loudly with status 1, for its supervisor to start it again.
+        """
+        heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self.bus.start()
+        heartbeat.start()
+        self.part("heartbeat", heartbeat.is_alive)
+        _LOG.info("ready: %s", what)
+        broken = ""
+        while not broken and not self.stopping.wait(_LOOK_S):
+            dead = (name for name, is_alive in self._parts.items() if not is_alive())
+            broken = self.bus.broken() or next(dead, "")
+        self.stopping.set()
+        if broken:
+            _LOG.critical("%s has died: this actor ends", broken)
+        else:
+            _LOG.info("stopping")
+        self.bus.stop()
+        heartbeat.join(self.settings.heartbeat_s)
+        self.connection.close()
+        return FAILURE if broken else 0
+
+    def serve_http(self, server: WebServer, what: str) -> int:
+        """As :meth:`serve`, while a thread of its own runs a web server."""
+        thread = threading.Thread(target=server.run, name="web", daemon=True)
+        thread.start()
+        self.part("web server", thread.is_alive)
+        try:
+            return self.serve(what)
+        finally:
+            server.close()
+
+    def _beat(self) -> None:
+        since = stamp(self.connection.clock.now())
+        while not self.stopping.is_set():
+            self._say_alive(since, ended=False)
+            self.stopping.wait(self.settings.heartbeat_s)
+        self._say_alive(since, ended=True)
+
+    def _say_alive(self, since: str, *, ended: bool) -> None:
+        database = self.connection.database(ACTORS_DATABASE)
+        try:
+            database.mutate(self.me, lambda doc: self._sign_of_life(doc, since, ended=ended))
+        except errors.DatabaseError as error:
+            _LOG.debug("no heartbeat: %s", error)
+
+    def _sign_of_life(self, doc: Doc | None, since: str, *, ended: bool) -> Doc:
+        return {
+            **({"_rev": doc["_rev"]} if doc else {}),
+            "schema": 1,
+            "kind": self.kind,
+            "executive": self.executive,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": since,
+            "at": stamp(self.connection.clock.now()),
+            "every": self.settings.heartbeat_s,
+            "doing": self.doing(),
+            "ended": ended,
+        }
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line, and where to read more, with exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the sentence; the usage is for those who ask for it."""
+        self.exit(USAGE_ERROR, f"{self.prog}: {message} ({self.prog} -h tells more)\n")
+
+
+def parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that every actor has."""
+    made = OneLineParser(
+        prog=name,
+        description=description,
+        epilog=f"example:  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"], help="default INFO")
+    made.add_argument("--log-format", default="text", choices=["text", "json"], help="how log lines look, default text")
+    made.add_argument("--log-file", type=Path, metavar="FILE", help="log into this file too")
+    return made
+
+
+def checked(check: Callable[[Any], Any]) -> Callable[[str], Any]:
+    """Return an argparse type that refuses with the sentence of our own error."""
+
+    def convert(text: str) -> Any:  # noqa: ANN401 (whatever check returns)
+        try:
+            return check(text)
+        except errors.DrwError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return convert
+
+
+def run(
+    kind: str, args: argparse.Namespace, serve: Callable[[Actor], int], *, executive: str = "", log: bool = True
+) -> int:
+    """Make the actor, wait for its database, and serve; every foreseen failure is one line and an exit status.
+
+    ``log=False`` keeps what is less than a warning from the terminal, for commands that print their result.
+    """
+    try:
+        logs.set_up(
+            kind if not executive else f"{kind}.{executive}",
+            level=args.log_level if log else "WARNING",
+            form=args.log_format,
+            file=args.log_file,
+        )
+        actor = Actor(kind, read_settings(), executive=executive)
+        with _Signals(actor.stopping):
+            wait_for_database(actor.connection, actor.stopping, ["msgq", "status-entities", ACTORS_DATABASE])
+            return FAILURE if actor.stopping.is_set() else serve(actor)
+    except errors.BadInput as error:
+        return _fail(kind, error, USAGE_ERROR)
+    except errors.DrwError as error:
+        return _fail(kind, error, FAILURE)
+    except OSError as error:
+        return _fail(kind, error, FAILURE)
+
+
+def wait_for_database(connection: DbConnection, stopping: threading.Event, databases: Sequence[str]) -> None:
+    """Return once CouchDB answers, accepts us and has the databases; keep trying while it is away.
+
+    Raises WrongPassword and DatabaseMissing, which waiting does not mend.
+    """
+    back_off, tries = BackOff(first_s=0.5, longest_s=10.0, factor=1.5), 0
+    while not stopping.is_set():
+        try:
+            connection.check_credentials()
+            for name in databases:
+                connection.database(name).info()
+        except errors.DatabaseAway:
+            tries += 1
+            stopping.wait(back_off.wait_s(tries))
+        else:
+            return
+
+
+class _Signals:
+    """Lets SIGTERM and Ctrl-C set an event, a second one end the process at once; puts the old handlers back."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._received)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _received(self, number: int, _frame: object) -> None:
+        if self._stopping.is_set() and number == signal.SIGINT:
+            os._exit(_INTERRUPTED)
+        self._stopping.set()
+
+
+def _fail(kind: str, error: Exception, status: int) -> int:
+    print(f"{kind}: {error}", file=sys.stderr)
+    return status

@@ -1,0 +1,99 @@
+"""What is kept of ingested products: ``products-metadata`` and ``delivery-status``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from shared.errors import BadInput
+
+if TYPE_CHECKING:
+    from shared.dbcon import DbConnection, Doc
+
+METADATA_DATABASE: Final = "products-metadata"
+STATUS_DATABASE: Final = "delivery-status"
+SCHEMA: Final = 1
+
+
+class ProductMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """One data product, under its file name: whose it is, of which run, its size (bytes) and SHA-256."""
+
+    id: str = msgspec.field(name="_id")
+    schema: int = SCHEMA
+    prog_id: str = msgspec.field(name="progID")
+    ous_uid: str = msgspec.field(name="ousUID")
+    timestamp: str
+    size: int
+    sha256: str
+
+
+class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an OUS is in the archive, under the id of the OUS; ``complete`` when all of that run is."""
+
+    id: str = msgspec.field(name="_id")
+    schema: int = SCHEMA
+    prog_id: str = msgspec.field(name="progID")
+    ous_uid: str = msgspec.field(name="ousUID")
+    timestamp: str
+    data_products: list[str] = msgspec.field(name="dataProducts")
+    complete: bool
+
+
+Kind = TypeVar("Kind", ProductMetadata, DeliveryStatus)
+
+
+class Records:
+    """Keeps and reads both."""
+
+    def __init__(self, connection: DbConnection) -> None:
+        """Take the server."""
+        self._metadata = connection.database(METADATA_DATABASE)
+        self._status = connection.database(STATUS_DATABASE)
+
+    def keep_metadata(self, product: ProductMetadata) -> None:
+        """Keep the metadata of a product; what is kept already stays as it is."""
+        wanted: Doc = msgspec.to_builtins(product)
+        self._metadata.mutate(product.id, lambda doc: _unless_same(doc, wanted))
+
+    def metadata(self, name: str) -> ProductMetadata | None:
+        """Return the metadata of a product, or None."""
+        doc = self._metadata.get(name)
+        return _read(doc, ProductMetadata) if doc else None
+
+    def keep_status(self, status: DeliveryStatus) -> None:
+        """Keep the delivery status of an OUS; that of a later run, or a more complete one of this run, stays.
+
+        So an ingestor that was stopped in the middle and wakes up late cannot undo what another did meanwhile.
+        """
+        wanted: Doc = msgspec.to_builtins(status)
+
+        def change(doc: Doc | None) -> Doc | None:
+            if doc and _progress(doc) >= _progress(wanted):
+                return None
+            return _unless_same(doc, wanted)
+
+        self._status.mutate(status.id, change)
+
+    def status(self, doc_id: str) -> DeliveryStatus | None:
+        """Return the delivery status of an OUS by its document id, or None."""
+        doc = self._status.get(doc_id)
+        return _read(doc, DeliveryStatus) if doc else None
+
+
+def _progress(doc: Doc) -> tuple[str, bool, int]:
+    return doc.get("timestamp", ""), doc.get("complete", False), len(doc.get("dataProducts", ()))
+
+
+def _unless_same(doc: Doc | None, wanted: Doc) -> Doc | None:
+    if doc is None:
+        return wanted
+    after = doc | wanted
+    return None if after == doc else after
+
+
+def _read(doc: Doc, kind: type[Kind]) -> Kind:
+    try:
+        return msgspec.convert(doc, kind)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"document {doc.get('_id')} is no {kind.__name__}: {error}") from error

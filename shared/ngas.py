@@ -1,0 +1,132 @@
+"""The archive: files in CouchDB's database ``ngas``, each an attachment of the document that describes it.
+
+What knows how to archive is here, apart from what is archived: a real NGAS server can take this module's place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shared import errors
+from shared.clock import stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from shared.clock import Clock
+    from shared.dbcon import Database, Doc
+
+DATABASE: Final = "ngas"
+SCHEMA: Final = 1
+_CHUNK_BYTES: Final = 1 << 20
+_TRIES: Final = 5
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ArchivedFile:
+    """What the archive says of a file: size in bytes, SHA-256 in hexadecimal, when it was written (UTC)."""
+
+    name: str
+    size: int
+    sha256: str
+    written: str
+
+
+class Archive:
+    """Puts files into the archive, and gets and checks them."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Take the database to keep the files in."""
+        self._database = database
+        self._clock = clock
+
+    def describe(self, name: str) -> ArchivedFile | None:
+        """Return what the archive says of a file, or None while it has none that is whole."""
+        doc = self._database.get(name)
+        if doc is None or "sha256" not in doc or name not in doc.get("_attachments", {}):
+            return None
+        return ArchivedFile(name, doc["size"], doc["sha256"], doc["writeTimestamp"])
+
+    def put(self, path: Path, name: str, *, size: int, sha256: str) -> ArchivedFile:
+        """Archive a file under ``name``; nothing happens if it is there with the same content.
+
+        First the content goes in, then the description that makes it count. Raises ArchiveError when another content
+        is there under that name, or when the file is not what ``size`` and ``sha256`` say.
+        """
+        for _ in range(_TRIES):
+            found = self.describe(name)
+            if found is not None:
+                if (found.size, found.sha256) != (size, sha256):
+                    raise errors.ArchiveError(
+                        f"the archive has another file under the name {name}: {found.size} bytes, sha256 {found.sha256}"
+                    )
+                return found
+            try:
+                self._store(path, name, size, sha256)
+            except errors.Conflict as error:
+                _LOG.info("%s is being archived by somebody else too (%s)", name, error)
+        raise errors.ArchiveError(f"{name} could not be archived: others write it all the time")
+
+    def _store(self, path: Path, name: str, size: int, sha256: str) -> None:
+        before = self._database.get(name)
+        rev = before["_rev"] if before else ""
+        rev = self._database.attach(name, name, rev, _checked(path, size, sha256), size)
+        doc = self._database.get(name, rev=rev)
+        if doc is None:
+            raise errors.Conflict(f"{name} was changed meanwhile")
+        described: Doc = doc | {
+            "schema": SCHEMA,
+            "writeTimestamp": stamp(self._clock.now()),
+            "size": size,
+            "sha256": sha256,
+        }
+        self._database.put(described)
+
+    def get(self, name: str) -> Iterator[bytes]:
+        """Yield a file's content piece by piece; raise ArchiveError if the archive does not have it."""
+        try:
+            yield from self._database.attachment(name, name)
+        except errors.NotFound as error:
+            raise errors.ArchiveError(f"the archive has no file {name}") from error
+
+    def check(self, name: str, *, size: int, sha256: str) -> str:
+        """Return what is wrong with a file in the archive, read back whole; nothing if it is as it should be."""
+        found = self.describe(name)
+        if found is None:
+            return f"{name} is not in the archive"
+        if (found.size, found.sha256) != (size, sha256):
+            return f"{name} in the archive is described as {found.size} bytes with sha256 {found.sha256}"
+        hashed, length = hashlib.sha256(), 0
+        for piece in self.get(name):
+            hashed.update(piece)
+            length += len(piece)
+        if (length, hashed.hexdigest()) != (size, sha256):
+            return f"{name} in the archive has {length} bytes with sha256 {hashed.hexdigest()}"
+        return ""
+
+
+def _checked(path: Path, size: int, sha256: str) -> Iterator[bytes]:
+    """Yield a file's content, and raise ArchiveError before the last piece if it is not what it should be.
+
+    Raising in the middle of the request keeps CouchDB from storing it.
+    """
+    hashed, length, held = hashlib.sha256(), 0, b""
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_CHUNK_BYTES):
+                hashed.update(piece)
+                length += len(piece)
+                if held:
+                    yield held
+                held = piece
+    except OSError as error:
+        raise errors.ArchiveError(f"{path} cannot be archived: {error.strerror}") from error
+    if (length, hashed.hexdigest()) != (size, sha256):
+        raise errors.ArchiveError(f"{path} is not what was announced: {length} bytes, sha256 {hashed.hexdigest()}")
+    if held:
+        yield held

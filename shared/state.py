@@ -1,0 +1,65 @@
+"""The client of xtss: whoever wants the status of an OUS changed asks here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from shared import status
+from shared.bus import ExecutorClient
+from shared.messages import XTSS, StateRequest
+
+if TYPE_CHECKING:
+    from shared.bus import Bus, Delivery
+    from shared.status import StatusEntity
+
+
+class StateClient:
+    """Asks xtss, and waits for its answer.
+
+    Every method returns the OUS as it is then, and raises StateRefused, RemoteError or DeadlineExceeded. With
+    ``delivery`` and ``name`` the request is caused by that message: in a second run of its handler it is not executed
+    again.
+    """
+
+    def __init__(self, bus: Bus, *, deadline_s: float) -> None:
+        """Take the bus and how long (seconds) to wait for xtss."""
+        self._client = ExecutorClient(bus, XTSS, deadline_s=deadline_s)
+
+    def get(self, ous_uid: str) -> StatusEntity | None:
+        """Return an OUS, or None where there is none."""
+        answer = self._client.call(StateRequest(operation="get", ousUID=ous_uid).body())
+        return status.read(answer) if answer else None
+
+    def create(self, ous_uid: str, prog_id: str, *, recipe: str, executive: str, note: str = "") -> StatusEntity:
+        """Create an OUS, ReadyForProcessing; return the one that exists where it does."""
+        value = {"progID": prog_id, "recipe": recipe, "executive": executive}
+        request = StateRequest(operation="create", ousUID=ous_uid, value=value, note=note)
+        return status.read(self._client.call(request.body()))
+
+    def set(
+        self,
+        ous_uid: str,
+        change: status.Change,
+        *,
+        expected: tuple[str, ...] = (),
+        note: str = "",
+        by: str = "",
+        force: bool = False,
+        delivery: Delivery | None = None,
+        name: str = "",
+        message_id: str | None = None,
+    ) -> StatusEntity:
+        """Change several fields at once, if the OUS is in one of the ``expected`` states."""
+        value = {key: each for key, each in msgspec.to_builtins(change).items() if each is not None}
+        request = StateRequest(
+            operation="set", ousUID=ous_uid, value=value, expected=expected, note=note, by=by, force=force
+        )
+        return status.read(self._call(request, delivery, name, message_id))
+
+    def _call(self, request: StateRequest, delivery: Delivery | None, name: str, message_id: str | None) -> Any:  # noqa: ANN401 (any JSON)
+        if delivery is None:
+            return self._client.call(request.body(), message_id=message_id)
+        delivery.check()
+        return self._client.call(request.body(), message_id=delivery.child_id(XTSS, name), cause=delivery.message.id)

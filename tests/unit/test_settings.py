@@ -1,0 +1,68 @@
+"""Settings: read once, with sentences for what is malformed, and README's table is that of the code."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from shared.errors import BadInput
+from shared.settings import Settings, read_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_defaults_are_those_of_the_design(tmp_path):
+    settings = read_settings({"DRW_HOME": str(tmp_path)})
+    assert settings.couchdb_url == "http://127.0.0.1:5984"
+    assert (settings.lease_s, settings.attempts, settings.poll_max_s) == (60.0, 8, 60.0)
+    assert settings.eu_cache_dir() == tmp_path / "eu-cache"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("DRW_PACE", "fast", "a number, 0 or more"),
+        ("DRW_LEASE_S", "-1", "a number, 0 or more"),
+        ("DRW_POLL_S", "nan", "a number, 0 or more"),
+        ("DRW_ATTEMPTS", "0", "a whole number, 1 or more"),
+        ("DRW_EU_PORT", "65536", "a port from 1 to 65535"),
+        ("DRW_COUCHDB_URL", "localhost:5984", "an address like"),
+        ("DRW_COUCHDB_URL", "http://", "an address like"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_it_must_be(tmp_path, variable, value, says):
+    with pytest.raises(BadInput, match=re.escape(says)) as caught:
+        read_settings({"DRW_HOME": str(tmp_path), variable: value})
+    assert variable in str(caught.value)
+
+
+def test_credentials_come_from_url_then_environment_then_file(tmp_path):
+    (tmp_path / "credentials").write_text("COUCHDB_USER=filed\nCOUCHDB_PASSWORD=p=1\n")
+    env = {"DRW_HOME": str(tmp_path)}
+    assert (read_settings(env).user, read_settings(env).password) == ("filed", "p=1")
+    env |= {"COUCHDB_USER": "env", "COUCHDB_PASSWORD": "two"}
+    assert read_settings(env).user == "env"
+    env |= {"DRW_COUCHDB_URL": "http://u%40x:p%2Fw@db:5984/"}
+    settings = read_settings(env)
+    assert (settings.user, settings.password, settings.couchdb_url) == ("u@x", "p/w", "http://db:5984")
+
+
+def test_no_secret_is_shown(tmp_path):
+    settings = read_settings({"DRW_HOME": str(tmp_path), "COUCHDB_USER": "u", "COUCHDB_PASSWORD": "hush"})
+    assert "hush" not in repr(settings)
+    with pytest.raises(BadInput) as caught:
+        read_settings({"DRW_HOME": str(tmp_path), "DRW_COUCHDB_URL": "ftp://u:hush@db"})
+    assert "hush" not in str(caught.value)
+
+
+def test_the_table_in_the_readme_is_that_of_the_code():
+    rows = dict(re.findall(r"^\| `(DRW_\w+)` \| (.*?) \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
+    wanted = {
+        each.metadata["variable"]: each.metadata["shown_default"] or str(each.default)
+        for each in fields(Settings)
+        if "variable" in each.metadata
+    }
+    assert {name: text.strip("`") for name, text in rows.items()} == {
+        name: text.strip("`") for name, text in wanted.items()
+    }
