@@ -1,0 +1,1 @@
+"""The actors: independent processes that share nothing but the bus and the databases. They never import each other."""

@@ -1,0 +1,1 @@
+"""aqua-qa2: stores pipeline reports, and lets reviewers pass or fail what the pipeline made."""

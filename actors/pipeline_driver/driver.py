@@ -1,0 +1,287 @@
+"""What the driver does with a message on ``pipeline.process.EXEC``, step by step, and its command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import shlex
+import sys
+import zipfile
+from base64 import b64encode
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from actors.pipeline_driver.runs import Run, Runs
+from shared import actor, lifecycle, names, report
+from shared.bus import Dead, Done, Retry
+from shared.cache import CacheDirectory
+from shared.errors import BadInput, CacheError, DrwError, SourceAway, StateRefused
+from shared.messages import REPORTS, CachedFile, PipelineReport, ProcessRequest, cached_selector, process_selector, read
+from shared.names import shown
+from shared.program import Ended, start
+from shared.status import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shared.actor import Actor
+    from shared.bus import Delivery, Outcome
+
+_LOG = logging.getLogger(__name__)
+_PROBLEM: Final = 3
+_LOOK_S: Final = 0.5
+_REPORT_BYTES: Final = 5_000_000
+_CANCEL_GRACE_S: Final = 3.0
+_PLACEHOLDER: Final = re.compile(r"\{(progID|ousUID|executive|recipe)\}")
+_SECRETS: Final = ("COUCHDB_USER", "COUCHDB_PASSWORD", "DRW_COUCHDB_URL")
+
+
+class Driver:
+    """Runs a program on each OUS that is asked for, and sends on what it made."""
+
+    def __init__(
+        self,
+        me: Actor,
+        cache: CacheDirectory,
+        *,
+        command: Sequence[str],
+        attempts: int,
+        time_limit_s: float | None,
+        environ: Mapping[str, str],
+    ) -> None:
+        """Take the actor, the cache to copy to, and how to run the program."""
+        self._me = me
+        self._cache = cache
+        self._command = command
+        self._attempts = attempts
+        self._time_limit_s = time_limit_s
+        self._environ = environ
+        self._runs = Runs(me.settings.runs_dir(), cache, me.executive, me.connection.clock.now)
+
+    def handle(self, delivery: Delivery) -> Outcome:
+        """Take one OUS from ReadyForProcessing to ReadyForReview or ProcessingProblem.
+
+        Every step may find that it was done before, by a driver that died: a finished run is completed, not repeated.
+        """
+        request = read(ProcessRequest, delivery.body)
+        try:
+            self._me.state.set(
+                request.ousUID,
+                Change(state=lifecycle.PROCESSING, executive=self._me.executive, recipe=request.recipe),
+                expected=(lifecycle.READY_FOR_PROCESSING,),
+                delivery=delivery,
+                name="processing",
+            )
+        except StateRefused as error:
+            return Dead(str(error))
+        run = self._runs.of(delivery.message, request)
+        ended = run.ended if run else None
+        if run is None or ended is None or ended.orphaned:
+            run = self._runs.begin(delivery.message, request)
+            ended = self._execute(run, delivery)
+        if run.is_passed_on:
+            return Done()
+        problem = self._problem(run, ended)
+        if problem:
+            return self._fail(delivery, run, ended, problem)
+        return self._pass_on(delivery, run)
+
+    # Running
+
+    def _execute(self, run: Run, delivery: Delivery) -> Ended:
+        """Run the program to its end, or until the work has to end."""
+        environ = {key: value for key, value in self._environ.items() if key not in _SECRETS}
+        environ |= {"DRW_RUN_TIMESTAMP": run.timestamp, "DRW_RECIPE": run.request.recipe}
+        argv = fill_in(self._command, run.request, self._me.executive)
+        program = start(
+            argv,
+            directory=run.directory,
+            environ=environ,
+            log=run.log,
+            record=run.record,
+            time_limit_s=self._time_limit_s,
+        )
+        _LOG.info("run %s began, process %d", run.products_dir, program.pid)
+
+        def cancel() -> None:
+            program.cancel(_CANCEL_GRACE_S)
+
+        delivery.on_abort(cancel)
+        try:
+            while (ended := program.wait(_LOOK_S)) is None:
+                pass
+        finally:
+            delivery.off_abort(cancel)
+        delivery.check()
+        if delivery.is_aborted:
+            self._runs.forget(delivery.message)
+            raise DrwError(f"run {run.products_dir} was ended because its driver stops")
+        _LOG.info("run %s %s", run.products_dir, ended.sentence())
+        return ended
+
+    def _problem(self, run: Run, ended: Ended) -> str:
+        """Return what is wrong with a run, or nothing."""
+        if ended.code != 0:
+            return f"the pipeline {ended.sentence()}"
+        if not run.products.is_dir():
+            return (
+                f"the pipeline ended well but made no folder {run.products.relative_to(run.directory)}: "
+                "it must take the time from DRW_RUN_TIMESTAMP"
+            )
+        ous, timestamp = run.request.ousUID, run.timestamp
+        try:
+            text = (run.products / names.report(ous, timestamp)).read_bytes()
+            report.parse(text)
+        except (OSError, BadInput) as error:
+            return f"the pipeline report {names.report(ous, timestamp)} is missing or bad: {error}"
+        if len(text) > _REPORT_BYTES:
+            return f"the pipeline report has {len(text)} bytes, more than the {_REPORT_BYTES} that a message can carry"
+        if not zipfile.is_zipfile(run.products / names.weblog(ous, timestamp)):
+            return f"the weblog {names.weblog(ous, timestamp)} is missing or not a zip file"
+        return ""
+
+    def _fail(self, delivery: Delivery, run: Run, ended: Ended, problem: str) -> Outcome:
+        """Try again where that may help, else set ProcessingProblem; the log is kept."""
+        note = f"{problem}; its log is {run.log} on {os.uname().nodename}"
+        is_last = delivery.message.attempts >= self._attempts or delivery.is_last_attempt
+        if ended.code != _PROBLEM and not is_last:
+            self._runs.forget(delivery.message)
+            return Retry(note)
+        self._me.state.set(
+            run.request.ousUID,
+            Change(state=lifecycle.PROCESSING_PROBLEM),
+            expected=(lifecycle.PROCESSING,),
+            note=note,
+            delivery=delivery,
+            name=f"problem-{run.timestamp}",
+        )
+        return Done()
+
+    # Passing on
+
+    def _pass_on(self, delivery: Delivery, run: Run) -> Outcome:
+        """Copy what a run made to the cache, tell the replicators and AQUA, and set ReadyForReview."""
+        ous, timestamp = run.request.ousUID, run.timestamp
+        token = delivery.message.claim.token if delivery.message.claim else timestamp
+        weblog_name, text = names.weblog(ous, timestamp), b""
+        try:
+            products = self._cache.take(run.directory, run.products_dir, token)
+            weblog = self._cache.take(run.products, weblog_name, token)
+            text = (run.products / names.report(ous, timestamp)).read_bytes()
+        except (SourceAway, FileNotFoundError) as error:
+            self._runs.forget(delivery.message)
+            return Retry(f"what run {run.products_dir} made has vanished: {error}")
+        here = self._me.executive
+        to_jao = CachedFile(fileType="productsdir", cachedAt=here, name=run.products_dir, files=products)
+        page = CachedFile(fileType="weblog", cachedAt=here, name=weblog_name, files=weblog)
+        delivery.send(cached_selector("JAO"), to_jao.body(), name=f"products-{timestamp}")
+        for executive in dict.fromkeys(("JAO", here)):
+            delivery.send(cached_selector(executive), page.body(), name=f"weblog-{timestamp}")
+        delivery.send(
+            REPORTS,
+            PipelineReport(
+                ousUID=ous,
+                source=here,
+                report=b64encode(text).decode("ascii"),
+                timestamp=timestamp,
+                productsDir=run.products_dir,
+            ).body(),
+            name=f"report-{timestamp}",
+        )
+        self._me.state.set(
+            ous,
+            Change(state=lifecycle.READY_FOR_REVIEW, run=timestamp),
+            expected=(lifecycle.PROCESSING,),
+            note=f"run {run.products_dir}",
+            delivery=delivery,
+            name=f"review-{timestamp}",
+        )
+        run.finish()
+        return Done()
+
+
+def fill_in(command: Sequence[str], request: ProcessRequest, executive: str) -> list[str]:
+    """Return a command with ``{progID} {ousUID} {executive} {recipe}`` filled in, each word one argument."""
+    values = {
+        "progID": request.progID,
+        "ousUID": request.ousUID,
+        "executive": executive,
+        "recipe": request.recipe,
+    }
+    return [_PLACEHOLDER.sub(lambda found: values[found[1]], word) for word in command]
+
+
+def split_command(text: str) -> list[str]:
+    """Return the words of ``--command``; raise BadInput where it cannot be split or has an unknown placeholder."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise BadInput(f"--command {shown(text)} cannot be split into words: {error}") from error
+    if not words:
+        raise BadInput("--command is empty: it names a program and its arguments")
+    unknown = re.search(r"\{\w+\}", _PLACEHOLDER.sub("", " ".join(words)))
+    if unknown:
+        raise BadInput(f"--command has {unknown[0]}: it may have {{progID}}, {{ousUID}}, {{executive}} and {{recipe}}")
+    return words
+
+
+def _runs_at_once(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of runs: write it as -mr 2")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = actor.parser(
+        "pipeline-driver",
+        "Run the pipeline on the OUSs that are launched at an executive.",
+        "pipeline-driver -mr 2 EU /tmp/eu-cache",
+    )
+    parser.add_argument("exec", type=actor.checked(names.executive), help="the executive: EA, EU, JAO or NA")
+    parser.add_argument("cache", type=Path, help="the replicating cache directory of this executive")
+    parser.add_argument("-mr", metavar="maxruns", type=_runs_at_once, default=1, help="runs at once, default 1")
+    parser.add_argument(
+        "--command",
+        type=actor.checked(split_command),
+        help="a program to run instead of the mock pipeline; {progID} {ousUID} {executive} {recipe} are filled in",
+    )
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="end a run that takes longer")
+    parser.add_argument("--attempts", type=int, default=3, help="runs before ProcessingProblem, default 3")
+    parser.add_argument("--failure-rate", type=float, help="of the mock pipeline, 0 to 1, default 0.1")
+    parser.add_argument("--seed", help="of the mock pipeline's chance, for runs that can be repeated")
+    return parser
+
+
+def _mock(args: argparse.Namespace) -> list[str]:
+    """Return the command of the mock pipeline: it is a program of its own, run like any other."""
+    command = [sys.executable, "-I", str(files("actors") / "pipeline.py"), "{progID}", "{ousUID}", "{executive}"]
+    if args.failure_rate is not None:
+        command += ["--failure-rate", str(args.failure_rate)]
+    return command + (["--seed", args.seed] if args.seed is not None else [])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a pipeline driver."""
+    args = _parser().parse_args(argv)
+
+    def serve(me: Actor) -> int:
+        try:
+            cache = CacheDirectory.open(args.cache)
+        except CacheError as error:
+            raise BadInput(str(error)) from error
+        driver = Driver(
+            me,
+            cache,
+            command=args.command or _mock(args),
+            attempts=args.attempts,
+            time_limit_s=args.time_limit,
+            environ=os.environ,
+        )
+        selector = process_selector(args.exec)
+        me.bus.listen(selector, driver.handle, slots=args.mr)
+        return me.serve(f"listening on {selector}, {args.mr} at once, cache {cache.path}")
+
+    return actor.run("pipeline-driver", args, serve, executive=args.exec)

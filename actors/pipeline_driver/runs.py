@@ -1,0 +1,134 @@
+"""The runs of a pipeline driver, as kept in ``DRW_WORK_DIR``.
+
+::
+
+    by-message/<hash of the message>.json     which run a message has, so that a finished run is completed, not repeated
+    <products directory's name>.run/          one run: where the program works
+        program.log                           what it printed
+        ended.json                            how it ended, written before anybody is told
+        passed-on                             everything that follows from it was sent
+        <products directory>/                 what it made
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shared import names
+from shared.errors import CacheError
+from shared.program import read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from shared.bus import Message
+    from shared.cache import CacheDirectory
+    from shared.messages import ProcessRequest
+    from shared.program import Ended
+
+_RESERVE_TRIES: Final = 1000
+_PASSED_ON: Final = "passed-on"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the pipeline: for which OUS, when it was begun, where it works."""
+
+    request: ProcessRequest
+    timestamp: str
+    directory: Path
+
+    @property
+    def products_dir(self) -> str:
+        """The name of the products directory that the program has to make."""
+        return names.products_dir(self.request.progID, self.timestamp)
+
+    @property
+    def products(self) -> Path:
+        """The folder with the run's files."""
+        return self.directory / names.products_path(self.request.progID, self.timestamp, self.request.ousUID)
+
+    @property
+    def log(self) -> Path:
+        """What the program printed."""
+        return self.directory / "program.log"
+
+    @property
+    def record(self) -> Path:
+        """How the program ended."""
+        return self.directory / "ended.json"
+
+    @property
+    def ended(self) -> Ended | None:
+        """How the program ended, or None while that is not known."""
+        return read_record(self.record)
+
+    @property
+    def is_passed_on(self) -> bool:
+        """Whether everything that the run made was sent on."""
+        return (self.directory / _PASSED_ON).exists()
+
+    def finish(self) -> None:
+        """Note that all was sent on, and remove what the program made, which the cache has; log and record stay."""
+        (self.directory / _PASSED_ON).touch()
+        shutil.rmtree(self.directory / self.products_dir, ignore_errors=True)
+
+
+class Runs:
+    """Begins runs, and finds the one that a message has."""
+
+    def __init__(self, work: Path, cache: CacheDirectory, executive: str, now: Callable[[], datetime]) -> None:
+        """Take the work directory (made if missing), the cache that keeps run names apart, and a clock."""
+        self._work = work
+        self._cache = cache
+        self._executive = executive
+        self._now = now
+        (work / "by-message").mkdir(parents=True, exist_ok=True)
+
+    def of(self, message: Message, request: ProcessRequest) -> Run | None:
+        """Return the run that was begun last for a message, if this host has one."""
+        try:
+            noted = msgspec.json.decode(self._note(message).read_bytes())
+        except FileNotFoundError:
+            return None
+        return self._run(request, noted["timestamp"])
+
+    def begin(self, message: Message, request: ProcessRequest) -> Run:
+        """Reserve a name, make the run's directory and note both under the message."""
+        run = self._run(request, self._reserve(request.progID))
+        run.directory.mkdir(parents=True)
+        note = self._note(message)
+        temporary = note.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_bytes(msgspec.json.encode({"message": message.id, "timestamp": run.timestamp}))
+        temporary.replace(note)
+        return run
+
+    def forget(self, message: Message) -> None:
+        """Forget which run a message has, so that the next attempt begins another."""
+        self._note(message).unlink(missing_ok=True)
+
+    def _run(self, request: ProcessRequest, timestamp: str) -> Run:
+        return Run(request, timestamp, self._work / f"{names.products_dir(request.progID, timestamp)}.run")
+
+    def _note(self, message: Message) -> Path:
+        hashed = hashlib.sha256(f"{message.epoch}\n{message.id}".encode()).hexdigest()[:32]
+        return self._work / "by-message" / f"{hashed}.json"
+
+    def _reserve(self, prog_id: str) -> str:
+        """Return a timestamp whose directory name nobody else has: of two that ask at once, one gets it."""
+        moment = self._now()
+        for _ in range(_RESERVE_TRIES):
+            timestamp = names.run_timestamp(moment, self._executive)
+            if self._cache.reserve_run(names.products_dir(prog_id, timestamp)):
+                return timestamp
+            moment = names.moment(timestamp) + timedelta(milliseconds=1)
+        raise CacheError(f"no free name for a run of {prog_id} was found in {_RESERVE_TRIES} tries from {moment} on")
