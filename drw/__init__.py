@@ -1,0 +1,1 @@
+"""What operators use: setting up, starting and stopping everything, the demonstration, checks."""
