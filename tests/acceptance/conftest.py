@@ -1,0 +1,202 @@
+"""A whole system of real processes, with small times, for acceptance tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from drw import setup
+from shared import names, status
+from shared.bus import queue
+from shared.dbcon import DbConnection
+from shared.settings import read_settings
+
+SCRIPTS = Path(sys.executable).parent
+TIMES = {
+    "DRW_PACE": "0",
+    "DRW_LEASE_S": "6",
+    "DRW_HEARTBEAT_S": "1",
+    "DRW_GRACE_S": "3",
+    "DRW_RETRY_S": "0.2",
+    "DRW_RETRY_MAX_S": "1",
+    "DRW_POLL_S": "0.3",
+    "DRW_POLL_MAX_S": "3",
+    "DRW_RPC_DEADLINE_S": "15",
+    "DRW_CLOCK_SPARE_S": "0.5",
+}
+PROGRAM = "2015.1.00657.S"
+
+
+class Running:
+    """A started actor: its process and what it has said so far."""
+
+    def __init__(self, argv: list[str], environ: dict[str, str]) -> None:
+        self.argv = argv
+        self.lines: list[str] = []
+        self._more = threading.Condition()
+        self.process = subprocess.Popen(
+            argv, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            with self._more:
+                self.lines.append(line.rstrip("\n"))
+                self._more.notify_all()
+        with self._more:
+            self.lines.append("(end of output)")
+            self._more.notify_all()
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def wait_for(self, pattern: str, timeout: float = 30.0) -> str:
+        """Wait until a line matches, and return it."""
+        with self._more:
+            found = self._more.wait_for(lambda: next((x for x in self.lines if re.search(pattern, x)), None), timeout)
+        assert found, f"{self.argv[0]} never said {pattern!r}:\n{self.text}"
+        return found
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            status = self.process.wait(timeout)
+            self._reader.join(timeout)
+            self.process.stdout.close()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"{self.argv[0]} did not end:\n{self.text}") from None
+        return status
+
+
+class System:
+    """Databases, caches and actors of one test."""
+
+    def __init__(self, home: Path, couchlet) -> None:
+        self.couchlet = couchlet
+        self.scripts = SCRIPTS
+        self.home = home
+        self.eu, self.jao = home / "eu-cache", home / "jao-cache"
+        for path in (self.eu, self.jao):
+            path.mkdir()
+        self.environ = {
+            **os.environ,
+            **TIMES,
+            "DRW_HOME": str(home),
+            "DRW_COUCHDB_URL": couchlet.url,
+            "DRW_EU_CACHE": str(self.eu),
+            "DRW_JAO_CACHE": str(self.jao),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.settings = read_settings(self.environ)
+        setup.ensure(self.settings)
+        self.connection = DbConnection(self.settings)
+        self.running: list[Running] = []
+
+    def start(self, name: str, *args: object, ready: str = " ready") -> Running:
+        running = Running([str(SCRIPTS / name), *map(str, args)], self.environ)
+        self.running.append(running)
+        if ready:
+            running.wait_for(ready)
+        return running
+
+    def start_all(self, *, driver: tuple[str, ...] = ("--failure-rate", "0")) -> None:
+        """Start the actors as the requirement's section *Processes* does, on free ports."""
+        commands = [
+            ("xtss", "--strict"),
+            ("pipeline-driver", "EU", self.eu, *driver),
+            ("replicated-cache", "-e", "EU", "-lc", self.eu, "-p", "0"),
+            ("replicated-cache", "-e", "JAO", "-lc", self.jao, "-euc", self.eu, "-p", "0"),
+            ("aqua-qa2", "--listen"),
+            ("product-ingestor", self.jao),
+            ("data-tracker",),
+        ]
+        started = [self.start(*command, ready="") for command in commands]
+        for each in started:
+            each.wait_for(" ready")
+
+    def run(self, name: str, *args: object, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(SCRIPTS / name), *map(str, args)],
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def launch(self, ous: str, *more: str) -> subprocess.CompletedProcess[str]:
+        return self.run("launcher", PROGRAM, ous, *more)
+
+    def review(self, ous: str, flag: str = "P") -> None:
+        done = self.run("aqua-qa2", "--reviewer", "ada", "--ous", ous, "--flag", flag, "--comment", "tested")
+        assert done.returncode == 0, done.stderr
+
+    def entity(self, ous: str):
+        doc = self.connection.database(status.DATABASE).get(names.document_id(ous))
+        return status.read(doc) if doc else None
+
+    def messages(self, selector: str = "") -> list[dict]:
+        database = self.connection.database(queue.DATABASE)
+        return [doc for doc in database.every() if doc["_id"].startswith(f"{selector}:" if selector else "")]
+
+    def wait_until(self, condition, *, database: str = status.DATABASE, timeout: float = 60.0):
+        """Return what ``condition`` returns once that is true; it is asked again after every change of a database."""
+        feed_of = self.connection.database(database)
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            since = feed_of.last_seq()
+            if result := condition():
+                return result
+            for _ in feed_of.feed(since, heartbeat_s=1.0):
+                if result := condition():
+                    return result
+                if time.monotonic() > deadline:
+                    break
+        raise AssertionError("it never came to that:\n" + "\n\n".join(each.text[-3000:] for each in self.running))
+
+    def wait_for_state(self, ous: str, *states: str, timeout: float = 60.0):
+        def reached():
+            entity = self.entity(ous)
+            return entity if entity and entity.state in states else None
+
+        return self.wait_until(reached, timeout=timeout)
+
+    def wait_for_dead(self, selector: str, count: int = 1):
+        def dead():
+            found = [each for each in self.messages(selector) if each.get("state") == "dead"]
+            return found if len(found) >= count else None
+
+        return self.wait_until(dead, database=queue.DATABASE)
+
+    def stop(self) -> None:
+        for each in self.running:
+            if each.process.poll() is None:
+                each.process.send_signal(signal.SIGTERM)
+        for each in self.running:
+            with contextlib.suppress(AssertionError):
+                each.stop()
+        self.connection.close()
+
+
+@pytest.fixture
+def system(tmp_path, couchlet):
+    """A system with its databases, and no actor yet."""
+    made = System(tmp_path, couchlet)
+    yield made
+    made.stop()

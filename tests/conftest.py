@@ -1,0 +1,62 @@
+"""What all tests share: a couchlet of one's own, and the commands of this checkout."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Couchlet:
+    """A couchlet in a process of its own, that can be killed and started again on the same data."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        argv = [str(SCRIPTS / "couchlet"), "--port", str(self.port), "--data", str(self.home / "couchlet")]
+        with (self.home / "couchlet.log").open("a") as log:
+            self.process = subprocess.Popen(
+                argv, env={**os.environ, "DRW_HOME": str(self.home)}, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        line = self.process.stdout.readline()
+        assert "couchlet listening on" in line, (line, (self.home / "couchlet.log").read_text())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
+            self.kill()
+
+
+@pytest.fixture
+def couchlet(tmp_path):
+    """A fresh couchlet, empty."""
+    server = Couchlet(tmp_path)
+    server.start()
+    yield server
+    server.stop()
