@@ -1,0 +1,7 @@
+"""`python -m couchlet`."""
+
+import sys
+
+from couchlet.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""Who asks: the server's administrator, users of `_users`, sessions, and what each of them may do."""

@@ -1,0 +1,124 @@
+"""Finding out who asks: from a session cookie or from a name and a password."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+from couchlet.auth.sessions import cookie_name, make_cookie, verify_cookie
+from couchlet.auth.users import NOBODY, User, roles_of, verify_password, wrong_password
+from couchlet.errors import bad_request
+
+_REMEMBERED: Final = 1000
+
+LookUp = Callable[[str], dict[str, Any] | None]
+"""Finds a user's document by name, as it is now; None if there is none."""
+
+
+class Authenticator:
+    """Knows the server's administrator and where users are; remembers passwords that fitted, by a keyed digest."""
+
+    def __init__(self, *, admin: str, password: str, secret: str, look_up: LookUp) -> None:
+        """Take the administrator's credentials, the secret for cookies, and access to users."""
+        self._admin = admin
+        self._key = secrets.token_bytes(32)
+        self._password = self._digest(admin, password)
+        self._admin_salt = hashlib.sha256(password.encode()).hexdigest()
+        self._secret = secret
+        self._look_up = look_up
+        self._fitted: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._checks: dict[str, asyncio.Lock] = {}
+
+    def _digest(self, name: str, password: str) -> bytes:
+        return hmac.new(self._key, f"{name}\x00{password}".encode(), hashlib.sha256).digest()
+
+    async def from_headers(self, authorization: str | None, cookie: str | None) -> User:
+        """Who sends these headers; nobody in particular if they name nobody.
+
+        Raises:
+            CouchError: 401 for a wrong name or password, 400 for what is no valid header.
+        """
+        if cookie:
+            user = self.from_cookie(cookie)
+            if user is not None:
+                return user
+        if authorization and authorization[:6].lower() == "basic ":
+            name, password = _parse_basic(authorization[6:])
+            return await self.from_password(name, password)
+        return NOBODY
+
+    def from_cookie(self, value: str) -> User | None:
+        """Who a session cookie belongs to, if it is good."""
+        name = cookie_name(value)
+        salt = self._salt(name) if name is not None else None
+        if name is None or salt is None or verify_cookie(self._secret, salt, value) is None:
+            return None
+        return User(name, self._roles(name), "cookie")
+
+    def cookie_for(self, name: str) -> str:
+        """Return a fresh session cookie for a user who was just authenticated."""
+        return make_cookie(self._secret, self._salt(name) or "", name)
+
+    async def from_password(self, name: str, password: str) -> User:
+        """Who has this name and password.
+
+        Raises:
+            CouchError: 401 if they do not fit.
+        """
+        if name == self._admin:
+            if hmac.compare_digest(self._digest(name, password), self._password):
+                return User(name, ("_admin",), "default")
+            raise wrong_password()
+        document = self._look_up(name)
+        if document is None or not await self._fits(name, password, document):
+            raise wrong_password()
+        return User(name, roles_of(document), "default")
+
+    async def _fits(self, name: str, password: str, document: dict[str, Any]) -> bool:
+        """Whether the password is the user's; the expensive check is made once for each password that fits."""
+        salt = str(document.get("salt"))
+        digest = self._digest(name, password)
+        lock = self._checks.setdefault(name, asyncio.Lock())
+        try:
+            async with lock:
+                known = self._fitted.get(name)
+                if known and known[0] == salt and hmac.compare_digest(known[1], digest):
+                    self._fitted.move_to_end(name)
+                    return True
+                if not await asyncio.to_thread(verify_password, document, password):
+                    return False
+                self._fitted[name] = (salt, digest)
+                while len(self._fitted) > _REMEMBERED:
+                    self._fitted.popitem(last=False)
+                return True
+        finally:
+            if not lock.locked():
+                self._checks.pop(name, None)
+
+    def _salt(self, name: str) -> str | None:
+        if name == self._admin:
+            return self._admin_salt
+        document = self._look_up(name)
+        return str(document.get("salt")) if document else None
+
+    def _roles(self, name: str) -> tuple[str, ...]:
+        if name == self._admin:
+            return ("_admin",)
+        document = self._look_up(name)
+        return roles_of(document) if document else ()
+
+
+def _parse_basic(value: str) -> tuple[str, str]:
+    try:
+        text = base64.b64decode(value.strip(), validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise bad_request("Authorization header has invalid base64 value") from error
+    name, _, password = text.partition(":")
+    return name, password

@@ -1,0 +1,112 @@
+"""Users, as the `_users` database keeps them, and their roles."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import Any, Final
+
+import msgspec
+
+from couchlet.errors import CouchError, forbidden
+
+USER_PREFIX: Final = "org.couchdb.user:"
+PBKDF2_ITERATIONS: Final = 600_000
+"""Rounds for new passwords, as CouchDB 3.5 and OWASP have it for SHA-256."""
+
+_HASHES: Final = {"sha": "sha1", "sha1": "sha1", "sha224": "sha224", "sha256": "sha256", "sha384": "sha384"}
+_MOST_ITERATIONS: Final = 10_000_000
+_SECRET_FIELDS: Final = frozenset(
+    ("password_scheme", "pbkdf2_prf", "iterations", "salt", "derived_key", "password_sha")
+)
+
+
+class User(msgspec.Struct, frozen=True):
+    """Who a request comes from; nobody has no name and no roles. `handler` is how it was found out."""
+
+    name: str | None = None
+    roles: tuple[str, ...] = ()
+    handler: str | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether this is an administrator of the server."""
+        return "_admin" in self.roles
+
+
+NOBODY: Final = User()
+
+
+def prepare_user_document(id_: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Check a user's document and replace its password by a hash; takes a good part of a second.
+
+    Raises:
+        CouchError: 403 `forbidden` with what is wrong, as CouchDB's own check of these documents says it.
+    """
+    _check_user_document(id_, body)
+    if "password" not in body:
+        return body
+    prepared = {name: value for name, value in body.items() if name != "password" and name not in _SECRET_FIELDS}
+    salt = secrets.token_hex(16)
+    derived = hashlib.pbkdf2_hmac("sha256", body["password"].encode(), salt.encode(), PBKDF2_ITERATIONS)
+    return prepared | {
+        "password_scheme": "pbkdf2",
+        "pbkdf2_prf": "sha256",
+        "salt": salt,
+        "iterations": PBKDF2_ITERATIONS,
+        "derived_key": derived.hex(),
+    }
+
+
+def _check_user_document(id_: str, body: dict[str, Any]) -> None:
+    name, roles = body.get("name"), body.get("roles")
+    if body.get("type") != "user":
+        raise forbidden("doc.type must be user")
+    if not isinstance(name, str) or not name:
+        raise forbidden("doc.name is required")
+    if not isinstance(roles, list):
+        raise forbidden("doc.roles must be an array")
+    if not all(isinstance(role, str) for role in roles):
+        raise forbidden("doc.roles can only contain strings")
+    if any(role.startswith("_") for role in roles):
+        raise forbidden("No system roles (starting with underscore) in users db.")
+    if id_ != USER_PREFIX + name:
+        raise forbidden("Doc ID must be of the form org.couchdb.user:name")
+    if ":" in name:
+        raise forbidden("Character `:` is not allowed in usernames.")
+    _check_password_fields(body)
+
+
+def _check_password_fields(body: dict[str, Any]) -> None:
+    if "password" in body and not isinstance(body["password"], str):
+        raise forbidden("doc.password must be a string")
+    if body.get("password_scheme", "pbkdf2") != "pbkdf2":
+        raise forbidden("couchlet knows the password scheme pbkdf2 only; set `password` and it makes the hash.")
+    iterations = body.get("iterations", 1)
+    if not isinstance(iterations, int) or not 0 < iterations <= _MOST_ITERATIONS:
+        raise forbidden("doc.iterations must be a positive number")
+
+
+def verify_password(body: dict[str, Any], password: str) -> bool:
+    """Whether a password fits a user's document; takes a good part of a second."""
+    hash_name = _HASHES.get(str(body.get("pbkdf2_prf", "sha")))
+    derived, salt, iterations = body.get("derived_key"), body.get("salt"), body.get("iterations")
+    if hash_name is None or not isinstance(derived, str) or not isinstance(salt, str):
+        return False
+    if not isinstance(iterations, int) or not 0 < iterations <= _MOST_ITERATIONS:
+        return False
+    length = max(len(derived) // 2, 1)
+    computed = hashlib.pbkdf2_hmac(hash_name, password.encode(), salt.encode(), iterations, dklen=length)
+    return hmac.compare_digest(computed.hex(), derived.lower())
+
+
+def roles_of(body: dict[str, Any]) -> tuple[str, ...]:
+    """Return the roles in a user's document."""
+    roles = body.get("roles")
+    return tuple(role for role in roles if isinstance(role, str)) if isinstance(roles, list) else ()
+
+
+def wrong_password() -> CouchError:
+    """401 for a name or a password that does not fit: it does not say which."""
+    return CouchError(401, "unauthorized", "Name or password is incorrect.")

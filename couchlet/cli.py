@@ -1,0 +1,120 @@
+"""The command `couchlet`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from couchlet import __version__
+from couchlet.auth.credentials import CredentialsError, drw_home, load_credentials
+from couchlet.storage.catalog import DataDirectoryError
+from couchlet.web.context import DEFAULT_MAX_REQUEST_BYTES, ServerSettings
+from couchlet.web.server import CouchletServer, is_loopback, loopback_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CANNOT_START: Final = 2
+_HIGHEST_PORT: Final = 65535
+
+
+class _Refused(Exception):
+    """The server cannot start; the message says why and what to do."""
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port: give a number from 0 (any free one) to {_HIGHEST_PORT}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="couchlet",
+        description="An embedded stand-in for Apache CouchDB 3.5: the same HTTP interface, for one machine.",
+        epilog="The administrator is taken from COUCHDB_USER and COUCHDB_PASSWORD, else from $DRW_HOME/credentials "
+        "(DRW_HOME is ~/.drw if not set), which is made at the first start.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=_port, default=5984, help="port to listen on, 0 for any (default %(default)s)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data directory (default $DRW_HOME/couchlet)")
+    parser.add_argument(
+        "--max-request-bytes",
+        type=int,
+        default=DEFAULT_MAX_REQUEST_BYTES,
+        metavar="N",
+        help="largest body taken at once; attachments that come alone are not limited (default %(default)s)",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="what goes to standard error (default %(default)s; debug has a line for every request)",
+    )
+    parser.add_argument("--version", action="version", version=f"couchlet {__version__}")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the server until SIGTERM or SIGINT; returns the exit code, 2 if it cannot start."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    try:
+        asyncio.run(_serve(options))
+    except (_Refused, CredentialsError, DataDirectoryError) as error:
+        print(f"couchlet: {error}", file=sys.stderr)
+        return _CANNOT_START
+    return 0
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    admin, password, source = _credentials(options.host)
+    directory = (options.data or drw_home(os.environ) / "couchlet").expanduser().absolute()
+    settings = ServerSettings(
+        host=options.host,
+        port=options.port,
+        max_request_bytes=options.max_request_bytes,
+        hosts=loopback_hosts(options.host),
+    )
+    server = CouchletServer(settings=settings, directory=directory, admin=admin, password=password)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        port = await server.start()
+    except OSError as error:
+        await server.stop()
+        raise _Refused(
+            f"cannot listen on {options.host} port {options.port}: {error.strerror or error}; "
+            "stop what uses it, or choose another with --port"
+        ) from error
+    logging.getLogger("couchlet").info("administrator %s from %s", admin, source)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    with contextlib.suppress(BrokenPipeError):
+        print(f"couchlet listening on http://{host}:{port} data {directory}", flush=True)
+    try:
+        await stop.wait()
+    finally:
+        await server.stop()
+
+
+def _credentials(host: str) -> tuple[str, str, str]:
+    if not is_loopback(host) and not (os.environ.get("COUCHDB_USER") and os.environ.get("COUCHDB_PASSWORD")):
+        raise _Refused(
+            f"{host} is reachable from other machines: set COUCHDB_USER and COUCHDB_PASSWORD first, "
+            "or use --host 127.0.0.1"
+        )
+    return load_credentials(os.environ)

@@ -1,0 +1,189 @@
+"""Documents as clients send them: the members with an underscore taken out, checked, and the rest.
+
+The rules and the sentences are CouchDB's: which special members there are, which are passed over, which ids a
+document may have, and how large it may be.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from typing import Any, Final
+
+import msgspec
+
+from couchlet import json_text
+from couchlet.errors import CouchError, bad_request
+from couchlet.revisions import Revision, parse_revision, parse_revision_id
+
+MAX_DOCUMENT_BYTES: Final = 8_000_000
+"""The largest body of a document as JSON, attachments not counted (CouchDB's `max_document_size`)."""
+
+_IGNORED: Final = frozenset(("_revs_info", "_local_seq", "_conflicts", "_deleted_conflicts"))
+_KEPT: Final = frozenset(
+    (
+        "_access",
+        "_replication_state",
+        "_replication_state_time",
+        "_replication_state_reason",
+        "_replication_id",
+        "_replication_stats",
+    )
+)
+
+
+class AttachmentInput(msgspec.Struct, frozen=True):
+    """One attachment as a document in a request names it.
+
+    Exactly one of `stub` (keep what the parent revision has), `follows` (comes as a part of the same request) and
+    `data` says where its content is; `key` and `length` are known once the content is stored.
+    """
+
+    content_type: str
+    revpos: int | None = None
+    digest: str | None = None
+    length: int | None = None
+    encoding: str | None = None
+    stub: bool = False
+    follows: bool = False
+    data: bytes | None = None
+
+
+class NewDocument(msgspec.Struct):
+    """A document as a request brings it. `history` is the revision it edits (or, replicated, is) and its ancestors."""
+
+    id: str
+    body: bytes
+    deleted: bool = False
+    start: int = 0
+    history: tuple[str, ...] = ()
+    attachments: dict[str, AttachmentInput] = {}
+    kept_attachments: dict[str, dict[str, Any]] | None = None
+
+    @property
+    def revision(self) -> Revision | None:
+        """The revision that the request names."""
+        return Revision(self.start, self.history[0]) if self.history else None
+
+
+def validate_id(id_: object) -> str:
+    """Check a document's id.
+
+    Raises:
+        CouchError: 400 `illegal_docid`.
+    """
+    if not isinstance(id_, str):
+        raise CouchError(400, "illegal_docid", "Document id must be a string")
+    if not id_:
+        raise CouchError(400, "illegal_docid", "Document id must not be empty")
+    if id_[0] == "_":
+        if id_ in {"_design/", "_local/"}:
+            raise CouchError(400, "illegal_docid", f"Illegal document id `{id_}`")
+        if not id_.startswith(("_design/", "_local/")):
+            raise CouchError(400, "illegal_docid", "Only reserved document ids may start with underscore.")
+    return id_
+
+
+def parse_document(value: Any, id_: str | None = None) -> NewDocument:  # noqa: ANN401 - any JSON value
+    """Take a document out of JSON; `id_` is the id in the address, which counts more than the one inside.
+
+    An id that is named nowhere is left empty.
+
+    Raises:
+        CouchError: what CouchDB answers for a document that is malformed or too large.
+    """
+    if not isinstance(value, dict):
+        raise bad_request("Document must be a JSON object")
+    document = NewDocument(id="", body=b"")
+    special = [name for name in value if name[:1] == "_"]
+    if special:
+        value = value.copy()
+        for name in special:
+            if name not in _KEPT:
+                _take_special(document, name, value.pop(name))
+    if id_ is not None:
+        document.id = id_
+    document.body = json_text.encode(value)
+    if len(document.body) > MAX_DOCUMENT_BYTES:
+        raise CouchError(413, "document_too_large", document.id)
+    return document
+
+
+def _take_special(document: NewDocument, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    if name == "_id":
+        document.id = validate_id(value)
+    elif name == "_rev":
+        revision = parse_revision(value)
+        if not document.history:
+            document.start, document.history = revision.generation, (revision.id,)
+    elif name == "_deleted" and isinstance(value, bool):
+        document.deleted = value
+    elif name == "_revisions" and isinstance(value, dict):
+        document.start, document.history = _parse_history(value)
+    elif name == "_attachments" and isinstance(value, dict):
+        document.attachments = {
+            validate_attachment_name(file): _parse_attachment(file, fields) for file, fields in value.items()
+        }
+    elif name not in _IGNORED:
+        raise CouchError(400, "doc_validation", f"Bad special document member: {name}")
+
+
+def _parse_history(value: dict[str, Any]) -> tuple[int, tuple[str, ...]]:
+    start, ids = value.get("start"), value.get("ids")
+    if not isinstance(start, int) or isinstance(start, bool):
+        raise CouchError(400, "doc_validation", "_revisions.start isn't an integer.")
+    if not isinstance(ids, list):
+        raise CouchError(400, "doc_validation", "_revisions.ids isn't a array.")
+    if start < len(ids) or start > 2**62:
+        raise CouchError(400, "doc_validation", "_revisions.start does not fit the number of _revisions.ids.")
+    return start, tuple(parse_revision_id(id_) for id_ in ids)
+
+
+def validate_attachment_name(name: str) -> str:
+    """Check an attachment's name.
+
+    Raises:
+        CouchError: 400 `bad_request` for a name that begins with an underscore.
+    """
+    if name.startswith("_"):
+        raise bad_request(f"Attachment name '{name}' starts with prohibited character '_'")
+    return name
+
+
+def _parse_attachment(name: str, fields: Any) -> AttachmentInput:  # noqa: ANN401 - any JSON value
+    if not isinstance(fields, dict):
+        raise CouchError(400, "doc_validation", f"Attachment '{name}' must be a JSON object.")
+    content_type = fields.get("content_type", "application/octet-stream")
+    revpos = fields.get("revpos")
+    common: dict[str, Any] = {
+        "content_type": content_type if isinstance(content_type, str) else "application/octet-stream",
+        "revpos": revpos if isinstance(revpos, int) and not isinstance(revpos, bool) else None,
+        "digest": _text_or_none(fields.get("digest")),
+        "encoding": _text_or_none(fields.get("encoding")),
+    }
+    if fields.get("stub") is True:
+        return AttachmentInput(stub=True, **common)
+    if fields.get("follows") is True:
+        length = fields.get("encoded_length" if common["encoding"] else "length")
+        return AttachmentInput(follows=True, length=length if isinstance(length, int) else None, **common)
+    try:
+        data = base64.b64decode(fields["data"], validate=False)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise bad_request(f"Attachment data of '{name}' must be base64.") from error
+    # Inline data is always the plain content, whatever encoding the sender's copy had.
+    return AttachmentInput(data=data, length=len(data), **(common | {"encoding": None}))
+
+
+def _text_or_none(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    return value if isinstance(value, str) else None
+
+
+def content_digest(data: bytes) -> str:
+    """Return the digest of a content in the form in which documents show it."""
+    return digest_text(hashlib.md5(data, usedforsecurity=False).digest())
+
+
+def digest_text(md5: bytes) -> str:
+    """Return an MD5 sum in the form in which documents show it."""
+    return "md5-" + base64.b64encode(md5).decode("ascii")

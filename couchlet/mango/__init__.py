@@ -1,0 +1,1 @@
+"""Mango, CouchDB's declarative queries: selectors, indexes and which index answers which query; all pure."""

@@ -1,0 +1,166 @@
+"""Which index answers a query, by the rules of CouchDB's planner.
+
+An index is usable if the selector demands all its fields and it has the wanted order. Of the usable ones that
+wins which restricts most of the selector's fields, then which has fewest fields, then by name. A partial index is
+used only if the query names it. The order of all documents by id is the last resort.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from couchlet.errors import CouchError
+from couchlet.mango.definitions import ALL_DOCS, IndexDefinition
+from couchlet.mango.ranges import EVERYTHING, Range, field_ranges, indexable_fields
+from couchlet.mango.selector import Selector, only
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from couchlet.mango.options import FindOptions
+
+_NO_SORT_INDEX: Final = "No index exists for this sort, try indexing by the sort fields."
+_NO_INDEX: Final = "No matching index found, create an index to optimize query time."
+_SCAN: Final = (
+    "The number of documents examined is high in proportion to the number of results returned. "
+    "Consider adding a more specific index to improve this."
+)
+_SCAN_RATIO: Final = 10
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The index to use and the ranges of its first fields; `impossible` if no document can match."""
+
+    index: IndexDefinition
+    ranges: list[Range]
+    impossible: bool
+
+
+def make_plan(definitions: Sequence[IndexDefinition], options: FindOptions) -> Plan:
+    """Choose the index.
+
+    Raises:
+        CouchError: 400 `no_usable_index` or `invalid_index`.
+    """
+    everything = [ALL_DOCS, *definitions]
+    named = _named(everything, options.use_index)
+    candidates = [index for index in everything if not index.partial or index in named]
+    usable = [index for index in candidates if is_usable(index, options)]
+    if not usable:
+        raise CouchError(400, "no_usable_index", _NO_SORT_INDEX)
+    chosen = _named(usable, options.use_index)
+    if not chosen:
+        if not options.allow_fallback and (options.use_index or len(usable) <= 1):
+            raise _not_suitable(options.use_index)
+        chosen = usable
+    return _best(chosen, options.selector)
+
+
+def _named(indexes: Sequence[IndexDefinition], use_index: tuple[str, ...]) -> list[IndexDefinition]:
+    if not use_index:
+        return []
+    ddoc = use_index[0] if use_index[0].startswith("_design/") else f"_design/{use_index[0]}"
+    return [index for index in indexes if index.ddoc == ddoc and use_index[1:] in {(), (index.name,)}]
+
+
+def _not_suitable(use_index: tuple[str, ...]) -> CouchError:
+    if not use_index:
+        return CouchError(400, "invalid_index", "You must specify an index with the `use_index` parameter.")
+    return CouchError(
+        400,
+        "invalid_index",
+        f"{_title(use_index)} specified by `use_index` could not be found or it is not suitable.",
+    )
+
+
+def _title(use_index: tuple[str, ...]) -> str:
+    return f"_design/{', '.join((use_index[0].removeprefix('_design/'), *use_index[1:]))}"
+
+
+def is_usable(index: IndexDefinition, options: FindOptions) -> bool:
+    """Whether an index can answer the query in the order wanted."""
+    sort = [name for name, _ in options.sort]
+    if index.is_special:
+        return not sort or ("_id" in indexable_fields(options.selector) and sort == ["_id"])
+    needed = set(index.columns) - set(sort) - {"_id", "_rev"}
+    return not missing_fields(options.selector, needed) and _sorts(index.columns, sort, options.selector)
+
+
+def missing_fields(selector: Selector, needed: set[str]) -> set[str]:
+    """Those of the needed fields that a matching document might lack."""
+    if not selector or not needed:
+        return needed
+    name, argument = only(selector)
+    if name == "$and":
+        for item in argument:
+            needed = missing_fields(item, needed)
+        return needed
+    if name == "$or":
+        return set().union(*(missing_fields(item, needed) for item in argument)) if argument else needed
+    if argument == {"$exists": False}:
+        return needed
+    return needed - {name}
+
+
+def _sorts(columns: list[str], sort: list[str], selector: Selector) -> bool:
+    """Whether the index has the wanted order; leading fields that are constant do not matter."""
+    if not sort:
+        return True
+    for place, column in enumerate(columns):
+        if column == sort[0]:
+            return columns[place : place + len(sort)] == sort
+        if not _is_constant(selector, column):
+            return False
+    return False
+
+
+def _is_constant(selector: Selector, field: str) -> bool:
+    if not selector:
+        return False
+    name, argument = only(selector)
+    if name == "$and":
+        return any(_is_constant(item, field) for item in argument)
+    return name == field and only(argument)[0] == "$eq"
+
+
+def _best(indexes: Sequence[IndexDefinition], selector: Selector) -> Plan:
+    views = [index for index in indexes if not index.is_special]
+    ranges = field_ranges(selector)
+
+    def rank(index: IndexDefinition) -> tuple[int, int, str, str]:
+        return -len(_prefix(index, ranges)), len(index.columns), index.ddoc, index.name
+
+    best = min(views or indexes, key=rank)
+    if best.is_special:
+        ranges.setdefault("_id", EVERYTHING)
+    used = _prefix(best, ranges)
+    pointless = bool(selector) and only(selector) in (("$and", []), ("$or", []))
+    return Plan(best, used, pointless or (len(used) == 1 and used[0].empty))
+
+
+def _prefix(index: IndexDefinition, ranges: dict[str, Range]) -> list[Range]:
+    """Return the ranges of the index's leading fields that the selector restricts."""
+    used = []
+    for column in index.columns:
+        if column not in ranges:
+            break
+        used.append(ranges[column])
+    return used
+
+
+def warning(plan: Plan, options: FindOptions, examined: int, returned: int) -> str | None:
+    """Return what CouchDB warns of: an index that was not used, none at all, or many documents read for few results."""
+    lines = []
+    if options.use_index and not _named([plan.index], options.use_index):
+        title = _title(options.use_index)
+        if len(options.use_index) > 1:
+            lines.append(f"{title} was not used because it is not a valid index for this query.")
+        else:
+            lines.append(f"{title} was not used because it does not contain a valid index for this query.")
+    if plan.index.is_special:
+        lines.append(_NO_INDEX)
+    if examined / max(returned, 1) > _SCAN_RATIO:
+        lines.append(_SCAN)
+    return "\n".join(lines) or None

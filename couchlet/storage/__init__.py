@@ -1,0 +1,1 @@
+"""Databases on disk: one SQLite file each, found through a catalogue."""

@@ -1,0 +1,180 @@
+"""What an edit does to a document: conflict or new revision, by CouchDB's rules.
+
+Interactive edits (`new_edits` true) extend a leaf or are refused; replicated ones (`new_edits` false) are merged
+into the tree whatever it holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from couchlet.documents import AttachmentInput, NewDocument, content_digest
+from couchlet.errors import CouchError, conflict
+from couchlet.revisions import (
+    Branch,
+    Revision,
+    Tree,
+    holds,
+    is_deleted,
+    leaf_branch,
+    merge,
+    new_revision_id,
+    stem,
+    winner,
+)
+from couchlet.storage.contents import store_content
+from couchlet.storage.records import Attachments, StoredDocument, attachments_of, pack_attachments, stored_document
+from couchlet.storage.transaction import Change, Content, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Outcome = Revision | CouchError
+
+
+class _Draft:
+    """One document while the edits of a request are applied to it."""
+
+    def __init__(self, id_: str, before: StoredDocument | None) -> None:
+        self.id = id_
+        self.before = before
+        self.tree: Tree = before.tree if before else ()
+        self.contents: dict[Revision, Content] = {}
+
+    @property
+    def exists(self) -> bool:
+        return bool(self.tree)
+
+
+class Editor:
+    """Applies the edits of one request inside a transaction."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        """Work on this transaction."""
+        self._transaction = transaction
+        self._drafts: dict[str, _Draft] = {}
+
+    def apply(self, documents: Sequence[NewDocument], *, new_edits: bool) -> list[Outcome]:
+        """Apply the edits in order; each gets its new revision or its error."""
+        heads = self._transaction.heads(document.id for document in documents)
+        self._drafts = {document.id: _Draft(document.id, heads.get(document.id)) for document in documents}
+        step: Callable[[NewDocument], Revision] = self._edit if new_edits else self._replicate
+        outcomes: list[Outcome] = []
+        for document in documents:
+            try:
+                outcomes.append(step(document))
+            except CouchError as error:
+                if error.status == 412:  # noqa: PLR2004 - a stub without its content refuses the whole request
+                    raise
+                outcomes.append(error)
+        self._write()
+        return outcomes
+
+    def _edit(self, document: NewDocument) -> Revision:
+        draft = self._drafts[document.id]
+        parent, ancestors = document.revision, document.history
+        if draft.exists:
+            if is_deleted(draft.tree):
+                if parent is not None or document.deleted:
+                    raise conflict()
+                # A deleted document made anew goes on from its tombstone, as CouchDB does it.
+                branch = winner(draft.tree)
+                parent, ancestors = branch.leaf, branch.ids
+                document.start = branch.start
+            else:
+                leaf = leaf_branch(draft.tree, parent) if parent else None
+                if leaf is None:
+                    raise conflict()
+                ancestors = leaf.ids
+        attachments = self._attachments(document, draft, parent, document.start + 1)
+        digests = [f"{name}:{fields['content_type']}:{fields['digest']}" for name, fields in attachments.items()]
+        id_ = new_revision_id(deleted=document.deleted, parent=parent, body=document.body, digests=digests)
+        path = Branch(document.start + 1, (id_, *ancestors), document.deleted)
+        if holds(draft.tree, path.leaf):
+            raise conflict()
+        self._add(draft, path, document, attachments)
+        return path.leaf
+
+    def _replicate(self, document: NewDocument) -> Revision:
+        draft = self._drafts[document.id]
+        revision = document.revision
+        if revision is None:
+            raise CouchError(400, "bad_request", "When `new_edits: false`, the document needs `_rev` or `_revisions`")
+        path = Branch(document.start, document.history, document.deleted)
+        if holds(draft.tree, revision):
+            draft.tree = merge(draft.tree, path)
+            return revision
+        parent = next((ancestor for ancestor in path.revisions()[1:] if holds(draft.tree, ancestor)), None)
+        attachments = self._attachments(document, draft, parent, document.start)
+        self._add(draft, path, document, attachments)
+        return revision
+
+    def _add(self, draft: _Draft, path: Branch, document: NewDocument, attachments: Attachments) -> None:
+        draft.tree = merge(draft.tree, path)
+        draft.contents[path.leaf] = Content(path.leaf, path.deleted, document.body, pack_attachments(attachments))
+
+    def _attachments(
+        self, document: NewDocument, draft: _Draft, parent: Revision | None, generation: int
+    ) -> Attachments:
+        """Return the attachments of the new revision; inline contents are stored."""
+        result: Attachments = {}
+        for name, fields in (document.kept_attachments or {}).items():
+            result[name] = fields if fields.get("revpos") else {**fields, "revpos": generation}
+        if not document.attachments:
+            return result
+        held: Attachments = {}
+        if any(attachment.stub for attachment in document.attachments.values()):
+            content = self._content(draft, parent) if parent else None
+            held = attachments_of(content.attachments) if content else {}
+        for name, attachment in document.attachments.items():
+            if name not in result:
+                result[name] = self._attachment(document, name, attachment, held, generation)
+        return result
+
+    def _attachment(
+        self, document: NewDocument, name: str, attachment: AttachmentInput, held: Attachments, generation: int
+    ) -> dict[str, Any]:
+        if attachment.data is None:
+            if name not in held or attachment.follows:
+                raise CouchError(412, "missing_stub", f"Invalid attachment stub in {document.id} for {name}")
+            return held[name]
+        return {
+            "content_type": attachment.content_type,
+            "revpos": attachment.revpos if attachment.revpos is not None else generation,
+            "digest": content_digest(attachment.data),
+            "length": len(attachment.data),
+            "key": store_content(self._transaction.connection, attachment.data),
+        }
+
+    def _content(self, draft: _Draft, revision: Revision) -> Content | None:
+        if revision in draft.contents:
+            return draft.contents[revision]
+        before = draft.before
+        if before and before.shown == revision:
+            return Content(revision, bool(before.deleted), before.body, before.attachments)
+        return self._transaction.content(draft.id, revision)
+
+    def _write(self) -> None:
+        limit = self._transaction.revs_limit
+        changes = []
+        for draft in self._drafts.values():
+            change = self._change(draft, limit)
+            if change is not None:
+                changes.append(change)
+        if changes:
+            self._transaction.apply(changes)
+
+    def _change(self, draft: _Draft, limit: int) -> Change | None:
+        before = draft.before
+        if not draft.contents and (before is None or draft.tree == before.tree):
+            return None
+        tree = stem(draft.tree, limit)
+        shown = winner(tree).leaf
+        content = self._content(draft, shown)
+        if content is None:
+            raise CouchError(500, "internal_server_error", f"The content of {draft.id} {shown} is missing.")
+        after = stored_document(draft.id, tree, content.body, content.attachments)
+        aside = [kept for revision, kept in draft.contents.items() if revision != shown]
+        if before and before.shown != shown:
+            aside.append(Content(before.shown, bool(before.deleted), before.body, before.attachments))
+        return Change(before, after, aside, [shown])

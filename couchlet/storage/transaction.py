@@ -1,0 +1,182 @@
+"""The writing side of a database file: reading heads, putting rows, keeping counters, indexes and sizes true.
+
+Everything here runs in the writer's thread, inside its transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from couchlet import json_text
+from couchlet.storage.indexes import IndexKeeper
+from couchlet.storage.records import COLUMNS, INSERT, StoredDocument
+from couchlet.storage.writer import Hooks
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from couchlet.revisions import Revision
+
+DEFAULT_REVS_LIMIT: Final = 1000
+_IDS_A_QUERY: Final = 500
+
+
+class Counters(msgspec.Struct, array_like=True):
+    """The row of `counter`: see the comments in `schema`."""
+
+    update_seq: int
+    purge_seq: int
+    living: int
+    deleted: int
+    external: int
+    stale: int
+
+
+class Content(msgspec.Struct, frozen=True, gc=False):
+    """The content of one revision."""
+
+    revision: Revision
+    deleted: bool
+    body: bytes
+    attachments: bytes | None
+
+
+class Change(msgspec.Struct, gc=False):
+    """What a write does to one document: the row before (None: there was none), the row after (None: purged).
+
+    `aside` are contents that have to be kept beside the shown one, `dropped` are revisions whose kept content goes.
+    """
+
+    before: StoredDocument | None
+    after: StoredDocument | None
+    aside: list[Content]
+    dropped: list[Revision]
+
+
+class Transaction(Hooks):
+    """The state of the writing side. `published_counters` is what a reader may be told: it is committed."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Read the counters and index definitions."""
+        self.connection = connection
+        self.counters = self._stored_counters()
+        self.published_counters = self.counters
+        self.indexes = IndexKeeper(connection)
+        self._counted = self.counters
+
+    def _stored_counters(self) -> Counters:
+        row = self.connection.execute(
+            "SELECT update_seq, purge_seq, living, deleted, external, stale FROM counter"
+        ).fetchone()
+        return Counters(*row)
+
+    def mark(self) -> object:
+        """Remember the counters: they are copied on change."""
+        return msgspec.structs.replace(self.counters)
+
+    def reset(self, mark: object) -> None:
+        """Back to the counters before the job, and to the index definitions in the database."""
+        assert isinstance(mark, Counters)
+        self.counters = mark
+        self.indexes.reload()
+
+    def before_commit(self) -> None:
+        """Store the counters if they changed."""
+        if self.counters != self._counted:
+            self.connection.execute(
+                "UPDATE counter SET update_seq=?, purge_seq=?, living=?, deleted=?, external=?, stale=?",
+                msgspec.structs.astuple(self.counters),
+            )
+            self._counted = msgspec.structs.replace(self.counters)
+
+    def committed(self) -> None:
+        """Readers may be told of what was counted."""
+        self.published_counters = self._counted
+
+    def rolled_back(self) -> None:
+        """Read everything anew."""
+        self.counters = self._stored_counters()
+        self._counted = msgspec.structs.replace(self.counters)
+        self.indexes.reload()
+
+    def heads(self, ids: Iterable[str]) -> dict[str, StoredDocument]:
+        """Return the rows of the documents that exist (deleted ones included), by id."""
+        wanted = list(dict.fromkeys(ids))
+        found: dict[str, StoredDocument] = {}
+        for start in range(0, len(wanted), _IDS_A_QUERY):
+            part = wanted[start : start + _IDS_A_QUERY]
+            marks = ",".join("?" * len(part))
+            rows = self.connection.execute(f"SELECT {COLUMNS} FROM doc WHERE id IN ({marks})", part)  # noqa: S608
+            for row in rows:
+                found[row[1]] = StoredDocument(*row)
+        return found
+
+    def content(self, id_: str, revision: Revision) -> Content | None:
+        """Return the kept content of a revision that is not shown."""
+        row = self.connection.execute(
+            "SELECT deleted, body, attachments FROM revision WHERE id = ? AND generation = ? AND rev = ?",
+            (id_, revision.generation, revision.id),
+        ).fetchone()
+        return Content(revision, bool(row[0]), row[1], row[2]) if row else None
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Write the changes, each document at the next update sequence."""
+        self.counters = msgspec.structs.replace(self.counters)
+        for change in changes:
+            self._count(change)
+        connection = self.connection
+        gone = [(change.before.seq,) for change in changes if change.before]
+        if gone:
+            connection.executemany("DELETE FROM doc WHERE seq = ?", gone)
+        dropped = [(_id(change), revision.generation, revision.id) for change in changes for revision in change.dropped]
+        if dropped:
+            connection.executemany("DELETE FROM revision WHERE id = ? AND generation = ? AND rev = ?", dropped)
+        aside = [
+            (_id(change), *content.revision, int(content.deleted), content.body, content.attachments)
+            for change in changes
+            for content in change.aside
+        ]
+        if aside:
+            connection.executemany("INSERT OR REPLACE INTO revision VALUES (?, ?, ?, ?, ?, ?)", aside)
+        new = [change.after.values() for change in changes if change.after]
+        if new:
+            connection.executemany(INSERT, new)
+        self.indexes.update([(change.before, change.after) for change in changes])
+
+    def _count(self, change: Change) -> None:
+        counters = self.counters
+        if change.before:
+            counters.deleted -= change.before.deleted
+            counters.living -= 1 - change.before.deleted
+            counters.external -= change.before.external_bytes
+        counters.stale += sum(len(content.body) for content in change.aside)
+        if change.after:
+            counters.update_seq += 1
+            change.after.seq = counters.update_seq
+            counters.deleted += change.after.deleted
+            counters.living += 1 - change.after.deleted
+            counters.external += change.after.external_bytes
+
+    def setting(self, name: str, default: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """Return a stored setting of the database."""
+        row = self.connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
+        return json_text.decode_stored(row[0]) if row else default
+
+    def set_setting(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Store a setting of the database."""
+        self.connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json_text.encode(value)))
+
+    @property
+    def revs_limit(self) -> int:
+        """How many revisions of history are kept for each branch."""
+        limit = self.setting("revs_limit", DEFAULT_REVS_LIMIT)
+        return limit if isinstance(limit, int) else DEFAULT_REVS_LIMIT
+
+
+def _id(change: Change) -> str:
+    row = change.after or change.before
+    assert row is not None
+    return row.id

@@ -1,0 +1,1 @@
+"""HTTP: reading requests, finding who answers them, and writing answers as CouchDB writes them."""

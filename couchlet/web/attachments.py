@@ -1,0 +1,190 @@
+"""One attachment: reading it whole or in part, writing and deleting it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from couchlet.documents import NewDocument, validate_attachment_name, validate_id
+from couchlet.errors import CouchError, not_found
+from couchlet.revisions import Revision, holds, parse_revision
+from couchlet.storage.records import StoredDocument, attachments_of
+from couchlet.storage.transaction import Content
+from couchlet.web.attachment_coding import expanded
+from couchlet.web.documents import named_revision, save_one
+from couchlet.web.reply import base_headers, not_modified
+from couchlet.web.uploads import store_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from couchlet.storage.database import Database
+    from couchlet.web.call import Call
+
+_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_ACTIVE: Final = re.compile(r"html|xml|xsl|svg|script|wasm|^multipart/|^message/|[\x00-\x1f\x7f]", re.IGNORECASE)
+_DEFAULT_TYPE: Final = "application/octet-stream"
+
+
+async def attachment(call: Call, id_: str, name: str) -> web.StreamResponse:
+    """`/db/id/name`, answered by method."""
+    database = call.database()
+    if call.reads:
+        return await _read(call, database, id_, name)
+    call.allow("DELETE", "GET", "HEAD", "PUT")
+    validate_attachment_name(name)
+    validate_id(id_)
+    if id_.startswith("_local/"):
+        raise CouchError(400, "bad_request", "_local documents do not accept attachments.")
+    if call.method == "PUT":
+        return await _write(call, database, id_, name)
+    return await _delete(call, database, id_, name)
+
+
+def safe_type(content_type: str) -> str:
+    """Return the type to serve a content with: one that browsers would run is served as plain bytes."""
+    return _DEFAULT_TYPE if _ACTIVE.search(content_type) or "/" not in content_type else content_type
+
+
+def _content(database: Database, id_: str, revision: Revision | None) -> tuple[StoredDocument, Content]:
+    row = database.reader.document(id_)
+    if row is None:
+        raise not_found()
+    if revision is None:
+        if row.deleted:
+            raise not_found("deleted")
+        return row, Content(row.shown, False, row.body, row.attachments)
+    content = database.reader.content(row, revision) if holds(row.tree, revision) else None
+    if content is None:
+        raise not_found()
+    return row, content
+
+
+async def _read(call: Call, database: Database, id_: str, name: str) -> web.StreamResponse:
+    revision = parse_revision(call.query["rev"]) if "rev" in call.query else None
+    _, content = _content(database, id_, revision)
+    fields = attachments_of(content.attachments).get(name)
+    if fields is None:
+        raise not_found("Document is missing attachment")
+    etag = f'"{fields["digest"].removeprefix("md5-")}"'
+    unchanged = not_modified(call, etag)
+    if unchanged:
+        return unchanged
+    headers = {
+        **base_headers(),
+        "ETag": etag,
+        "Cache-Control": "must-revalidate",
+        "Content-Type": safe_type(fields["content_type"]),
+        "Content-Security-Policy": "sandbox",
+        "X-Content-Type-Options": "nosniff",
+        "Accept-Ranges": "none" if fields.get("encoding") else "bytes",
+    }
+    if fields.get("encoding"):
+        return await _send_encoded(call, database, fields, headers)
+    length = fields["length"]
+    span = _parse_range(call.header("Range"), length)
+    first, last, status = (0, length - 1, 200) if span is None else (*span, 206)
+    if span is not None:
+        headers["Content-Range"] = f"bytes {first}-{last}/{length}"
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = last - first + 1
+    pieces = database.reader.attachment_pieces(fields["key"], first, last) if length else iter(())
+    return await _send(call, response, pieces)
+
+
+async def _send_encoded(
+    call: Call, database: Database, fields: dict[str, Any], headers: dict[str, str]
+) -> web.StreamResponse:
+    """Give a compressed content as it is to who takes gzip, else expanded, with a length unknown before."""
+    pieces = database.reader.attachment_pieces(fields["key"], 0, fields["length"] - 1)
+    if "gzip" in (call.header("Accept-Encoding") or ""):
+        response = web.StreamResponse(headers={**headers, "Content-Encoding": fields["encoding"]})
+        response.content_length = fields["length"]
+        return await _send(call, response, pieces)
+    response = web.StreamResponse(headers=headers)
+    response.enable_chunked_encoding()
+    return await _send(call, response, expanded(pieces))
+
+
+async def _send(call: Call, response: web.StreamResponse, pieces: Iterator[bytes]) -> web.StreamResponse:
+    call.is_streaming = True
+    await response.prepare(call.request)
+    if call.method != "HEAD":
+        for piece in pieces:
+            await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+def _parse_range(header: str | None, length: int) -> tuple[int, int] | None:
+    """Return the first and last byte wanted; nothing for the whole, or for a form that is passed over.
+
+    Raises:
+        CouchError: 416 if the range lies outside.
+    """
+    match = _RANGE.match(header or "")
+    if match is None or match[1] == match[2] == "" or max(len(match[1]), len(match[2])) > 18:  # noqa: PLR2004 - 64 bits
+        return None
+    if not match[1]:
+        first, last = max(length - int(match[2]), 0), length - 1
+    else:
+        first, last = int(match[1]), min(int(match[2] or length), length - 1)
+    if first > last or (match[2] and match[1] and int(match[2]) < first):
+        raise CouchError(416, "requested_range_not_satisfiable", "Requested range not satisfiable")
+    return None if (first, last) == (0, length - 1) and not match[2] else (first, last)
+
+
+async def _write(call: Call, database: Database, id_: str, name: str) -> web.StreamResponse:
+    encoding = (call.header("Content-Encoding") or "identity").strip().lower()
+    if encoding not in {"identity", "gzip"}:
+        raise CouchError(415, "bad_content_type", "Only gzip and identity content-encodings are supported")
+    document = _edit_of(call, database, id_)
+    stored = await store_stream(database, call.chunks())
+    fields = {"content_type": call.header("Content-Type") or _DEFAULT_TYPE, **stored}
+    if encoding != "identity":
+        fields["encoding"] = encoding
+    document.kept_attachments = {**(document.kept_attachments or {}), name: fields}
+    try:
+        response = await save_one(call, database, document, with_etag=False, with_location=False)
+    except BaseException:
+        await database.drop_content(stored["key"])
+        raise
+    database.in_flight.discard(stored["key"])
+    host = call.location(database.name).rpartition("/")[0]
+    response.headers["Location"] = f"{host}/{database.name}/{call.location(id_, name).split('/', 3)[3]}"
+    return response
+
+
+def _edit_of(call: Call, database: Database, id_: str) -> NewDocument:
+    """Return the document as it is at the revision named; a new one if none is named."""
+    revision = named_revision(call)
+    if revision is None:
+        return NewDocument(id=id_, body=b"{}")
+    row = database.reader.document(id_)
+    content = database.reader.content(row, revision) if row and holds(row.tree, revision) else None
+    if content is None:
+        raise CouchError(409, "not_found", "missing_rev")
+    return NewDocument(
+        id=id_,
+        body=content.body,
+        start=revision.generation,
+        history=(revision.id,),
+        kept_attachments=attachments_of(content.attachments),
+    )
+
+
+async def _delete(call: Call, database: Database, id_: str, name: str) -> web.StreamResponse:
+    await call.body()
+    if named_revision(call) is None:
+        _, content = _content(database, id_, None)
+        if name not in attachments_of(content.attachments):
+            raise not_found("Document is missing attachment")
+    document = _edit_of(call, database, id_)
+    kept = dict(document.kept_attachments or {})
+    if document.revision is not None and name not in kept:
+        raise not_found("Document is missing attachment")
+    kept.pop(name, None)
+    document.kept_attachments = kept
+    return await save_one(call, database, document, created_status=False, with_etag=False, with_location=False)

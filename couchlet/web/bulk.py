@@ -1,0 +1,141 @@
+"""Many documents in one request: writing and reading them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from couchlet import json_text
+from couchlet.documents import NewDocument, parse_document, validate_id
+from couchlet.errors import CouchError, bad_request
+from couchlet.revisions import Revision, parse_revision, parse_revisions
+from couchlet.storage.transaction import Content
+from couchlet.web.design_check import check_design
+from couchlet.web.documents import is_admin_of, open_revisions
+from couchlet.web.multipart_out import BulkPart, multipart_bulk
+from couchlet.web.reply import raw_json_reply
+from couchlet.web.showing import ShowOptions, parse_show_options, show_content
+from couchlet.web.users import before_write
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from couchlet.storage.database import Database
+    from couchlet.storage.records import StoredDocument
+    from couchlet.web.call import Call
+
+_UNACCEPTABLE = ("open_revs", "new_edits", "w", "rev", "atts_since")
+
+
+async def bulk_docs(call: Call) -> web.StreamResponse:
+    """`_bulk_docs`: write documents, each with an outcome of its own."""
+    database = call.database()
+    call.allow("POST")
+    call.require_json()
+    body = await call.json_object()
+    if "docs" not in body:
+        raise bad_request("POST body must include `docs` parameter.")
+    if not isinstance(body["docs"], list):
+        raise bad_request("`docs` parameter must be an array.")
+    new_edits = body.get("new_edits", True)
+    if not isinstance(new_edits, bool):
+        raise bad_request("`new_edits` parameter must be a boolean.")
+    documents = [parse_document(value) for value in body["docs"]]
+    for document in documents:
+        if not new_edits and document.revision is None:
+            raise bad_request("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
+        if not document.id:
+            document.id = call.context.uuids.next()
+    refused = await _refusals(call, database, documents)
+    taken = [document for document in documents if id(document) not in refused] if refused else documents
+    outcomes = iter(await database.edit(taken, new_edits=new_edits))
+    rows = [_row(document, refused.get(id(document)) or next(outcomes), new_edits) for document in documents]
+    return raw_json_reply(b"[" + b",".join(row for row in rows if row) + b"]", 201)
+
+
+async def _refusals(call: Call, database: Database, documents: list[NewDocument]) -> dict[int, CouchError]:
+    """Documents that this caller may not write, by identity, and why."""
+    refused: dict[int, CouchError] = {}
+    is_users = database.name == "_users"
+    for document in documents:
+        if not is_users and document.id[0] != "_":
+            continue
+        try:
+            check_design(document, is_admin_of(call, database))
+            await before_write(database, document)
+        except CouchError as error:
+            refused[id(document)] = error
+    return refused
+
+
+def _row(document: NewDocument, outcome: Revision | CouchError, new_edits: bool) -> bytes:
+    """One document's row in the answer; a replicated one is mentioned only if it failed."""
+    if isinstance(outcome, CouchError):
+        row: dict[str, Any] = {"id": document.id}
+        if not new_edits:
+            row["rev"] = str(document.revision)
+        return json_text.encode(row | outcome.as_row())
+    if not new_edits:
+        return b""
+    return b'{"ok":true,"id":%b,"rev":"%b"}' % (json_text.encode(document.id), str(outcome).encode())
+
+
+async def bulk_get(call: Call) -> web.StreamResponse:
+    """`_bulk_get`: read revisions of documents."""
+    database = call.database()
+    call.allow("POST")
+    call.require_json()
+    for name in _UNACCEPTABLE:
+        if name in call.query:
+            raise bad_request(f'"{name}" query parameter is not acceptable')
+    body = await call.json_object()
+    asked = body.get("docs")
+    if not isinstance(asked, list):
+        raise bad_request("Missing JSON list of 'docs'.")
+    options = parse_show_options(call.query)
+    ids = [item["id"] for item in asked if isinstance(item, dict) and isinstance(item.get("id"), str)]
+    rows = database.reader.documents(ids)
+    found = [_look_up(database, rows, item, options) for item in asked]
+    if not call.accepts("application/json") and (call.accepts("multipart/mixed") or call.accepts("multipart/related")):
+        return await multipart_bulk(call, database, found, options)
+    results = [_result(database, part, options) for part in found]
+    return raw_json_reply(b'{"results":[' + b",".join(results) + b"]}")
+
+
+def _look_up(database: Database, rows: dict[str, StoredDocument], item: Any, options: ShowOptions) -> BulkPart:  # noqa: ANN401
+    """Return what one item of a request asks for, or what is wrong with it."""
+    if not isinstance(item, dict) or not item:
+        return BulkPart(None, None, [], _failure(None, None, "bad_request", "document must be a JSON object"), None)
+    rev = item.get("rev")
+    if "id" not in item:
+        return BulkPart(None, None, [], _failure(None, None, "bad_request", "document id missed"), None)
+    try:
+        id_ = validate_id(item["id"])
+        wanted = [parse_revision(rev)] if rev is not None else None
+        since = tuple(parse_revisions(item["atts_since"])) if item.get("atts_since") else ()
+    except CouchError as error:
+        return BulkPart(item["id"], None, [], _failure(item["id"], rev, error.error, error.reason), None)
+    row = rows.get(id_)
+    found = open_revisions(database, row, wanted, latest=options.latest)
+    failure = None if found else _failure(id_, "undefined", "not_found", "missing")
+    return BulkPart(id_, row, found, failure, since or None)
+
+
+def _failure(id_: Any, rev: Any, error: str, reason: str) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    return {"id": id_, "rev": rev, "error": error, "reason": reason}
+
+
+def _result(database: Database, part: BulkPart, options: ShowOptions) -> bytes:
+    head = b'{"id":' + json_text.encode(part.id) + b',"docs":['
+    if part.error is not None:
+        return head + b'{"error":' + json_text.encode(part.error) + b"}]}"
+    shown = []
+    options = part.options(options)
+    for item in part.found:
+        if isinstance(item, Content):
+            assert part.row is not None
+            text = show_content(database.reader, part.row, item, options, with_meta=False)
+            shown.append(b'{"ok":' + text + b"}")
+        else:
+            failure = _failure(part.id, str(item), "not_found", "missing")
+            shown.append(b'{"error":' + json_text.encode(failure) + b"}")
+    return head + b",".join(shown) + b"]}"

@@ -1,0 +1,234 @@
+"""One request and what is needed to answer it."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_plus
+
+from aiohttp.web_exceptions import HTTPException
+
+from couchlet import json_text
+from couchlet.auth.rights import check_member, require_database_admin, require_server_admin
+from couchlet.auth.users import NOBODY, User
+from couchlet.errors import CouchError, bad_request, method_not_allowed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from couchlet.storage.database import Database
+    from couchlet.web.context import ServerContext
+
+_ENCODED: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-:")
+
+
+def too_large() -> CouchError:
+    """413 for a body beyond the limit."""
+    return CouchError(413, "too_large", "the request entity is too large")
+
+
+def url_encode(text: str) -> str:
+    """Percent-encode as CouchDB does in `Location`."""
+    return "".join(
+        character if character in _ENCODED else "".join(f"%{byte:02X}" for byte in character.encode())
+        for character in text
+    )
+
+
+def _unquote(text: str) -> str:
+    try:
+        return unquote_plus(text, errors="strict")
+    except UnicodeDecodeError as error:
+        raise CouchError(400, "illegal_docid", "Document id must be valid UTF-8") from error
+
+
+def parse_query(text: str) -> dict[str, str]:
+    """Return the parameters of a query string; of several with one name the first counts."""
+    query: dict[str, str] = {}
+    for part in text.split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            query.setdefault(_unquote(name), _unquote(value))
+    return query
+
+
+def accepts(header: str | None, content_type: str) -> bool:
+    """Whether an `Accept` header takes a content type: by name, by `type/*` or by `*/*`, unless with `q=0`."""
+    qualities: dict[str, float] = {}
+    for item in (header if header is not None else "*/*").split(","):
+        name, _, rest = item.partition(";")
+        quality = rest.strip().removeprefix("q=") if rest.strip().startswith("q=") else "1"
+        try:
+            qualities[name.strip()] = float(quality)
+        except ValueError:
+            return False
+    above = content_type.split("/", maxsplit=1)[0] + "/*"
+    if qualities.get(content_type) == 0 or qualities.get(above) == 0:
+        return False
+    return any(qualities.get(name, 0) > 0 for name in (content_type, above, "*/*"))
+
+
+class Call:
+    """A request: its path taken apart and decoded, its parameters, who sent it, and access to its body."""
+
+    def __init__(self, request: web.BaseRequest, context: ServerContext) -> None:
+        """Take the address apart.
+
+        Raises:
+            CouchError: 400 if it is no UTF-8.
+        """
+        self.request = request
+        self.context = context
+        path, _, query = request.raw_path.partition("?")
+        if not path.startswith("/"):
+            path = "/" + path.partition("://")[2].partition("/")[2]
+        self.parts = [_unquote(part) for part in path.split("/") if part]
+        self.raw_path = path
+        self.query = parse_query(query)
+        self.method = request.method
+        self.user: User = NOBODY
+        self.is_streaming = False
+        self._asked = False
+        self._held: Database | None = None
+
+    @property
+    def reads(self) -> bool:
+        """Whether this is a GET or a HEAD, which are answered alike."""
+        return self.method in {"GET", "HEAD"}
+
+    def allow(self, *methods: str) -> None:
+        """Refuse other methods.
+
+        Raises:
+            CouchError: 405 with the methods that are allowed.
+        """
+        method = "GET" if self.method == "HEAD" and "GET" in methods else self.method
+        if method not in methods:
+            raise method_not_allowed(",".join(methods))
+
+    def database(self) -> Database:
+        """Return the database that the path names.
+
+        Raises:
+            CouchError: 404 if there is none, 401 or 403 if this user may not use it.
+        """
+        database = self.context.catalog.get(self.parts[0])
+        check_member(self.user, database.security)
+        if self._held is None:
+            # Held until the answer is sent, so that its files stay open.
+            self._held = database
+            database.holders += 1
+        return database
+
+    def release(self) -> None:
+        """Let go of the database that this request used."""
+        if self._held is not None:
+            self._held.holders -= 1
+            self._held = None
+
+    def require_server_admin(self) -> None:
+        """Refuse all but server administrators."""
+        require_server_admin(self.user)
+
+    def require_database_admin(self, database: Database) -> None:
+        """Refuse all but administrators of the database and of the server."""
+        require_database_admin(self.user, database.security)
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value."""
+        return self.request.headers.get(name)
+
+    def flag(self, name: str) -> bool:
+        """Whether a parameter is `true`."""
+        return self.query.get(name) == "true"
+
+    def require_json(self, content_type: str = "application/json") -> None:
+        """Refuse a body that is not declared to be JSON.
+
+        Raises:
+            CouchError: 415.
+        """
+        declared = (self.header("Content-Type") or "").split(";")[0].strip()
+        if declared != content_type:
+            raise CouchError(415, "bad_content_type", f"Content-Type must be {content_type}")
+
+    def accepts(self, content_type: str) -> bool:
+        """Whether the client takes a content type, by its `Accept` header; without one it takes all."""
+        return accepts(self.header("Accept"), content_type)
+
+    async def body(self) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            CouchError: 413 if it is larger than the server takes at once, 400 if it breaks off.
+        """
+        limit = self.context.settings.max_request_bytes
+        if (self.request.content_length or 0) > limit:
+            raise too_large()
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async for chunk in self.chunks():
+                size += len(chunk)
+                if size > limit:
+                    raise too_large()
+                chunks.append(chunk)
+        except (ValueError, HTTPException) as error:
+            raise bad_request("The request's body breaks off.") from error
+        body = b"".join(chunks)
+        return _decompress(body, limit) if self.header("Content-Encoding") == "gzip" else body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body as it comes, of whatever length."""
+        await self.ask_for_body()
+        async for chunk in self.request.content.iter_any():
+            yield chunk
+
+    async def ask_for_body(self) -> None:
+        """Tell a client that waits for it (`Expect: 100-continue`) to send the body."""
+        expected = self.header("Expect")
+        if expected is None or self._asked:
+            return
+        self._asked = True
+        if expected.lower() != "100-continue":
+            raise CouchError(417, "expectation_failed", f"Unknown expectation: {expected}")
+        writer = self.request.writer
+        await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        writer.output_size = 0
+
+    async def json(self) -> Any:  # noqa: ANN401 - any JSON value
+        """Return the body as JSON.
+
+        Raises:
+            CouchError: 400 if it is none.
+        """
+        return json_text.decode(await self.body())
+
+    async def json_object(self) -> dict[str, Any]:
+        """Return the body as a JSON object.
+
+        Raises:
+            CouchError: 400 if it is none.
+        """
+        value = await self.json()
+        if not isinstance(value, dict):
+            raise bad_request("Request body must be a JSON object")
+        return value
+
+    def location(self, *parts: str) -> str:
+        """Return the full address of something on this server."""
+        host = self.header("Host") or f"{self.context.settings.host}:{self.context.settings.port}"
+        return f"http://{host}/" + "/".join(url_encode(part) for part in parts)
+
+
+def _decompress(body: bytes, limit: int) -> bytes:
+    expander = zlib.decompressobj(wbits=31)
+    try:
+        plain = expander.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise bad_request("The request's body is not valid gzip.") from error
+    if len(plain) > limit:
+        raise too_large()
+    return plain

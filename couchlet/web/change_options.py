@@ -1,0 +1,178 @@
+"""The parameters of `_changes`, and its filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from couchlet import json_text
+from couchlet.errors import CouchError, bad_request, not_found, not_implemented
+from couchlet.mango.matching import Matcher, compile_selector
+from couchlet.mango.selector import normalize
+from couchlet.web.sequences import parse_since
+
+if TYPE_CHECKING:
+    from couchlet.storage.database import Database
+    from couchlet.web.call import Call
+
+DEFAULT_TIMEOUT_S: Final = 60.0
+"""How long a feed waits for a change before it ends, and the most that can be asked for."""
+
+_FEEDS: Final = frozenset(("normal", "continuous", "longpoll", "eventsource"))
+_LIMIT: Final = 10**16
+
+IdTest = Callable[[str], bool]
+
+
+class ChangeOptions(msgspec.Struct):
+    """Parsed parameters. `heartbeat_s` keeps a feed open; without it `timeout_s` ends it."""
+
+    feed: str = "normal"
+    since: int = 0
+    limit: int = _LIMIT
+    descending: bool = False
+    all_leaves: bool = False
+    heartbeat_s: float | None = None
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    include_docs: bool = False
+    conflicts: bool = False
+    attachments: bool = False
+    att_encoding_info: bool = False
+    ids: frozenset[str] | None = None
+    design_only: bool = False
+    matcher: Matcher | None = None
+    fields: list[str] | None = None
+
+
+def _unknown_error(reason: str) -> CouchError:
+    """CouchDB fails on these parameters, with a 500 of this name; so does this, without failing."""
+    return CouchError(500, "unknown_error", reason)
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise _unknown_error("badarg") from error
+
+
+async def parse_changes(call: Call, database: Database) -> ChangeOptions:
+    """Parse the parameters and the filter.
+
+    Raises:
+        CouchError: with CouchDB's status and sentence for what is wrong.
+    """
+    query = {name.lower(): value for name, value in call.query.items()}
+    feed = query.get("feed", "normal")
+    options = ChangeOptions(
+        feed="continuous" if feed == "live" else feed,
+        descending=query.get("descending") == "true",
+        include_docs=query.get("include_docs") == "true",
+        conflicts=query.get("conflicts") == "true",
+        attachments=query.get("attachments") == "true",
+        att_encoding_info=query.get("att_encoding_info") == "true",
+    )
+    if "limit" in query:
+        options.limit = max(_integer(query["limit"]), 0)
+    if "timeout" in query:
+        options.timeout_s = min(max(_integer(query["timeout"]), 0) / 1000, DEFAULT_TIMEOUT_S)
+    options.all_leaves = _style(query.get("style", "main_only"))
+    options.heartbeat_s = _heartbeat(query.get("heartbeat"))
+    if "seq_interval" in query and not (query["seq_interval"].isdigit() and int(query["seq_interval"])):
+        raise bad_request("invalid_seq_interval")
+    await _parse_filter(call, database, query, options)
+    if options.feed not in _FEEDS:
+        raise bad_request("Supported `feed` types: normal, continuous, live, longpoll, eventsource")
+    since = query.get("last-event-id", query.get("since", "0"))
+    if options.feed == "eventsource":
+        since = call.header("Last-Event-ID") or since
+    options.since = parse_since(database, since)
+    return options
+
+
+def _style(text: str) -> bool:
+    if text not in {"main_only", "all_docs"}:
+        raise _unknown_error("badarg")
+    return text == "all_docs"
+
+
+def _heartbeat(text: str | None) -> float | None:
+    if text is None:
+        return None
+    if text == "true":
+        return DEFAULT_TIMEOUT_S
+    try:
+        milliseconds = int(text)
+    except ValueError as error:
+        raise bad_request("Invalid heartbeat value. Expecting a positive integer value (in milliseconds).") from error
+    if milliseconds <= 0:
+        raise bad_request("The heartbeat value should be a positive integer (in milliseconds).")
+    return min(milliseconds / 1000, DEFAULT_TIMEOUT_S)
+
+
+async def _parse_filter(call: Call, database: Database, query: dict[str, str], options: ChangeOptions) -> None:
+    body: dict[str, Any] = {}
+    if call.method == "POST":
+        call.require_json()
+        text = await call.body()
+        body = json_text.decode(text) if text else {}
+        if not isinstance(body, dict):
+            raise bad_request("Request body must be a JSON object")
+    name = query.get("filter", "")
+    if name == "_doc_ids":
+        ids = body.get("doc_ids") if call.method == "POST" else json_text.decode(query.get("doc_ids", "null"))
+        options.ids = _checked_ids(ids)
+    elif name == "_selector":
+        if call.method != "POST":
+            raise bad_request("Selector must be specified in POST payload")
+        _parse_selector(body, options)
+    elif name == "_design":
+        options.design_only = True
+    elif name == "_view":
+        raise _refused_view(query)
+    elif name.startswith("_"):
+        raise bad_request("unknown builtin filter name")
+    elif name.strip("/"):
+        _refuse_function(database, name)
+
+
+def _refused_view(query: dict[str, str]) -> CouchError:
+    if not query.get("view"):
+        return bad_request("`view` filter parameter is not provided.")
+    return not_implemented("couchlet runs no JavaScript, so it has no `_view` filter: use `_selector`.")
+
+
+def _checked_ids(ids: Any) -> frozenset[str]:  # noqa: ANN401 - any JSON value
+    if not isinstance(ids, list) or not all(isinstance(id_, str) for id_ in ids):
+        raise bad_request("`doc_ids` filter parameter is not a list of doc ids.")
+    return frozenset(ids)
+
+
+def _parse_selector(body: dict[str, Any], options: ChangeOptions) -> None:
+    selector, fields = body.get("selector"), body.get("fields")
+    if not isinstance(selector, dict):
+        raise bad_request("Selector error: expected a JSON object")
+    try:
+        options.matcher = compile_selector(normalize(selector))
+    except CouchError as error:
+        raise bad_request(error.reason) from error
+    if fields is not None:
+        if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
+            raise bad_request("Selector error: fields must be JSON array")
+        options.fields = fields or None
+
+
+def _refuse_function(database: Database, name: str) -> None:
+    """Return a filter function of a design document: missing, or not to be run here."""
+    parts = [part for part in name.split("/") if part]
+    if len(parts) != 2:  # noqa: PLR2004 - design document and function
+        raise bad_request("`filter` must be of the form `designname/filtername`")
+    row = database.reader.document(f"_design/{parts[0]}")
+    if row is None or row.deleted:
+        raise not_found("missing" if row is None else "deleted")
+    filters = json_text.decode_stored(row.body).get("filters")
+    if not isinstance(filters, dict) or parts[1] not in filters:
+        raise not_found(f"missing json key: {parts[1] if isinstance(filters, dict) else 'filters'}")
+    raise not_implemented("couchlet runs no JavaScript, so it has no filter functions: use the `_selector` filter.")

@@ -1,0 +1,247 @@
+"""`_changes`: what changed since a sequence, at once or as it happens.
+
+A feed that waits costs an open connection and one task: it sleeps on the database's event, which the next commit
+sets, or until its heartbeat or timeout is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from couchlet import json_text
+from couchlet.mango.paths import project
+from couchlet.revisions import Branch, branches_by_rank
+from couchlet.storage.transaction import Content
+from couchlet.web.change_options import ChangeOptions, parse_changes
+from couchlet.web.pacing import breathe
+from couchlet.web.reply import JsonStream, etag_of, not_modified
+from couchlet.web.sequences import packed_sequence
+from couchlet.web.showing import ShowOptions, show_content
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from couchlet.storage.database import Database
+    from couchlet.storage.records import StoredDocument
+    from couchlet.web.call import Call
+
+_ROWS_A_QUERY: Final = 500
+
+
+class _Cursor(msgspec.Struct):
+    """Where a feed is: everything up to `seq` was looked at, `left` rows may still be sent."""
+
+    seq: int
+    left: int
+    sent: int = 0
+
+
+async def changes(call: Call) -> web.StreamResponse:
+    """Answer by the kind of feed."""
+    database = call.database()
+    call.allow("GET", "POST", "HEAD")
+    options = await parse_changes(call, database)
+    if options.feed == "normal" or call.method == "HEAD":
+        return await _normal(call, database, options)
+    return await _Feed(call, database, options).run()
+
+
+async def _normal(call: Call, database: Database, options: ChangeOptions) -> web.StreamResponse:
+    counters = database.counters
+    etag = etag_of(database.uuid, counters.update_seq, counters.purge_seq)
+    unchanged = not_modified(call, etag)
+    if unchanged:
+        return unchanged
+    stream = JsonStream(call, {"ETag": etag})
+    until = counters.update_seq
+    # Downwards everything is read from the newest on, whatever `since` says.
+    cursor = _Cursor(0 if options.descending else options.since, options.limit)
+    await stream.add(b'{"results":[\n')
+    async for row in _rows(database, options, cursor, until):
+        await stream.add(row if cursor.sent == 1 else b",\r\n" + row)
+    if options.descending:
+        pending = database.reader.changes_after(0, cursor.seq - 1) if cursor.sent else 0
+    else:
+        pending = database.reader.changes_after(cursor.seq, until)
+    await stream.add(_end(database, cursor.seq, pending))
+    return await stream.end()
+
+
+def _end(database: Database, seq: int, pending: int) -> bytes:
+    last = json_text.encode(packed_sequence(database, seq))
+    return b'\n],\n"last_seq":%b,"pending":%d}\n' % (last, pending)
+
+
+async def _rows(database: Database, options: ChangeOptions, cursor: _Cursor, until: int) -> AsyncIterator[bytes]:
+    """Return the rows of changes up to a sequence; the cursor moves along."""
+    reader = database.reader
+    upper = until
+    while cursor.left > 0 and not database.closed:
+        count = min(_ROWS_A_QUERY, cursor.left) if _is_unfiltered(options) else _ROWS_A_QUERY
+        if options.descending:
+            found = reader.changes(0, upper, count, descending=True)
+        else:
+            found = reader.changes(cursor.seq, until, count, descending=False)
+        for row in found:
+            cursor.seq = row.seq
+            text = _row(database, row, options)
+            if text is not None:
+                cursor.left -= 1
+                cursor.sent += 1
+                yield text
+                if cursor.left == 0:
+                    return
+        if len(found) < count:
+            if not options.descending:
+                cursor.seq = max(cursor.seq, until)
+            return
+        upper = found[-1].seq - 1
+        await breathe()
+
+
+def _is_unfiltered(options: ChangeOptions) -> bool:
+    return options.ids is None and options.matcher is None and not options.design_only
+
+
+def _row(database: Database, row: StoredDocument, options: ChangeOptions) -> bytes | None:
+    """One change as JSON; None if the filter does not let it pass."""
+    if options.ids is not None and row.id not in options.ids:
+        return None
+    if options.design_only and not row.id.startswith("_design"):
+        return None
+    if not options.all_leaves and options.matcher is None:
+        revisions = [str(row.shown)]
+    else:
+        revisions = _passing_revisions(database, row, options)
+        if not revisions:
+            return None
+    listed = b",".join(b'{"rev":%b}' % json_text.encode(revision) for revision in revisions)
+    text = b'{"seq":%b,"id":%b,"changes":[%b]%b' % (
+        json_text.encode(packed_sequence(database, row.seq)),
+        json_text.encode(row.id),
+        listed,
+        b',"deleted":true' if row.deleted else b"",
+    )
+    if options.include_docs:
+        text += b',"doc":' + _document(database, row, options)
+    return text + b"}"
+
+
+def _passing_revisions(database: Database, row: StoredDocument, options: ChangeOptions) -> list[str]:
+    branches: list[Branch] = branches_by_rank(row.tree)
+    if not options.all_leaves:
+        branches = branches[:1]
+    if options.matcher is None:
+        return [str(branch.leaf) for branch in branches]
+    passing = []
+    for branch in branches:
+        content = database.reader.content(row, branch.leaf)
+        if content is None:
+            continue
+        shown = show_content(database.reader, row, content, with_meta=False)
+        if options.matcher(json_text.decode_stored(shown)):
+            passing.append(str(branch.leaf))
+    return passing
+
+
+def _document(database: Database, row: StoredDocument, options: ChangeOptions) -> bytes:
+    show = ShowOptions(
+        conflicts=options.conflicts,
+        attachments=options.attachments,
+        att_encoding_info=options.att_encoding_info,
+    )
+    content = Content(row.shown, bool(row.deleted), row.body, row.attachments)
+    text = show_content(database.reader, row, content, show)
+    if options.fields:
+        return json_text.encode(project(json_text.decode_stored(text), options.fields))
+    return text
+
+
+class _Feed:
+    """A feed that waits for changes: longpoll, continuous or eventsource."""
+
+    def __init__(self, call: Call, database: Database, options: ChangeOptions) -> None:
+        self._call = call
+        self._database = database
+        self._options = options
+        self._is_long_poll = options.feed == "longpoll"
+        self._is_event_source = options.feed == "eventsource"
+        since = 0 if options.descending else options.since
+        self._cursor = _Cursor(since, options.limit)
+        headers = {"Cache-Control": "no-cache"} if self._is_event_source else {}
+        content_type = "text/event-stream" if self._is_event_source else "application/json"
+        self._stream = JsonStream(call, headers, content_type)
+
+    async def run(self) -> web.StreamResponse:
+        """Send changes until the feed ends: by its limit, its timeout, or with the server or the database."""
+        if self._is_long_poll:
+            await self._stream.add(b'{"results":[\n')
+        while True:
+            # The event is taken before looking, so that no commit falls between looking and waiting.
+            event = self._database.change_event()
+            await self._send_new()
+            await self._stream.flush()
+            if self._is_done() or not await self._wait(event):
+                break
+        await self._send_end()
+        return await self._stream.end()
+
+    def _is_done(self) -> bool:
+        if self._database.closed or self._call.context.stopping.is_set():
+            return True
+        if self._is_long_poll:
+            return self._cursor.sent > 0
+        return self._cursor.left <= 0 or self._options.descending
+
+    async def _send_new(self) -> None:
+        if self._database.closed:
+            return
+        until = self._database.counters.update_seq
+        if until <= self._cursor.seq and not self._options.descending:
+            return
+        async for row in _rows(self._database, self._options, self._cursor, until):
+            await self._stream.add(self._framed(row))
+
+    def _framed(self, row: bytes) -> bytes:
+        if self._is_event_source:
+            seq = json_text.encode(packed_sequence(self._database, self._cursor.seq))
+            return b"data: %b\nid: %b\n\n" % (row, seq)
+        if self._is_long_poll:
+            return row if self._cursor.sent == 1 else b",\r\n" + row
+        return row + b"\n"
+
+    async def _wait(self, event: asyncio.Event) -> bool:
+        """Wait for the next commit, with heartbeats meanwhile; False when the time is up."""
+        heartbeat_s = self._options.heartbeat_s
+        ends = None if heartbeat_s else time.monotonic() + self._options.timeout_s
+        while True:
+            patience = heartbeat_s if ends is None else max(ends - time.monotonic(), 0)
+            try:
+                async with asyncio.timeout(patience):
+                    await event.wait()
+            except TimeoutError:
+                if ends is not None:
+                    return False
+                await self._stream.add(b"event: heartbeat\ndata: \n\n" if self._is_event_source else b"\n")
+                await self._stream.flush()
+                continue
+            return True
+
+    async def _send_end(self) -> None:
+        if self._is_event_source:
+            return
+        seq = self._cursor.seq
+        pending = (
+            0 if self._database.closed else self._database.reader.changes_after(seq, self._database.counters.update_seq)
+        )
+        if self._is_long_poll:
+            await self._stream.add(_end(self._database, seq, pending))
+            return
+        last = json_text.encode(packed_sequence(self._database, seq))
+        await self._stream.add(b'{"last_seq":%b,"pending":%d}\n\n' % (last, pending))

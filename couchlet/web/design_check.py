@@ -1,0 +1,33 @@
+"""Design documents: who may write them, and what couchlet cannot honour in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from couchlet import json_text
+from couchlet.errors import not_implemented, unauthorized
+
+if TYPE_CHECKING:
+    from couchlet.documents import NewDocument
+
+
+def check_design(document: NewDocument, is_admin: bool) -> None:
+    """Refuse a design document from who is no administrator, and one whose rules would not be kept.
+
+    Views and other functions are stored as they are, so that a database with them can be replicated through here;
+    calling them is refused. A function that validates writes must not be accepted, because it would not be asked.
+
+    Raises:
+        CouchError: 401 or 501.
+    """
+    if not document.id.startswith("_design/"):
+        return
+    if not is_admin:
+        raise unauthorized("You are not a db or server admin.")
+    if not document.deleted and b'"validate_doc_update"' in document.body:
+        body = json_text.decode_stored(document.body)
+        if body.get("validate_doc_update") is not None:
+            raise not_implemented(
+                "couchlet runs no JavaScript, so it could not keep to validate_doc_update: "
+                "leave it out, or use Apache CouchDB."
+            )

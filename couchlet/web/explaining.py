@@ -1,0 +1,127 @@
+"""What `_explain` says of a query."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from couchlet.mango.definitions import ALL_DOCS, IndexDefinition
+from couchlet.mango.planner import Plan, is_usable, make_plan
+from couchlet.mango.ranges import Range, indexable_fields
+from couchlet.mango.selector import fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from couchlet.mango.options import FindOptions
+
+_MAX = "<MAX>"
+
+
+def explanation(database: str, definitions: Sequence[IndexDefinition], options: FindOptions) -> dict[str, Any]:
+    """Return the plan of a query, and the indexes that were not chosen.
+
+    Raises:
+        CouchError: 400 if no index can be used.
+    """
+    plan = make_plan(definitions, options)
+    fields = fields_of(options.selector)
+    indexable = indexable_fields(options.selector)
+    return {
+        "dbname": database,
+        "index": plan.index.as_json(),
+        "partitioned": False,
+        "selector": options.selector,
+        "opts": _options(options),
+        "limit": options.limit,
+        "skip": options.skip,
+        "fields": list(options.fields),
+        "index_candidates": [_candidate(index, options) for index in (ALL_DOCS, *definitions) if index != plan.index],
+        "selector_hints": [
+            {
+                "type": "json",
+                "indexable_fields": indexable,
+                "unindexable_fields": sorted(fields - set(indexable)),
+            }
+        ],
+        "mrargs": _view_arguments(plan, options),
+        "covering": _covers(plan.index, options),
+    }
+
+
+def _options(options: FindOptions) -> dict[str, Any]:
+    return {
+        "use_index": list(options.use_index),
+        "bookmark": options.bookmark or "nil",
+        "limit": options.limit,
+        "skip": options.skip,
+        "sort": dict(options.sort),
+        "fields": list(options.fields),
+        "partition": "",
+        "r": options.quorum,
+        "conflicts": options.conflicts,
+        "stale": False,
+        "update": options.update,
+        "stable": options.stable,
+        "execution_stats": options.execution_stats,
+        "allow_fallback": options.allow_fallback,
+    }
+
+
+def _candidate(index: IndexDefinition, options: FindOptions) -> dict[str, Any]:
+    usable = not index.partial and is_usable(index, options)
+    if index.partial:
+        reason = "is_partial"
+    elif not usable:
+        reason = "field_mismatch"
+    else:
+        reason = "unfavored_type" if index.is_special else "less_overlap"
+    analysis = {
+        "usable": usable,
+        "reasons": [{"name": reason}],
+        "ranking": 1,
+        "covering": None if index.is_special else _covers(index, options),
+    }
+    return {"index": index.as_json(), "analysis": analysis}
+
+
+def _covers(index: IndexDefinition, options: FindOptions) -> bool:
+    if index.is_special or not options.fields:
+        return False
+    return {*options.fields, *fields_of(options.selector)} <= {"_id", *index.columns}
+
+
+def _view_arguments(plan: Plan, options: FindOptions) -> dict[str, Any]:
+    start, end = _keys(plan)
+    if options.descending:
+        start, end = end, start
+    return {
+        "include_docs": not _covers(plan.index, options),
+        "view_type": "map",
+        "reduce": False,
+        "partition": None,
+        "start_key": start,
+        "end_key": end,
+        "direction": "rev" if options.descending else "fwd",
+        "stable": options.stable,
+        "update": options.update,
+        "conflicts": options.conflicts or "undefined",
+    }
+
+
+def _keys(plan: Plan) -> tuple[Any, Any]:
+    if plan.impossible:
+        return None, None
+    if plan.index.is_special:
+        range_ = plan.ranges[0] if plan.ranges else Range()
+        return (range_.low.value if range_.low else None), (range_.high.value if range_.high else _MAX)
+    start: list[Any] = []
+    for range_ in plan.ranges:
+        if range_.low is None:
+            break
+        start.append(range_.low.value)
+    end: list[Any] = []
+    for range_ in plan.ranges:
+        if range_.high is None:
+            break
+        end.append(range_.high.value)
+    return start, [*end, _MAX]

@@ -1,0 +1,173 @@
+"""Mango over HTTP: `_find`, `_explain` and `_index`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from couchlet import json_text
+from couchlet.documents import NewDocument, validate_id
+from couchlet.errors import CouchError, method_not_allowed, not_found
+from couchlet.mango.definitions import ALL_DOCS, IndexDefinition, parse_index_request
+from couchlet.mango.options import parse_find
+from couchlet.mango.planner import make_plan
+from couchlet.web.documents import is_admin_of
+from couchlet.web.explaining import explanation
+from couchlet.web.query_run import run_query
+from couchlet.web.reply import JsonStream, json_reply
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from couchlet.storage.database import Database
+    from couchlet.web.call import Call
+
+_TRIES = 5
+
+
+async def find(call: Call) -> web.StreamResponse:
+    """`_find`: documents that match a selector."""
+    database = call.database()
+    call.allow("POST")
+    call.require_json()
+    options = parse_find(await call.json())
+    plan = make_plan([index.definition for index in database.indexes], options)
+    stream = JsonStream(call)
+    await run_query(stream, database, plan, options)
+    return await stream.end()
+
+
+async def explain(call: Call) -> web.StreamResponse:
+    """`_explain`: which index a query would use, and which part of it."""
+    database = call.database()
+    call.allow("POST")
+    call.require_json()
+    options = parse_find(await call.json())
+    definitions = [index.definition for index in database.indexes]
+    return json_reply(explanation(database.name, definitions, options))
+
+
+async def index(call: Call) -> web.StreamResponse:
+    """`_index`: list, make and delete indexes."""
+    database = call.database()
+    rest = call.parts[2:]
+    if not rest:
+        if call.method == "POST":
+            return await _create(call, database)
+        if call.reads:
+            return _list(call, database)
+        raise method_not_allowed("GET,POST")
+    if rest == ["_bulk_delete"]:
+        return await _bulk_delete(call, database)
+    if rest[0] == "_design":
+        rest = [f"_design/{rest[1]}", *rest[2:]] if len(rest) > 1 else rest
+    if len(rest) != 3:  # noqa: PLR2004 - design document, type and name
+        raise not_found()
+    call.allow("DELETE")
+    return await _delete(call, database, *rest)
+
+
+def _list(call: Call, database: Database) -> web.StreamResponse:
+    every = [ALL_DOCS, *(index.definition for index in database.indexes)]
+    limit = _list_parameter(call, "limit", len(every), 1)
+    skip = _list_parameter(call, "skip", 0, 0)
+    shown = [definition.as_json() for definition in every[skip : skip + limit]]
+    return json_reply({"total_rows": len(every), "indexes": shown})
+
+
+def _list_parameter(call: Call, name: str, default: int, least: int) -> int:
+    text = call.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or int(text) < least:
+        raise CouchError(500, "invalid_list_index_params", "Index parameter ranges: limit > 1, skip > 0")
+    return int(text)
+
+
+async def _create(call: Call, database: Database) -> web.StreamResponse:
+    call.require_json()
+    definition = parse_index_request(await call.json())
+    validate_id(definition.ddoc)
+    for _ in range(_TRIES):
+        design, document = _design(database, definition.ddoc)
+        views = design.setdefault("views", {})
+        view = json_text.decode_stored(json_text.encode(definition.as_view()))
+        if document.history and views.get(definition.name) == view:
+            return _created(definition, "exists")
+        views[definition.name] = view
+        document.body = json_text.encode(design)
+        if await _save(call, database, document):
+            return _created(definition, "created")
+    raise _not_saved("Encountered a conflict while saving the design document.")
+
+
+def _created(definition: IndexDefinition, result: str) -> web.StreamResponse:
+    return json_reply({"result": result, "id": definition.ddoc, "name": definition.name})
+
+
+def _not_saved(reason: str) -> CouchError:
+    return CouchError(500, "error_saving_ddoc", reason)
+
+
+def _design(database: Database, id_: str) -> tuple[dict[str, Any], NewDocument]:
+    """Return a design document's body, and the edit that will replace it."""
+    row = database.reader.document(id_)
+    if row is None or row.deleted:
+        return {"language": "query"}, NewDocument(id=id_, body=b"{}")
+    body = json_text.decode_stored(row.body)
+    language = body.get("language", "javascript")
+    if language != "query":
+        raise CouchError(400, "invalid_ddoc_lang", f"Existing design doc has an invalid language: {language}")
+    shown = row.shown
+    return body, NewDocument(id=id_, body=b"{}", start=shown.generation, history=(shown.id,))
+
+
+async def _save(call: Call, database: Database, document: NewDocument) -> bool:
+    """Write a design document; False if somebody else did so in between."""
+    if not is_admin_of(call, database):
+        raise _not_saved("Unknown error while saving the design document: unauthorized")
+    outcome = (await database.edit([document]))[0]
+    if isinstance(outcome, CouchError):
+        if outcome.error == "conflict":
+            return False
+        raise outcome
+    return True
+
+
+async def _delete(call: Call, database: Database, ddoc: str, type_: str, name: str) -> web.StreamResponse:
+    id_ = ddoc if ddoc.startswith("_design/") else f"_design/{ddoc}"
+    if type_ != "json" or not await _remove(call, database, id_, name):
+        raise not_found()
+    return json_reply({"ok": True})
+
+
+async def _remove(call: Call, database: Database, id_: str, name: str) -> bool:
+    """Take an index out of its design document, and the document away if it was the last; False if there is none."""
+    for _ in range(_TRIES):
+        if not any(held.definition.ddoc == id_ and held.definition.name == name for held in database.indexes):
+            return False
+        design, document = _design(database, id_)
+        design.get("views", {}).pop(name, None)
+        if not design.get("views"):
+            design.pop("views", None)
+        document.deleted = design == {"language": "query"}
+        document.body = b"{}" if document.deleted else json_text.encode(design)
+        if await _save(call, database, document):
+            return True
+    raise _not_saved("Encountered a conflict while saving the design document.")
+
+
+async def _bulk_delete(call: Call, database: Database) -> web.StreamResponse:
+    call.allow("POST")
+    call.require_json()
+    ids = (await call.json_object()).get("docids")
+    if not isinstance(ids, list) or not all(isinstance(id_, str) for id_ in ids):
+        raise CouchError(400, "invalid_bulk_docs", "Bulk Delete requires an array of non-null docids.")
+    success, fail = [], []
+    for given in ids:
+        id_ = given if given.startswith("_design/") else f"_design/{given}"
+        names = [held.definition.name for held in database.indexes if held.definition.ddoc == id_]
+        if len(names) == 1 and await _remove(call, database, id_, names[0]):
+            success.append({"id": id_, "ok": True})
+        else:
+            fail.append({"id": id_, "error": "not_found"})
+    return json_reply({"success": success, "fail": fail})

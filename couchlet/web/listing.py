@@ -1,0 +1,216 @@
+"""`_all_docs` and its like: documents in the order of their ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from couchlet import json_text
+from couchlet.errors import bad_request, method_not_allowed
+from couchlet.order.json_order import compare_raw
+from couchlet.storage.transaction import Content
+from couchlet.web.listing_options import ABSENT, Listing, parse_listing
+from couchlet.web.pacing import breathe
+from couchlet.web.reply import JsonStream
+from couchlet.web.sequences import packed_sequence
+from couchlet.web.showing import ShowOptions, show_content, show_local
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from couchlet.storage.database import Database
+    from couchlet.storage.records import StoredDocument
+    from couchlet.web.call import Call
+
+_ROWS_A_QUERY = 500
+_DESIGN = ("_design/", "_design0")
+
+
+async def all_docs(call: Call) -> web.StreamResponse:
+    """`_all_docs`, `_design_docs`, `_local_docs`, and `queries` below each."""
+    database = call.database()
+    kind = call.parts[1]
+    if call.parts[2:] == ["queries"]:
+        return await _queries(call, database, kind)
+    if call.method == "POST":
+        call.require_json()
+        listing = parse_listing(call.query, await call.json_object())
+    elif call.reads:
+        listing = parse_listing(call.query, {})
+    else:
+        raise method_not_allowed("GET,HEAD,POST")
+    stream = JsonStream(call)
+    await _write_listing(stream, database, kind, listing)
+    return await stream.end()
+
+
+async def _queries(call: Call, database: Database, kind: str) -> web.StreamResponse:
+    call.allow("POST")
+    queries = (await call.json_object()).get("queries")
+    if not isinstance(queries, list):
+        raise bad_request("POST body must include `queries` parameter.")
+    if not all(isinstance(query, dict) for query in queries):
+        raise bad_request("`queries` parameter must be an array of objects.")
+    listings = [parse_listing(call.query, query) for query in queries]
+    stream = JsonStream(call)
+    await stream.add(b'{"results":[\r\n')
+    for number, listing in enumerate(listings):
+        await stream.add(b",\r\n" if number else b"")
+        await _write_listing(stream, database, kind, listing)
+    await stream.add(b"\r\n]}")
+    return await stream.end()
+
+
+async def _write_listing(stream: JsonStream, database: Database, kind: str, listing: Listing) -> None:
+    if kind == "_local_docs":
+        head: dict[str, Any] = {"total_rows": None, "offset": None}
+        rows = _local_rows(database, listing)
+    elif listing.keys is not None:
+        head = {"total_rows": _total(database, kind), "offset": None}
+        rows = _key_rows(database, listing)
+    else:
+        start, end = _bounds(kind, listing)
+        total = _total(database, kind)
+        head = {"total_rows": total, "offset": min(_offset(database, kind, listing, start, end), total)}
+        rows = _range_rows(database, listing, start, end)
+    if listing.update_seq:
+        head["update_seq"] = packed_sequence(database, database.counters.update_seq)
+    await stream.add(json_text.encode(head)[:-1] + b',"rows":[\r\n')
+    first = True
+    async for row in rows:
+        await stream.add(row if first else b",\r\n" + row)
+        first = False
+    await stream.add(b"\r\n]}\n")
+
+
+Bound = tuple[str, bool] | None
+"""A bound among ids and whether it belongs to the range; None is open."""
+
+
+def _bounds(kind: str, listing: Listing) -> tuple[Bound, Bound]:
+    """Return the low and the high end of the ids asked for, whatever the direction."""
+    low, high = _bound(listing.startkey, True), _bound(listing.endkey, listing.inclusive_end)
+    if listing.descending:
+        low, high = high, low
+    if _excludes(listing):
+        return ("", False), ("", False)
+    if kind == "_design_docs":
+        low = max(filter(None, (low, (_DESIGN[0], True))), key=lambda bound: bound[0])
+        high = min(filter(None, (high, (_DESIGN[1], False))), key=lambda bound: bound[0])
+    return low, high
+
+
+def _bound(value: Any, inclusive: bool) -> Bound:  # noqa: ANN401 - any JSON value
+    return (value, inclusive) if isinstance(value, str) else None
+
+
+def _excludes(listing: Listing) -> bool:
+    """Whether a bound that is no text leaves nothing: text comes after everything else."""
+    beyond = listing.startkey if listing.descending else listing.endkey
+    return beyond is not ABSENT and not isinstance(beyond, str) and compare_raw("", beyond) > 0
+
+
+def _conditions(low: Bound, high: Bound) -> tuple[str, list[str]]:
+    condition, values = "deleted = 0", []
+    if low is not None:
+        condition += " AND id >= ?" if low[1] else " AND id > ?"
+        values.append(low[0])
+    if high is not None:
+        condition += " AND id <= ?" if high[1] else " AND id < ?"
+        values.append(high[0])
+    return condition, values
+
+
+def _total(database: Database, kind: str) -> int:
+    if kind == "_all_docs":
+        return database.counters.living
+    return database.reader.count_living(*_conditions((_DESIGN[0], True), (_DESIGN[1], False)))
+
+
+def _offset(database: Database, kind: str, listing: Listing, low: Bound, high: Bound) -> int:
+    """How many rows come before the first one shown."""
+    start = high if listing.descending else low
+    before = 0
+    if listing.startkey is not ABSENT and start is not None:
+        floor: Bound = (_DESIGN[0], True) if kind == "_design_docs" else None
+        ceiling: Bound = (_DESIGN[1], False) if kind == "_design_docs" else None
+        opposite = (start[0], not start[1])
+        span = (opposite, ceiling) if listing.descending else (floor, opposite)
+        before = database.reader.count_living(*_conditions(*span))
+    return before + listing.skip
+
+
+async def _range_rows(database: Database, listing: Listing, low: Bound, high: Bound) -> AsyncIterator[bytes]:
+    left = listing.limit
+    skip = listing.skip
+    while left is None or left > 0:
+        count = _ROWS_A_QUERY if left is None else min(left, _ROWS_A_QUERY)
+        rows = database.reader.living(*_conditions(low, high), count, skip, descending=listing.descending)
+        for row in rows:
+            yield _row(database, row, listing)
+        if len(rows) < count:
+            return
+        if left is not None:
+            left -= len(rows)
+        skip = 0
+        if listing.descending:
+            high = (rows[-1].id, False)
+        else:
+            low = (rows[-1].id, False)
+        await breathe()
+
+
+async def _key_rows(database: Database, listing: Listing) -> AsyncIterator[bytes]:
+    keys = listing.keys or []
+    if listing.descending:
+        keys = keys[::-1]
+    keys = keys[listing.skip :]
+    if listing.limit is not None:
+        keys = keys[: listing.limit]
+    for start in range(0, len(keys), _ROWS_A_QUERY):
+        part = keys[start : start + _ROWS_A_QUERY]
+        rows = database.reader.documents(key for key in part if isinstance(key, str))
+        for key in part:
+            row = rows.get(key) if isinstance(key, str) else None
+            if row is None:
+                yield json_text.encode({"key": key, "error": "not_found"})
+            else:
+                yield _row(database, row, listing)
+        await breathe()
+
+
+def _row(database: Database, row: StoredDocument, listing: Listing) -> bytes:
+    id_ = json_text.encode(row.id)
+    shown = row.shown
+    deleted = b',"deleted":true' if row.deleted else b""
+    text = b'{"id":%b,"key":%b,"value":{"rev":%b%b}' % (id_, id_, json_text.encode(str(shown)), deleted)
+    if not listing.include_docs:
+        return text + b"}"
+    if row.deleted:
+        return text + b',"doc":null}'
+    options = ShowOptions(conflicts=listing.conflicts, attachments=listing.attachments)
+    content = Content(shown, False, row.body, row.attachments)
+    return text + b',"doc":' + show_content(database.reader, row, content, options) + b"}"
+
+
+async def _local_rows(database: Database, listing: Listing) -> AsyncIterator[bytes]:
+    wanted = listing
+    if listing.keys is not None:
+        ids = [key for key in listing.keys if isinstance(key, str)]
+    else:
+        ids = [id_ for id_ in database.reader.local_ids() if wanted.contains(id_)]
+        if listing.descending:
+            ids.reverse()
+    end = None if listing.limit is None else listing.skip + listing.limit
+    for id_ in ids[listing.skip : end]:
+        found = database.reader.local(id_)
+        if found is None:
+            yield json_text.encode({"key": id_, "error": "not_found"})
+            continue
+        row: dict[str, Any] = {"id": id_, "key": id_, "value": {"rev": str(found[0])}}
+        if listing.include_docs:
+            row["doc"] = msgspec.Raw(show_local(id_, *found))
+        yield json_text.encode(row)

@@ -1,0 +1,164 @@
+"""Documents with their attachments as `multipart/related`, several as `multipart/mixed`, as CouchDB sends them."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+
+from couchlet import json_text
+from couchlet.revisions import Revision
+from couchlet.storage.records import StoredDocument, attachments_of
+from couchlet.storage.transaction import Content
+from couchlet.web.reply import base_headers
+from couchlet.web.showing import ShowOptions, known_generation, show_content
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from couchlet.storage.database import Database
+    from couchlet.web.call import Call
+
+
+class BulkPart(msgspec.Struct, frozen=True):
+    """What `_bulk_get` found for one item: contents and missing revisions, or an error."""
+
+    id: Any
+    row: StoredDocument | None
+    found: list[Content | Revision]
+    error: dict[str, Any] | None
+    since: tuple[Revision, ...] | None
+
+    def options(self, options: ShowOptions) -> ShowOptions:
+        """Return the options of the request with those of the item."""
+        if not self.since:
+            return options
+        return msgspec.structs.replace(options, atts_since=self.since, attachments=True)
+
+
+def _related(
+    database: Database, row: StoredDocument, content: Content, options: ShowOptions, boundary: str, *, with_meta: bool
+) -> tuple[str, Iterator[bytes]]:
+    """Return the content type and pieces of a document and the attachments that follow it."""
+    options = msgspec.structs.replace(options, attachments=True, follows=True)
+    text = show_content(database.reader, row, content, options, with_meta=with_meta)
+    known = known_generation(row, content.revision, options)
+    following = {
+        name: fields for name, fields in attachments_of(content.attachments).items() if fields["revpos"] > known
+    }
+    if not following:
+        return "application/json", iter([text])
+    return f'multipart/related; boundary="{boundary}"', _pieces(database, text, following, boundary)
+
+
+def _pieces(database: Database, text: bytes, following: dict[str, dict[str, Any]], boundary: str) -> Iterator[bytes]:
+    mark = boundary.encode()
+    yield b"--" + mark + b"\r\nContent-Type: application/json\r\n\r\n" + text + b"\r\n--" + mark
+    for name, fields in following.items():
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")
+        content_type = fields["content_type"].replace("\r", " ").replace("\n", " ")
+        head = (
+            f'\r\nContent-Disposition: attachment; filename="{quoted}"'
+            f"\r\nContent-Type: {content_type}\r\nContent-Length: {fields['length']}"
+        )
+        if fields.get("encoding"):
+            head += f"\r\nContent-Encoding: {fields['encoding']}"
+        yield head.encode() + b"\r\n\r\n"
+        if fields["length"]:
+            yield from database.reader.attachment_pieces(fields["key"], 0, fields["length"] - 1)
+        yield b"\r\n--" + mark
+    yield b"--"
+
+
+async def _send(call: Call, content_type: str, pieces: Iterator[bytes], headers: dict[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={**base_headers(), **headers, "Content-Type": content_type})
+    response.enable_chunked_encoding()
+    call.is_streaming = True
+    await response.prepare(call.request)
+    if call.method != "HEAD":
+        for piece in pieces:
+            await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+async def multipart_document(
+    call: Call,
+    database: Database,
+    row: StoredDocument,
+    content: Content,
+    options: ShowOptions,
+    *,
+    headers: dict[str, str],
+) -> web.StreamResponse:
+    """One document with its attachments."""
+    with_meta = "rev" not in call.query
+    content_type, pieces = _related(database, row, content, options, secrets.token_hex(16), with_meta=with_meta)
+    return await _send(call, content_type, pieces, headers)
+
+
+async def multipart_revisions(
+    call: Call,
+    database: Database,
+    row: StoredDocument | None,
+    found: list[Content | Revision],
+    options: ShowOptions,
+) -> web.StreamResponse:
+    """Several revisions of one document, each with its attachments."""
+    boundary, inner = secrets.token_hex(16), secrets.token_hex(16)
+    mark = boundary.encode()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"--" + mark
+        for item in found:
+            if isinstance(item, Content):
+                assert row is not None
+                content_type, parts = _related(database, row, item, options, inner, with_meta=False)
+                yield b"\r\nContent-Type: " + content_type.encode() + b"\r\n\r\n"
+                yield from parts
+            else:
+                yield b'\r\nContent-Type: application/json; error="true"\r\n\r\n'
+                yield json_text.encode({"missing": str(item)})
+            yield b"\r\n--" + mark
+        yield b"--"
+
+    return await _send(call, f'multipart/mixed; boundary="{boundary}"', pieces(), {})
+
+
+async def multipart_bulk(
+    call: Call, database: Database, found: list[BulkPart], options: ShowOptions
+) -> web.StreamResponse:
+    """Return the answer of `_bulk_get` in parts."""
+    boundary, inner = "--" + secrets.token_hex(16), "--" + secrets.token_hex(16)
+    mark = b"\r\n--" + boundary.encode()
+
+    def pieces() -> Iterator[bytes]:
+        for part in found:
+            if part.error is not None:
+                yield mark + b'\r\nContent-Type: application/json; error="true"\r\n\r\n'
+                yield json_text.encode(part.error)
+            for item in part.found:
+                yield from _bulk_item(database, part, item, options, inner=inner, mark=mark)
+        if found:
+            yield mark + b"--\r\n"
+
+    kind = "multipart/mixed" if call.accepts("multipart/mixed") else "multipart/related"
+    return await _send(call, f'{kind}; boundary="{boundary}"', pieces(), {})
+
+
+def _bulk_item(
+    database: Database, part: BulkPart, item: Content | Revision, options: ShowOptions, *, inner: str, mark: bytes
+) -> Iterator[bytes]:
+    if isinstance(item, Revision):
+        yield mark + b'\r\nContent-Type: application/json; error="true"\r\n\r\n'
+        yield json_text.encode({"rev": str(item), "error": "not_found", "reason": "missing"})
+        return
+    assert part.row is not None
+    content_type, parts = _related(database, part.row, item, part.options(options), inner, with_meta=False)
+    yield mark
+    if content_type != "application/json":
+        yield f"\r\nX-Doc-Id: {part.id}\r\nX-Rev-Id: {item.revision}".encode()
+    yield b"\r\nContent-Type: " + content_type.encode() + b"\r\n\r\n"
+    yield from parts

@@ -1,0 +1,166 @@
+"""Running a planned query: reading the index in pieces, trying the selector, and writing what matches."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from couchlet import json_text
+from couchlet.mango.matching import compile_selector
+from couchlet.mango.paths import project
+from couchlet.mango.planner import Plan, warning
+from couchlet.mango.ranges import Range, seek_keys
+from couchlet.mango.selector import fields_of
+from couchlet.storage.records import StoredDocument
+from couchlet.storage.transaction import Content
+from couchlet.web.bookmarks import NO_BOOKMARK, Place, pack_bookmark, parse_bookmark
+from couchlet.web.pacing import breathe
+from couchlet.web.showing import ShowOptions, show_content
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from couchlet.mango.options import FindOptions
+    from couchlet.storage.database import Database
+    from couchlet.web.reply import JsonStream
+
+_FIRST_ROWS = 25
+_MOST_ROWS = 500
+
+_Row = tuple[Place, StoredDocument]
+
+
+class _Progress(msgspec.Struct):
+    """What a query has read and given so far."""
+
+    examined: int = 0
+    returned: int = 0
+    last: Place | None = None
+
+
+async def run_query(stream: JsonStream, database: Database, plan: Plan, options: FindOptions) -> None:
+    """Write the answer of a `_find`."""
+    start = parse_bookmark(options.bookmark)
+    if plan.impossible:
+        await stream.add(b'{"docs":[\r\n]}\r\n')
+        return
+    began = time.perf_counter()
+    progress = _Progress()
+    await stream.add(b'{"docs":[\r\n')
+    async for text in _matches(database, plan, options, start, progress):
+        await stream.add(text if progress.returned == 1 else b",\r\n" + text)
+    tail = _tail(plan, options, progress, time.perf_counter() - began)
+    await stream.add(b"\r\n]," + json_text.encode(tail)[1:] + b"\r\n")
+
+
+def _tail(plan: Plan, options: FindOptions, progress: _Progress, elapsed_s: float) -> dict[str, Any]:
+    bookmark = pack_bookmark(progress.last) if progress.last else options.bookmark
+    tail: dict[str, Any] = {"bookmark": bookmark or NO_BOOKMARK}
+    covered = _is_covered(plan, options)
+    examined = 0 if covered else progress.examined
+    if options.execution_stats:
+        tail["execution_stats"] = {
+            "total_keys_examined": progress.examined,
+            "total_docs_examined": examined,
+            "total_quorum_docs_examined": 0,
+            "results_returned": progress.returned,
+            "execution_time_ms": round(elapsed_s * 1000, 3),
+        }
+    message = warning(plan, options, examined, progress.returned)
+    if message:
+        tail["warning"] = message
+    return tail
+
+
+def _is_covered(plan: Plan, options: FindOptions) -> bool:
+    """Whether the index holds all that the query looks at, so that CouchDB reads no documents for it."""
+    if plan.index.is_special or not options.fields:
+        return False
+    return {*options.fields, *fields_of(options.selector)} <= {"_id", *plan.index.columns}
+
+
+async def _matches(
+    database: Database, plan: Plan, options: FindOptions, start: Place | None, progress: _Progress
+) -> AsyncIterator[bytes]:
+    """Return the documents to give, as JSON, and the progress with each."""
+    if options.limit == 0:
+        return
+    matcher = compile_selector(options.selector)
+    fields = list(options.fields)
+    show = ShowOptions(conflicts=options.conflicts)
+    to_skip = options.skip
+    async for place, row in _rows(database, plan, options, start):
+        progress.examined += 1
+        content = Content(row.shown, False, row.body, row.attachments)
+        text = show_content(database.reader, row, content, show)
+        document = json_text.decode_stored(text)
+        if not matcher(document):
+            continue
+        progress.last = place
+        if to_skip:
+            to_skip -= 1
+            continue
+        progress.returned += 1
+        yield json_text.encode(project(document, fields)) if fields else text
+        if progress.returned == options.limit:
+            return
+
+
+def _rows(database: Database, plan: Plan, options: FindOptions, start: Place | None) -> AsyncIterator[_Row]:
+    wanted = min(options.limit + options.skip, _FIRST_ROWS)
+    if plan.index.is_special:
+        range_ = plan.ranges[0] if plan.ranges else Range()
+        return _rows_by_id(database, range_, start, wanted, descending=options.descending)
+    number = next(held.number for held in database.indexes if held.definition == plan.index)
+    low, high = seek_keys(plan.ranges)
+    return _rows_by_index(database, number, (low, high), start, wanted, descending=options.descending)
+
+
+async def _rows_by_index(
+    database: Database, number: int, span: tuple[bytes, bytes], start: Place | None, wanted: int, *, descending: bool
+) -> AsyncIterator[_Row]:
+    low, high = span
+    after = None
+    if start is not None:
+        after = start.id
+        low, high = (low, min(start.key, high)) if descending else (max(start.key, low), high)
+    while True:
+        rows = database.reader.index_entries(number, low, after, high, wanted, descending=descending)
+        for key, row in rows:
+            yield Place(key, row.id), row
+        if len(rows) < wanted:
+            return
+        after = rows[-1][1].id
+        low, high = (low, rows[-1][0]) if descending else (rows[-1][0], high)
+        wanted = min(wanted * 2, _MOST_ROWS)
+        await breathe()
+
+
+async def _rows_by_id(
+    database: Database, range_: Range, start: Place | None, wanted: int, *, descending: bool
+) -> AsyncIterator[_Row]:
+    """Living documents in the order of their ids, design documents left out."""
+    condition, values = "deleted = 0 AND NOT (id >= '_design/' AND id < '_design0')", []
+    if range_.low is not None and isinstance(range_.low.value, str):
+        condition += " AND id >= ?"
+        values.append(range_.low.value)
+    if range_.high is not None:
+        if not isinstance(range_.high.value, str):
+            return
+        condition += " AND id <= ?"
+        values.append(range_.high.value)
+    beyond = " AND id < ?" if descending else " AND id > ?"
+    last = start.id if start else None
+    while True:
+        here = condition if last is None else condition + beyond
+        bound = values if last is None else [*values, last]
+        rows = database.reader.living(here, bound, wanted, descending=descending)
+        for row in rows:
+            yield Place(b"", row.id), row
+        if len(rows) < wanted:
+            return
+        last = rows[-1].id
+        wanted = min(wanted * 2, _MOST_ROWS)
+        await breathe()

@@ -1,0 +1,103 @@
+"""Answers: JSON with CouchDB's headers, whole or row by row."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from couchlet import __version__, json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from couchlet.errors import CouchError
+    from couchlet.web.call import Call
+
+SERVER: Final = f"CouchDB/3.5.0 (couchlet/{__version__})"
+JSON: Final = "application/json"
+_FLUSH_BYTES: Final = 64 * 1024
+
+
+def base_headers() -> dict[str, str]:
+    """Return what every answer carries; the date is added when it is sent."""
+    return {"Server": SERVER, "X-Couch-Request-ID": secrets.token_hex(5)}
+
+
+def json_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:  # noqa: ANN401
+    """Return a JSON value as the answer."""
+    return raw_json_reply(json_text.encode(value), status, headers)
+
+
+def raw_json_reply(text: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON that is at hand as text."""
+    every = base_headers()
+    every["Cache-Control"] = "must-revalidate"
+    every["Content-Type"] = JSON
+    if headers:
+        every.update(headers)
+    return web.Response(body=text + b"\n", status=status, headers=every)
+
+
+def error_reply(error: CouchError) -> web.Response:
+    """Return an error as the answer."""
+    return json_reply(error.as_row(), error.status, error.headers)
+
+
+def etag_of(*facts: object) -> str:
+    """Return a quoted entity tag made from what an answer depends on."""
+    digest = hashlib.md5(repr(facts).encode(), usedforsecurity=False).hexdigest().upper()
+    return f'"{digest[:25]}"'
+
+
+def not_modified(call: Call, etag: str) -> web.Response | None:
+    """304 if the client has this version already."""
+    known = call.header("If-None-Match")
+    if known is None or not call.reads:
+        return None
+    if known.strip() != "*" and etag not in (tag.strip().removeprefix("W/") for tag in known.split(",")):
+        return None
+    return web.Response(status=304, headers={**base_headers(), "ETag": etag})
+
+
+class JsonStream:
+    """An answer that is written while it is made, in pieces of some size."""
+
+    def __init__(self, call: Call, headers: Mapping[str, str] | None = None, content_type: str = JSON) -> None:
+        """Prepare; nothing is sent before the first flush."""
+        self._call = call
+        every = {**base_headers(), "Cache-Control": "must-revalidate", "Content-Type": content_type}
+        every.update(headers or {})
+        self.response = web.StreamResponse(status=200, headers=every)
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._started = False
+
+    async def add(self, part: bytes) -> None:
+        """Add to the answer; it is sent when enough is there."""
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size >= _FLUSH_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what is there now."""
+        if not self._started:
+            self.response.enable_chunked_encoding()
+            self._call.is_streaming = True
+            await self.response.prepare(self._call.request)
+            self._started = True
+        if self._parts and self._call.method != "HEAD":
+            await self.response.write(b"".join(self._parts))
+        self._parts.clear()
+        self._size = 0
+
+    async def end(self) -> web.StreamResponse:
+        """Send the rest; a small answer is sent whole, with its length."""
+        if not self._started:
+            return web.Response(body=b"".join(self._parts), status=200, headers=self.response.headers)
+        await self.flush()
+        await self.response.write_eof()
+        return self.response

@@ -1,0 +1,114 @@
+"""Which part of the program answers which address."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from couchlet.errors import bad_request
+from couchlet.web import (
+    attachments,
+    bulk,
+    changes,
+    databases,
+    designs,
+    documents,
+    finding,
+    listing,
+    revisions,
+    server_info,
+    sessions,
+    settings,
+)
+from couchlet.web.call import Call
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+_SERVER: Final[dict[str, Handler]] = {
+    "_all_dbs": databases.all_databases,
+    "_dbs_info": databases.databases_info,
+    "_up": server_info.up,
+    "_uuids": server_info.uuids,
+    "_session": sessions.session,
+    "_active_tasks": server_info.active_tasks,
+    "_membership": server_info.membership,
+    "_replicate": server_info.replicate,
+    "_scheduler": server_info.not_here,
+    "_node": server_info.node,
+    "_cluster_setup": server_info.not_here,
+    "_reshard": server_info.not_here,
+    "_search_analyze": server_info.not_here,
+    "_nouveau_analyze": server_info.not_here,
+    "_utils": server_info.utils,
+    "favicon.ico": server_info.favicon,
+}
+
+_DATABASE: Final[dict[str, Handler]] = {
+    "_all_docs": listing.all_docs,
+    "_design_docs": listing.all_docs,
+    "_local_docs": listing.all_docs,
+    "_bulk_docs": bulk.bulk_docs,
+    "_bulk_get": bulk.bulk_get,
+    "_changes": changes.changes,
+    "_find": finding.find,
+    "_explain": finding.explain,
+    "_index": finding.index,
+    "_purge": revisions.purge,
+    "_purged_infos": revisions.purged_infos,
+    "_purged_infos_limit": settings.purged_infos_limit,
+    "_revs_diff": revisions.revs_diff,
+    "_missing_revs": revisions.missing_revs,
+    "_revs_limit": settings.revs_limit,
+    "_security": settings.security,
+    "_compact": settings.compact,
+    "_view_cleanup": settings.view_cleanup,
+    "_ensure_full_commit": settings.ensure_full_commit,
+    "_sync_shards": settings.sync_shards,
+    "_shards": settings.shards,
+    "_partition": settings.partition,
+    "_temp_view": designs.scripted,
+    "_search_cleanup": settings.view_cleanup,
+    "_auto_purge": settings.auto_purge,
+}
+
+
+async def answer(call: Call) -> web.StreamResponse:
+    """Answer a request.
+
+    Raises:
+        CouchError: the answer is an error.
+    """
+    parts = call.parts
+    if not parts:
+        return await server_info.welcome(call)
+    handler = _SERVER.get(parts[0])
+    if handler is not None:
+        return await handler(call)
+    if len(parts) == 1:
+        return await databases.database(call)
+    handler = _DATABASE.get(parts[1])
+    if handler is not None:
+        return await handler(call)
+    return await _document(call)
+
+
+async def _document(call: Call) -> web.StreamResponse:
+    """Addresses of documents and attachments; `_design/x` and `_local/x` may be written with a plain slash."""
+    parts = call.parts
+    if parts[1] == "_local":
+        if len(parts) == 2:  # noqa: PLR2004 - database and `_local`
+            raise bad_request("Invalid _local document id.")
+        if len(parts) > 3:  # noqa: PLR2004 - a part beyond the id
+            raise bad_request("_local documents do not accept attachments.")
+        return await documents.document(call, f"_local/{parts[2]}")
+    if parts[1] == "_design" and len(parts) > 2:  # noqa: PLR2004 - there is a name
+        id_, rest = f"_design/{parts[2]}", parts[3:]
+        if rest and rest[0].startswith("_"):
+            return await designs.design(call, id_, rest)
+    else:
+        id_, rest = parts[1], parts[2:]
+    if rest:
+        return await attachments.attachment(call, id_, "/".join(rest))
+    return await documents.document(call, id_)

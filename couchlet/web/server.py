@@ -1,0 +1,176 @@
+"""The server: from a request to its answer, and the life of the listening socket."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import re
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+from aiohttp.web_exceptions import HTTPException
+
+from couchlet import json_text
+from couchlet.auth.authenticator import Authenticator
+from couchlet.auth.sessions import COOKIE, cookie_header
+from couchlet.auth.users import USER_PREFIX
+from couchlet.errors import CouchError, bad_request, no_database
+from couchlet.storage.catalog import Catalog
+from couchlet.storage.writer import storage_error
+from couchlet.web.call import Call
+from couchlet.web.context import ServerContext, ServerSettings
+from couchlet.web.reply import error_reply
+from couchlet.web.routes import answer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LOG = logging.getLogger("couchlet.requests")
+_PROTOCOL_LOG = logging.getLogger("couchlet.protocol")
+# What is no HTTP is answered with 400 by the library, which would log a traceback for each.
+_PROTOCOL_LOG.setLevel(logging.CRITICAL)
+_IDLE_S: Final = 75.0
+_HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(?::\d+)?\Z")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to bind reaches this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def loopback_hosts(host: str) -> frozenset[str]:
+    """Return the names under which a server on loopback answers; anything else in `Host` is a rebinding attack."""
+    return frozenset(("localhost", "127.0.0.1", "::1", host.lower())) if is_loopback(host) else frozenset()
+
+
+def _as_answer(error: Exception, request: web.BaseRequest) -> CouchError:
+    """Turn a failure into the answer for it; what nobody foresaw is logged."""
+    if isinstance(error, CouchError):
+        return error
+    if isinstance(error, HTTPException):
+        return bad_request(str(error.reason))
+    if isinstance(error, sqlite3.ProgrammingError):
+        # The database was deleted while this request used it.
+        return no_database()
+    if isinstance(error, sqlite3.Error):
+        return storage_error(error)
+    _LOG.error("%s %s failed", request.method, request.raw_path, exc_info=error)
+    return CouchError(500, "internal_server_error", "The request failed; couchlet's log says more.")
+
+
+class CouchletServer:
+    """A server on one data directory. `start` and `stop` are called in one event loop."""
+
+    def __init__(self, *, settings: ServerSettings, directory: Path, admin: str, password: str) -> None:
+        """Open the data directory.
+
+        Raises:
+            DataDirectoryError: it cannot be used.
+        """
+        self.catalog = Catalog(directory)
+        authenticator = Authenticator(
+            admin=admin,
+            password=password,
+            secret=self.catalog.server_value("secret"),
+            look_up=self._look_up_user,
+        )
+        self.context = ServerContext(settings, self.catalog, authenticator)
+        self._runner: web.ServerRunner | None = None
+        self._user_documents: dict[str, tuple[int, dict[str, Any] | None]] = {}
+
+    def _look_up_user(self, name: str) -> dict[str, Any] | None:
+        """Return a user's document; kept until the users' database changes."""
+        if not self.catalog.exists("_users"):
+            return None
+        users = self.catalog.get("_users")
+        sequence = users.counters.update_seq
+        known = self._user_documents.get(name)
+        if known is None or known[0] != sequence:
+            row = users.reader.document(USER_PREFIX + name)
+            document = json_text.decode_stored(row.body) if row and not row.deleted else None
+            if len(self._user_documents) > 1000:  # noqa: PLR2004 - names that do not exist must not fill memory
+                self._user_documents.clear()
+            known = self._user_documents[name] = (sequence, document)
+        return known[1]
+
+    async def start(self) -> int:
+        """Make what is missing, and listen; returns the port.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        if not self.catalog.exists("_users"):
+            await self.catalog.create("_users")
+        server = web.Server(
+            self._handle,
+            access_log=None,
+            logger=_PROTOCOL_LOG,
+            keepalive_timeout=_IDLE_S,
+            handler_cancellation=True,
+            auto_decompress=False,
+            max_line_size=16384,
+            max_field_size=16384,
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
+        await self._runner.setup()
+        settings = self.context.settings
+        site = web.TCPSite(self._runner, settings.host, settings.port, reuse_address=True, backlog=512)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Stop listening, end what still waits, finish writes, close the files."""
+        self.context.stopping.set()
+        self.catalog.end_waiting()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self.catalog.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        started = time.perf_counter()
+        call: Call | None = None
+        try:
+            call = Call(request, self.context)
+            self._check_host(call)
+            response = await self._answer(call)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever failed, the client gets an answer, and no traceback
+            response = error_reply(_as_answer(error, request))
+            if call is not None and call.is_streaming and request.transport is not None:
+                # Half of an answer is out: only a broken connection tells that the rest will not come.
+                request.transport.abort()
+        finally:
+            if call is not None:
+                call.release()
+        if _LOG.isEnabledFor(logging.DEBUG):
+            elapsed_ms = (time.perf_counter() - started) * 1000
+            _LOG.debug("%s %s %s %.1f ms", request.method, request.raw_path, response.status, elapsed_ms)
+        return response
+
+    def _check_host(self, call: Call) -> None:
+        """Refuse names that are not ours: a page of another site that was rebound to this machine sends its own."""
+        hosts = self.context.settings.hosts
+        if not hosts:
+            return
+        match = _HOST.match(call.header("Host") or "")
+        if match is None or match[1].strip("[]").lower() not in hosts:
+            raise CouchError(400, "bad_request", "This server answers to localhost only: `Host` names something else.")
+
+    async def _answer(self, call: Call) -> web.StreamResponse:
+        cookie = call.request.cookies.get(COOKIE)
+        authenticator = self.context.authenticator
+        call.user = await authenticator.from_headers(call.header("Authorization"), cookie)
+        response = await answer(call)
+        if call.user.handler == "cookie" and call.user.name and not response.prepared:
+            renewed = cookie_header(authenticator.cookie_for(call.user.name))
+            response.headers.setdefault("Set-Cookie", renewed)
+        return response

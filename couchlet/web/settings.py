@@ -1,0 +1,119 @@
+"""A database's settings and upkeep: who may use it, how much history it keeps, compaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from couchlet.auth.rights import validate_security
+from couchlet.errors import CouchError, bad_request, forbidden, not_found, not_implemented
+from couchlet.storage.purging import DEFAULT_PURGED_INFOS_LIMIT
+from couchlet.storage.transaction import DEFAULT_REVS_LIMIT
+from couchlet.web.reply import json_reply
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from couchlet.web.call import Call
+
+
+async def security(call: Call) -> web.StreamResponse:
+    """`_security`: administrators and members."""
+    database = call.database()
+    if call.method == "PUT":
+        call.require_database_admin(database)
+        if database.name == "_users":
+            raise forbidden("You can't edit the security object of the user database.")
+        await database.set_security(validate_security(await call.json()))
+        return json_reply({"ok": True})
+    call.allow("GET", "PUT")
+    return json_reply(database.security)
+
+
+async def revs_limit(call: Call) -> web.StreamResponse:
+    """`_revs_limit`: how many revisions of history are kept."""
+    database = call.database()
+    if call.method == "PUT":
+        limit = await call.json()
+        call.require_database_admin(database)
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0 or limit > 2**31:
+            # CouchDB answers 500 here, and its name for the error; the sentence says what is wrong.
+            raise CouchError(500, "unknown_error", "function_clause: the limit must be a positive integer")
+        await database.set_setting("revs_limit", limit)
+        return json_reply({"ok": True})
+    call.allow("GET", "PUT")
+    return json_reply(database.reader.setting("revs_limit", DEFAULT_REVS_LIMIT))
+
+
+async def purged_infos_limit(call: Call) -> web.StreamResponse:
+    """`_purged_infos_limit`: how many purges are remembered."""
+    database = call.database()
+    if call.method == "PUT":
+        call.require_server_admin()
+        limit = await call.json()
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0 or limit > 2**31:
+            raise bad_request("`purged_infos_limit` must be positive integer")
+        await database.set_setting("purged_infos_limit", limit)
+        return json_reply({"ok": True})
+    call.allow("GET", "PUT")
+    call.require_server_admin()
+    return json_reply(database.reader.setting("purged_infos_limit", DEFAULT_PURGED_INFOS_LIMIT))
+
+
+async def compact(call: Call) -> web.StreamResponse:
+    """`_compact` and `_compact/<design document>`: give disk space back, in the background."""
+    database = call.database()
+    call.require_database_admin(database)
+    call.allow("POST")
+    call.require_json()
+    if len(call.parts) > 2:  # noqa: PLR2004 - a design document is named
+        row = database.reader.document(f"_design/{call.parts[2]}")
+        if row is None or row.deleted:
+            raise not_found("missing" if row is None else "deleted")
+    database.compact()
+    return json_reply({"ok": True}, 202)
+
+
+async def view_cleanup(call: Call) -> web.StreamResponse:
+    """`_view_cleanup`: nothing is left over here, an index goes with its design document."""
+    database = call.database()
+    call.require_database_admin(database)
+    call.allow("POST")
+    return json_reply({"ok": True}, 202)
+
+
+async def ensure_full_commit(call: Call) -> web.StreamResponse:
+    """`_ensure_full_commit`: everything that was acknowledged is on disk already."""
+    database = call.database()
+    call.allow("POST")
+    call.require_json()
+    return json_reply({"ok": True, "instance_start_time": str(database.created)}, 201)
+
+
+async def sync_shards(call: Call) -> web.StreamResponse:
+    """`_sync_shards`: there is one copy, which is as new as itself."""
+    call.database()
+    call.require_server_admin()
+    call.allow("POST")
+    return json_reply({"ok": True}, 202)
+
+
+async def shards(call: Call) -> web.StreamResponse:
+    """`_shards`: the one shard on the one node."""
+    call.database()
+    call.allow("GET")
+    nodes = ["couchlet@127.0.0.1"]
+    if len(call.parts) > 2:  # noqa: PLR2004 - a document is named
+        return json_reply({"range": "00000000-ffffffff", "nodes": nodes})
+    return json_reply({"shards": {"00000000-ffffffff": nodes}})
+
+
+async def partition(call: Call) -> web.StreamResponse:
+    """`_partition`: no database here has partitions."""
+    call.database()
+    raise bad_request("database is not partitioned")
+
+
+async def auto_purge(call: Call) -> web.StreamResponse:
+    """`_auto_purge`: not here."""
+    call.database()
+    raise not_implemented("couchlet does not purge by itself: use `_purge`.")

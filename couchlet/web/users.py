@@ -1,0 +1,29 @@
+"""The database `_users`: passwords are hashed on the way in.
+
+As in CouchDB 3 only server administrators reach it at all, and its `_security` cannot be changed; so nothing here
+has to tell one user's document from another's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from couchlet import json_text
+from couchlet.auth.users import prepare_user_document
+
+if TYPE_CHECKING:
+    from couchlet.documents import NewDocument
+    from couchlet.storage.database import Database
+
+
+async def before_write(database: Database, document: NewDocument) -> None:
+    """Check a document that is to be written to `_users`, and hash the password in it.
+
+    Raises:
+        CouchError: 403 if it describes no user.
+    """
+    if database.name != "_users" or document.deleted or document.id.startswith(("_design/", "_local/")):
+        return
+    body = json_text.decode_stored(document.body)
+    document.body = json_text.encode(await asyncio.to_thread(prepare_user_document, document.id, body))
