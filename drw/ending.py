@@ -1,0 +1,79 @@
+"""Ending what was started here, and nothing else: gracefully, then hard, the database last."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from drw import pids, tmux
+from drw.running import Home
+from shared.errors import ProgramError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from drw.running import Row, State
+
+KILL_S: Final = 5.0
+"""How long to wait for killed processes to be gone."""
+
+_LOOK_S: Final = 0.05
+
+
+def stop(home: Path) -> tuple[str, ...]:
+    """End everything that was started in this home; return the names of what ran.
+
+    ProgramError names what even a kill did not end.
+    """
+    place = Home(home)
+    if not place.path.is_dir():
+        return ()
+    with place.launching():
+        state, grace_s = place.state(), place.wanted().grace_s
+        ran = tuple(row.process.name for row in state.alive())
+        _end_supervisor(place, state, grace_s)
+        # The supervisor has ended them all, unless it was killed, before or just now.
+        _end_rows(place.state().rows, grace_s)
+        left = place.state().alive()
+        if left:
+            names = ", ".join(f"{row.process.name} (pid {row.pid})" for row in left)
+            raise ProgramError(f"{names} cannot be ended: look at what holds them, then try again")
+        tmux.close_windows(state.rows)
+        place.forget()
+    return ran
+
+
+def _end_supervisor(place: Home, state: State, grace_s: float) -> None:
+    """Have the supervisor end everything; kill it if it does not come to an end itself."""
+    if not place.is_supervised():
+        return
+    pid, born = state.supervisor, state.supervisor_born
+    pids.terminate(pid, born)
+    layers = len({row.process.layer for row in state.rows})
+    deadline = time.monotonic() + layers * (grace_s + KILL_S) + KILL_S
+    while place.is_supervised():
+        if time.monotonic() > deadline:
+            pids.kill_group(pid, born)
+            deadline += KILL_S
+        time.sleep(_LOOK_S)
+
+
+def _end_rows(rows: Sequence[Row], grace_s: float) -> None:
+    for layer in sorted({row.process.layer for row in rows}, reverse=True):
+        ending = [row for row in rows if row.process.layer == layer]
+        for row in ending:
+            pids.terminate(row.pid, row.born)
+        if not _are_gone(ending, grace_s):
+            for row in ending:
+                pids.kill_group(row.pid, row.born)
+            _are_gone(ending, KILL_S)
+
+
+def _are_gone(rows: Sequence[Row], limit_s: float) -> bool:
+    deadline = time.monotonic() + limit_s
+    while any(row.is_alive() for row in rows):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_S)
+    return True

@@ -1,0 +1,133 @@
+"""Starting processes in the windows of a tmux session, one each.
+
+A window stays when its process ends, with what that said last. Nothing is started again by itself: whoever has the
+terminals before them does that, or the next start.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from drw import background, deaths, pids, tails
+from drw.running import Home, Row, State, now
+from shared.errors import ProgramError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from drw.processes import Process
+
+SESSION: Final = "drw"
+_WINDOW_FORMAT: Final = "#{window_id} #{pane_pid}"
+_SIZE: Final = ("-x", "200", "-y", "50")
+_LOOK_S: Final = 0.1
+
+
+def is_there() -> bool:
+    """Tell whether tmux is installed."""
+    return shutil.which("tmux") is not None
+
+
+def start(
+    processes: Sequence[Process],
+    *,
+    environ: Mapping[str, str],
+    home: Path,
+    logs: Path,
+    grace_s: float = 10.0,
+    limit_s: float = background.START_S,
+) -> background.Started:
+    """Start what does not run yet, each in a window; otherwise as :func:`drw.background.start`."""
+    place = Home(home)
+    with place.launching():
+        background.make_folder(logs)
+        state = place.state()
+        background.refuse_other_mode(state, "tmux")
+        already = tuple(row.process.name for row in state.alive())
+        missing = [process for process in processes if process.name not in already]
+        wanted = place.wanted()
+        wanted.processes, wanted.environ, wanted.grace_s = missing, dict(environ), grace_s
+        place.write(wanted)
+        names = {process.name for process in missing}
+        close_windows([row for row in state.rows if row.process.name in names])
+        state.mode, state.rows = "tmux", [row for row in state.rows if row.process.name not in names]
+        for process in missing:
+            state.rows.append(_open_window(place, process))
+            place.write(state)
+        rows = [row for row in state.rows if row.process.name in {process.name for process in processes}]
+        _wait(place, state, rows, limit_s)
+    return background.Started(rows=tuple(state.rows), started=tuple(p.name for p in missing), already=already)
+
+
+def close_windows(rows: Sequence[Row]) -> None:
+    """Close the windows that were opened for these rows; a window id that means another one by now is left alone."""
+    opened = {f"{row.window} {row.pid}": row.window for row in rows if row.window}
+    if not opened or not is_there():
+        return
+    there = _tmux("list-windows", "-a", "-F", _WINDOW_FORMAT, check=False).splitlines()
+    for line in there:
+        if line in opened:
+            _tmux("kill-window", "-t", opened[line], check=False)
+
+
+def _open_window(place: Home, process: Process) -> Row:
+    """Run a process in a new window, by way of :mod:`drw.window`, which becomes that process."""
+    row = Row(process=process, since=now(), log_from=tails.size(process.log))
+    run = [sys.executable, "-P", "-m", "drw.window", str(place.path), process.name]
+    options = ["-d", "-P", "-F", _WINDOW_FORMAT, "-n", process.name, "-c", str(place.path)]
+    if _has_session():
+        said = _tmux("new-window", *options, "-t", f"={SESSION}:", *run)
+    else:
+        said = _tmux("new-session", *options, "-s", SESSION, *_SIZE, *run)
+    row.window, _, pid = said.strip().partition(" ")
+    row.pid = int(pid)
+    row.born = pids.birth(row.pid)
+    return row
+
+
+def _has_session() -> bool:
+    argv = ["tmux", "has-session", "-t", f"={SESSION}"]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0  # noqa: S603
+
+
+def _wait(place: Home, state: State, rows: Sequence[Row], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline and any(row.phase == "starting" for row in rows):
+        for row in rows:
+            _look(row)
+        time.sleep(_LOOK_S)
+    place.write(state)
+    if dead := [_complaint(row, limit_s) for row in rows if row.phase != "ready"]:
+        raise ProgramError("\n".join(dead))
+
+
+def _look(row: Row) -> None:
+    if row.phase == "starting":
+        if not row.is_alive():
+            row.phase = "failed"
+        elif deaths.says_ready(row, _screen(row)):
+            # A program that asks at its terminal says there that it serves.
+            row.phase = "ready"
+
+
+def _complaint(row: Row, limit_s: float) -> str:
+    slow = row.phase == "starting"
+    what = f"runs, but did not say that it is ready within {limit_s:g} s" if slow else "died at its start"
+    return deaths.report(row, what, tails.last_lines(_screen(row), deaths.LAST_LINES))
+
+
+def _screen(row: Row) -> str:
+    """Return what is to be read in a window, with some of what has scrolled away."""
+    return _tmux("capture-pane", "-p", "-S", "-100", "-t", row.window, check=False)
+
+
+def _tmux(*arguments: str, check: bool = True) -> str:
+    done = subprocess.run(["tmux", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607 (the user's own)
+    if check and done.returncode:
+        raise ProgramError(f"tmux {arguments[0]} failed: {done.stderr.strip()}; try --background")
+    return done.stdout
