@@ -24,7 +24,7 @@ import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
@@ -318,8 +318,14 @@ def _timestamp(text: str) -> str:
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say in one line what is wrong; the usage is for those who ask for it."""
+        self.exit(2, f"{self.prog}: {message} ({self.prog} -h tells more)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pipeline",
         description="Mock of the ALMA pipeline: leaves a products directory in the current folder.",
         epilog="Example: pipeline 2015.1.00657.S uid://X1/X1/Xb2 EU. Exit status 3 is a processing problem. "

@@ -173,9 +173,10 @@ def run(
     try:
         logs.set_up(
             kind if not executive else f"{kind}.{executive}",
-            level=args.log_level if log else "WARNING",
+            level=args.log_level,
             form=args.log_format,
             file=args.log_file,
+            quiet=not log,
         )
         actor = Actor(kind, read_settings(), executive=executive)
         with _Signals(actor.stopping):

@@ -71,10 +71,16 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def set_up(actor: str, *, level: str, form: str, file: Path | None) -> None:
-    """Send what is logged to standard error, and to ``file`` too, which is rotated at 10 MB, five times."""
+def set_up(actor: str, *, level: str, form: str, file: Path | None, quiet: bool = False) -> None:
+    """Send what is logged to ``file``, which is rotated at 10 MB, five times, and to the terminal.
+
+    Without a file, standard error gets it whatever it is; ``quiet`` keeps from it what is less than a warning.
+    """
     formatter = JsonFormatter(actor) if form == "json" else TextFormatter(actor)
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    handlers: list[logging.Handler] = []
+    if file is None or sys.stderr.isatty():
+        handlers.append(logging.StreamHandler(sys.stderr))
+        handlers[0].setLevel(logging.WARNING if quiet else level)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(

@@ -76,7 +76,7 @@ class ProcessRequest(_Body, frozen=True, kw_only=True, omit_defaults=True):
 class CachedFile(_Body, frozen=True, kw_only=True, omit_defaults=True):
     """To a cache replicator: pull this products directory or weblog to yourself.
 
-    ``files`` says what must have come: for a directory the paths below it, for a weblog its own name.
+    ``files`` says what must have come, each path beginning with ``name``.
     """
 
     fileType: Literal["productsdir", "weblog"]  # noqa: N815 (the seed's name)

@@ -218,11 +218,11 @@ def _check(ended: program.Ended, said: str, origin: str) -> None:
     if "No space left on device" in said or "Disk quota exceeded" in said:
         raise CacheError(f"copying {origin} failed: the disk is full; free some space there")
     if ended.code in _AWAY_CODES or (ended.code in {3, 23} and "No such file or directory" in said):
-        raise SourceAway(f"{origin} is not there or cannot be reached: {_first_complaint(said) or last}")
-    raise CacheError(f"copying {origin} failed, rsync {ended.sentence()}: {_first_complaint(said) or last}")
+        raise SourceAway(f"{origin} is not there or cannot be reached: {_cause(said) or last}")
+    raise CacheError(f"copying {origin} failed, rsync {ended.sentence()}: {_cause(said) or last}")
 
 
-def _first_complaint(said: str) -> str:
-    """Return the line that tells the cause; rsync's last one only sums up."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("rsync error:")]
-    return lines[-1] if lines else ""
+def _cause(said: str) -> str:
+    """Return the line that tells the cause: what follows are its consequences, and rsync's summing up."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith(("rsync error:", "Warning:"))), "")

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from shared.program import Ended
 
 _RESERVE_TRIES: Final = 1000
+_KEEPER_ENDS_S: Final = 8.0
+"""How long the keeper of a program whose driver died may take to end it and to record that."""
+
 _PASSED_ON: Final = "passed-on"
 
 
@@ -70,7 +73,7 @@ class Run:
     @property
     def ended(self) -> Ended | None:
         """How the program ended, or None while that is not known."""
-        return read_record(self.record)
+        return read_record(self.record, wait_s=_KEEPER_ENDS_S)
 
     @property
     def is_passed_on(self) -> bool:

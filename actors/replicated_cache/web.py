@@ -249,6 +249,10 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             channel.handle_close()
         wasyncore.dispatcher.close(self)
 
+    def end_loop(self) -> None:
+        """Let the loop end, which goes on while it has something to look at."""
+        self._map.clear()
+
 
 class CacheServer:
     """A running web server of a cache; made by :func:`serve`."""
@@ -270,10 +274,11 @@ class CacheServer:
         if self.is_alive:
             trigger = self._server.trigger
             trigger.pull_trigger(self._server.cut_off)
-            # The workers pull the trigger, too: it must outlast them, or they would write to whatever file is next.
+            # Workers and loop use the trigger's pipe: it must outlast them, or they would write to whatever is next.
             self._server.task_dispatcher.shutdown(timeout=_STOP_S)
-            trigger.pull_trigger(trigger.close)
+            trigger.pull_trigger(self._server.end_loop)
             self._thread.join()
+            trigger.close()
 
 
 def _listening(host: str, port: int) -> socket.socket:

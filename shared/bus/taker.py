@@ -102,8 +102,10 @@ class Taker:
 
     def run(self) -> None:
         """Look, claim and wait until told to stop; a database that is away is waited for."""
-        while not self._stopping.is_set():
+        while True:
             self._wake.clear()
+            if self._stopping.is_set():  # looked at after the clearing, so that no wake-up to stop is lost
+                return
             try:
                 wait_s = 0.0 if self.run_once() else self._wait_s()
             except errors.DatabaseAway:

@@ -177,12 +177,14 @@ class System:
 
         return self.wait_until(reached, timeout=timeout)
 
-    def wait_for_dead(self, selector: str, count: int = 1):
-        def dead():
-            found = [each for each in self.messages(selector) if each.get("state") == "dead"]
-            return found if len(found) >= count else None
+    def wait_for_message(self, message_id: str, *states: str) -> dict:
+        """Wait until a message is in one of these states, and return it."""
 
-        return self.wait_until(dead, database=queue.DATABASE)
+        def reached():
+            doc = self.connection.database(queue.DATABASE).get(message_id)
+            return doc if doc and doc["state"] in states else None
+
+        return self.wait_until(reached, database=queue.DATABASE)
 
     def stop(self) -> None:
         for each in self.running:

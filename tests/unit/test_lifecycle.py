@@ -1,5 +1,7 @@
 """The life cycle: the seed's figure, and nothing else."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,5 +123,5 @@ def test_strict_changes_never_leave_the_figure(wanted):
         except StateRefused:
             continue
     states = [each.state for each in current.history]
-    assert all(pair in FIGURE for pair in zip(states, states[1:], strict=False))
+    assert all(pair in FIGURE for pair in pairwise(states))
     assert current.state == states[-1]

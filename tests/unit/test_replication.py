@@ -22,7 +22,10 @@ from shared.replication import Rsync, Source, fetch, replicate
 RUN = "2015.1.00657.S_2018_07_19T07_10_03.781"
 WEBLOG = "weblog-X1-X1-Xa1-2018-07-19T07:10:03.781.zip"
 
-STAND_IN = f"""#!{sys.executable}
+# Not Python itself in the first line: its path may hold a space.
+STAND_IN = f"""#!/bin/sh
+'''exec' "{sys.executable}" "$0" "$@"
+'''
 import json, os, pathlib, shutil, sys, time
 here = pathlib.Path(__file__).parent
 (here / "called").open("a").write(json.dumps(sys.argv[1:]) + "\\n")

@@ -1,0 +1,229 @@
+"""Revision trees over HTTP: conflicts, the deterministic winner, replication's calls."""
+
+from __future__ import annotations
+
+import pytest
+
+A, B, C, D = ("a" * 32, "b" * 32, "c" * 32, "d" * 32)
+
+
+def replicate(server, database, *docs):
+    answer = server.ask("POST", f"{database}/_bulk_docs", {"new_edits": False, "docs": list(docs)})
+    assert (answer.status, answer.json()) == (201, [])
+
+
+def revision(id_, ids, *, start=None, **members):
+    start = start or len(ids)
+    return {"_id": id_, "_rev": f"{start}-{ids[0]}", "_revisions": {"start": start, "ids": list(ids)}, **members}
+
+
+def test_the_higher_id_wins_whatever_comes_first(server, database):
+    for name, order in (("x", (B, C)), ("y", (C, B))):
+        replicate(server, database, *[revision(name, (leaf, A), v=leaf) for leaf in order])
+        shown = server.ask("GET", f"{database}/{name}?conflicts=true").json()
+        assert (shown["_rev"], shown["_conflicts"]) == (f"2-{C}", [f"2-{B}"])
+
+
+def test_the_longer_branch_wins_over_the_higher_id(server, database):
+    replicate(server, database, revision("x", (D, A)), revision("x", (A, B, C)))
+    assert server.ask("GET", f"{database}/x").json()["_rev"] == f"3-{A}"
+
+
+def test_a_living_leaf_wins_over_a_longer_deleted_one(server, database):
+    replicate(server, database, revision("x", (A, B, C), _deleted=True), revision("x", (D,), v=1))
+    shown = server.ask("GET", f"{database}/x?meta=true").json()
+    assert shown["_rev"] == f"1-{D}"
+    assert shown["_deleted_conflicts"] == [f"3-{A}"]
+    assert "_conflicts" not in shown
+
+
+def test_deleting_the_winner_shows_the_loser(server, database):
+    replicate(server, database, revision("x", (C, A), v="c"), revision("x", (B, A), v="b"))
+    assert server.ask("DELETE", f"{database}/x?rev=2-{C}").status == 200
+    assert server.ask("GET", f"{database}/x").json() == {"_id": "x", "_rev": f"2-{B}", "v": "b"}
+    assert server.ask("DELETE", f"{database}/x?rev=2-{B}").status == 200
+    assert server.ask("GET", f"{database}/x").json()["reason"] == "deleted"
+    info = server.ask("GET", database).json()
+    assert (info["doc_count"], info["doc_del_count"]) == (0, 1)
+
+
+def test_a_losing_leaf_can_be_edited(server, database):
+    replicate(server, database, revision("x", (C, A), v="c"), revision("x", (B, A), v="b"))
+    made = server.ask("PUT", f"{database}/x", {"_rev": f"2-{B}", "v": "longer"})
+    assert made.status == 201
+    assert server.ask("GET", f"{database}/x").json()["_rev"] == made.json()["rev"]
+
+
+def test_all_leaves_and_named_revisions_are_opened(server, database):
+    replicate(server, database, revision("x", (C, A), v="c"), revision("x", (B, A), v="b"))
+    opened = server.ask("GET", f"{database}/x?open_revs=all&revs=true").json()
+    assert {item["ok"]["v"] for item in opened} == {"b", "c"}
+    assert all(item["ok"]["_revisions"]["ids"][1] == A for item in opened)
+    named = server.ask("GET", f'{database}/x?open_revs=["2-{B}","9-{D}"]').json()
+    assert [next(iter(item)) for item in named] == ["ok", "missing"]
+    latest = server.ask("GET", f'{database}/x?open_revs=["1-{A}"]&latest=true').json()
+    assert {item["ok"]["_rev"] for item in latest} == {f"2-{B}", f"2-{C}"}
+    assert server.ask("GET", f"{database}/none?open_revs=all").status == 404
+    assert server.ask("GET", f'{database}/none?open_revs=["1-{A}"]').json() == [{"missing": f"1-{A}"}]
+
+
+def test_revisions_without_content_are_missing(server, database):
+    replicate(server, database, revision("x", (C, B, A), v="c"))
+    info = server.ask("GET", f"{database}/x?revs_info=true").json()["_revs_info"]
+    assert [item["status"] for item in info] == ["available", "missing", "missing"]
+    assert server.ask("GET", f"{database}/x?rev=2-{B}").status == 404
+
+
+def test_history_is_cut_at_the_limit_and_joined_again(server, database):
+    assert server.ask("PUT", f"{database}/_revs_limit", 3).status == 200
+    rev = server.ask("PUT", f"{database}/x", {}).json()["rev"]
+    for number in range(5):
+        rev = server.ask("PUT", f"{database}/x", {"_rev": rev, "n": number}).json()["rev"]
+    history = server.ask("GET", f"{database}/x?revs=true").json()["_revisions"]
+    assert (history["start"], len(history["ids"])) == (6, 3)
+
+
+def test_replicating_twice_changes_nothing(server, database):
+    document = revision("x", (B, A), v=1)
+    replicate(server, database, document)
+    before = server.ask("GET", database).json()["update_seq"]
+    replicate(server, database, document, revision("x", (A,)))
+    assert server.ask("GET", database).json()["update_seq"] == before
+
+
+def test_differences_name_what_is_missing_and_possible_ancestors(server, database):
+    replicate(server, database, revision("x", (B, A)))
+    asked = {"x": [f"2-{B}", f"1-{A}", f"3-{C}"], "y": [f"1-{A}"], "z": []}
+    answer = server.ask("POST", f"{database}/_revs_diff", asked).json()
+    assert answer == {
+        "x": {"missing": [f"3-{C}"], "possible_ancestors": [f"2-{B}"]},
+        "y": {"missing": [f"1-{A}"]},
+    }
+    missing = server.ask("POST", f"{database}/_missing_revs", asked).json()
+    assert missing == {"missing_revs": {"x": [f"3-{C}"], "y": [f"1-{A}"]}}
+
+
+@pytest.mark.parametrize("odd", ["1-abc", "5-x", "1-" + "Z" * 31])
+def test_ids_of_revisions_may_be_any_text(server, database, odd):
+    replicate(server, database, {"_id": "x", "_rev": odd, "v": 1})
+    assert server.ask("GET", f"{database}/x?rev={odd}").json()["_rev"] == odd
+    made = server.ask("PUT", f"{database}/x", {"_rev": odd})
+    assert made.status == 201
+    assert server.ask("GET", f"{database}/x?revs=true").json()["_revisions"]["ids"][1] == odd.split("-")[1]
+
+
+@pytest.mark.parametrize(
+    "bad", ["x", "1", "-1-a", "1x-a", "", 1, None, ["1-a"], "1-" + "Z" * 32, "99999999999999999999-a"]
+)
+def test_malformed_revisions_are_refused(server, database, bad):
+    assert server.ask("PUT", f"{database}/x", {"_rev": bad}).status == 400
+    assert server.ask("POST", f"{database}/_revs_diff", {"x": [bad]}).status == 400
+    assert server.ask("POST", f"{database}/_purge", {"x": [bad]}).status == 400
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"start": "1", "ids": [A]},
+        {"start": 1, "ids": A},
+        {"start": 1, "ids": [1]},
+        {"start": 1, "ids": ["Z" * 32]},
+        {"start": 1, "ids": [A, B]},
+        {},
+    ],
+)
+def test_malformed_histories_are_refused(server, database, bad):
+    docs = {"new_edits": False, "docs": [{"_id": "x", "_revisions": bad}]}
+    answer = server.ask("POST", f"{database}/_bulk_docs", docs)
+    assert (answer.status, answer.json()["error"]) == (400, "doc_validation")
+
+
+def test_replicated_edits_need_a_revision(server, database):
+    assert server.ask("POST", f"{database}/_bulk_docs", {"new_edits": False, "docs": [{"_id": "x"}]}).status == 400
+    assert server.ask("PUT", f"{database}/x?new_edits=false", {}).status == 400
+    answer = server.ask("PUT", f"{database}/x?new_edits=false", revision("x", (B, A)))
+    assert (answer.status, answer.json()["rev"]) == (201, f"2-{B}")
+
+
+def test_a_write_with_a_revision_to_nothing_is_accepted(server, database):
+    answer = server.ask("PUT", f"{database}/x", {"_rev": f"4-{A}"})
+    assert answer.status == 201
+    assert answer.json()["rev"].startswith("5-")
+
+
+def test_a_deleted_document_goes_on_from_its_tombstone(server, database):
+    first = server.ask("PUT", f"{database}/x", {}).json()["rev"]
+    gone = server.ask("DELETE", f"{database}/x?rev={first}").json()["rev"]
+    assert server.ask("PUT", f"{database}/x", {"_rev": gone}).status == 409
+    again = server.ask("PUT", f"{database}/x", {"v": 1})
+    assert again.json()["rev"].startswith("3-")
+    ids = server.ask("GET", f"{database}/x?revs=true").json()["_revisions"]["ids"]
+    assert ids[1:] == [gone.split("-")[1], first.split("-")[1]]
+
+
+def test_a_tombstone_keeps_its_body(server, database):
+    first = server.ask("PUT", f"{database}/x", {}).json()["rev"]
+    gone = server.ask("PUT", f"{database}/x", {"_rev": first, "_deleted": True, "why": "done"})
+    assert gone.status == 200
+    shown = server.ask("GET", f"{database}/x?rev={gone.json()['rev']}").json()
+    assert (shown["_deleted"], shown["why"]) == (True, "done")
+    assert server.ask("GET", f"{database}/x?deleted=true").json()["why"] == "done"
+
+
+def test_bulk_get_takes_revisions_and_reports_each_failure(server, database):
+    replicate(server, database, revision("x", (C, A), v="c"), revision("x", (B, A), v="b"))
+    asked = {
+        "docs": [{"id": "x"}, {"id": "x", "rev": f"2-{B}"}, {"id": "x", "rev": "bad"}, {"rev": "1-a"}, 1, {"id": 5}]
+    }
+    results = server.ask("POST", f"{database}/_bulk_get?revs=true", asked).json()["results"]
+    assert len(results[0]["docs"]) == 2
+    assert results[1]["docs"][0]["ok"]["_revisions"]["ids"] == [B, A]
+    assert [results[place]["docs"][0]["error"]["error"] for place in (2, 3, 4, 5)] == [
+        "bad_request",
+        "bad_request",
+        "bad_request",
+        "illegal_docid",
+    ]
+    for parameter in ("open_revs=all", "new_edits=false", "rev=1-a", "w=1", "atts_since=[]"):
+        assert server.ask("POST", f"{database}/_bulk_get?{parameter}", {"docs": []}).status == 400
+
+
+def test_local_documents_have_no_history_and_no_place_in_lists(server, database):
+    path = f"{database}/_local/checkpoint"
+    assert server.ask("PUT", path, {"n": 1}).json()["rev"] == "0-1"
+    assert server.ask("PUT", path, {"n": 2, "_rev": "0-1"}).json()["rev"] == "0-2"
+    assert server.ask("GET", path).json() == {"_id": "_local/checkpoint", "_rev": "0-2", "n": 2}
+    assert server.ask("GET", f"{database}/_all_docs").json()["rows"] == []
+    assert server.ask("GET", f"{database}/_changes").json()["results"] == []
+    listed = server.ask("GET", f"{database}/_local_docs?include_docs=true").json()["rows"]
+    assert [row["doc"]["n"] for row in listed] == [2]
+    rows = server.ask("POST", f"{database}/_bulk_docs", {"docs": [{"_id": "_local/b"}, {"_id": "c"}]}).json()
+    assert [row["rev"].split("-")[0] for row in rows] == ["0", "1"]
+    for bad in ("_local", "_local/", "_local/a/b"):
+        assert server.ask("GET", f"{database}/{bad}").status in {400, 404}
+    assert server.ask("PUT", path, {"_rev": "1-abc"}).status == 400
+
+
+def test_conditional_requests(server, database):
+    made = server.ask("PUT", f"{database}/x", {"n": 1})
+    etag = made.headers["etag"]
+    for header in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+        assert server.ask("GET", f"{database}/x", headers={"If-None-Match": header}).status == 304
+    assert server.ask("GET", f"{database}/x", headers={"If-None-Match": '"other"'}).status == 200
+    rev = made.json()["rev"]
+    assert server.ask("PUT", f"{database}/x", {}, headers={"If-Match": "1-" + "0" * 32}).status == 409
+    assert server.ask("PUT", f"{database}/x?rev={rev}", {}, headers={"If-Match": "1-" + "0" * 32}).status == 400
+    assert server.ask("DELETE", f"{database}/x", headers={"If-Match": f'"{rev}"'}).status == 200
+
+
+def test_copying(server, database):
+    made = server.ask("PUT", f"{database}/x", {"n": 1}).json()["rev"]
+    server.ask("PUT", f"{database}/y", {"n": 2})
+    assert server.ask("COPY", f"{database}/x", headers={"Destination": "y"}).status == 409
+    target = server.ask("GET", f"{database}/y").json()["_rev"]
+    copied = server.ask("COPY", f"{database}/x?rev={made}", headers={"Destination": f"y?rev={target}"})
+    assert copied.status == 201
+    assert server.ask("GET", f"{database}/y").json()["n"] == 1
+    assert server.ask("COPY", f"{database}/none", headers={"Destination": "z"}).status == 404
+    assert server.ask("COPY", f"{database}/x").status == 400
+    assert server.ask("COPY", f"{database}/x", headers={"Destination": "http://elsewhere/z"}).status == 400

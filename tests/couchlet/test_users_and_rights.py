@@ -1,0 +1,222 @@
+"""Who may do what: a test for each right."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+EVA = ("eva", "top-secret")
+OTTO = ("otto", "also-secret")
+
+
+def user(name: str, password: str, roles: tuple[str, ...] = ()) -> dict:
+    return {"name": name, "password": password, "roles": list(roles), "type": "user"}
+
+
+@pytest.fixture(scope="module")
+def people(server):
+    """Two users, one of them with a role."""
+    for (name, password), roles in ((EVA, ("ops",)), (OTTO, ())):
+        path = f"/_users/org.couchdb.user:{name}"
+        assert server.ask("PUT", path, user(name, password, roles)).status in {201, 409}
+
+
+@pytest.fixture
+def shared(server, database, people):
+    """A database that eva administrates by her role, and of which otto is a member."""
+    security = {"admins": {"names": [], "roles": ["ops"]}, "members": {"names": ["otto"], "roles": []}}
+    assert server.ask("PUT", f"{database}/_security", security).status == 200
+    server.ask("PUT", f"{database}/doc", {"a": 1})
+    return database
+
+
+def status(server, method, path, body=None, auth=None) -> int:
+    return server.ask(method, path, body, auth=auth).status
+
+
+class TestNobody:
+    def test_may_greet_and_ask_for_life_and_ids(self, server):
+        assert [status(server, "GET", path) for path in ("/", "/_up", "/_uuids", "/_session")] == [200] * 4
+
+    @pytest.mark.parametrize("path", ["/_all_dbs", "/_dbs_info", "/_active_tasks", "/_membership", "/_node/_local"])
+    def test_may_not_see_the_server(self, server, path):
+        assert status(server, "GET", path) == 401
+
+    def test_may_not_use_a_new_database(self, server, database):
+        assert status(server, "GET", database) == 401
+        assert status(server, "PUT", f"{database}/x", {}) == 401
+        assert status(server, "GET", f"{database}/_changes") == 401
+
+    def test_may_not_make_or_delete_databases(self, server, database):
+        assert status(server, "PUT", "/mine") == 401
+        assert status(server, "DELETE", database) == 401
+
+    def test_may_use_a_database_without_members(self, server, database):
+        assert server.ask("PUT", f"{database}/_security", {}).status == 200
+        assert status(server, "PUT", f"{database}/x", {}) == 201
+        assert status(server, "GET", f"{database}/x") == 200
+        assert status(server, "PUT", f"{database}/_security", {}) == 401
+        assert status(server, "PUT", f"{database}/_design/x", {}) == 401
+
+
+class TestMember:
+    def test_may_read_and_write_documents(self, server, shared):
+        assert status(server, "GET", f"{shared}/doc", auth=OTTO) == 200
+        assert status(server, "PUT", f"{shared}/new", {}, OTTO) == 201
+        assert status(server, "POST", f"{shared}/_find", {"selector": {}}, OTTO) == 200
+        assert status(server, "GET", f"{shared}/_security", auth=OTTO) == 200
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("PUT", "/_security", {}),
+            ("PUT", "/_revs_limit", 10),
+            ("PUT", "/_design/x", {}),
+            ("POST", "/_compact", {}),
+            ("POST", "/_view_cleanup", {}),
+            ("POST", "/_purge", {}),
+            ("PUT", "/_purged_infos_limit", 10),
+        ],
+    )
+    def test_may_not_administrate(self, server, shared, method, path, body):
+        assert status(server, method, shared + path, body, OTTO) == 401
+
+    def test_may_not_make_an_index(self, server, shared):
+        answer = server.ask("POST", f"{shared}/_index", {"index": {"fields": ["a"]}}, auth=OTTO)
+        assert (answer.status, answer.json()["error"]) == (500, "error_saving_ddoc")
+
+    def test_may_not_write_design_documents_in_bulk(self, server, shared):
+        rows = server.ask("POST", f"{shared}/_bulk_docs", {"docs": [{"_id": "_design/x"}, {"_id": "y"}]}, auth=OTTO)
+        assert [row.get("error") for row in rows.json()] == ["unauthorized", None]
+
+    def test_may_not_see_other_databases(self, server, database, people):
+        assert status(server, "GET", database, auth=OTTO) == 403
+
+
+class TestDatabaseAdministrator:
+    def test_may_administrate(self, server, shared):
+        assert status(server, "PUT", f"{shared}/_revs_limit", 50, EVA) == 200
+        assert status(server, "PUT", f"{shared}/_design/x", {"language": "query"}, EVA) == 201
+        assert status(server, "POST", f"{shared}/_index", {"index": {"fields": ["a"]}}, EVA) == 200
+        assert status(server, "POST", f"{shared}/_compact", {}, EVA) == 202
+        security = {"admins": {"roles": ["ops"]}, "members": {"names": ["nobody"]}}
+        assert status(server, "PUT", f"{shared}/_security", security, EVA) == 200
+        assert status(server, "GET", shared, auth=OTTO) == 403
+
+    def test_may_not_purge_nor_delete_the_database(self, server, shared):
+        assert status(server, "POST", f"{shared}/_purge", {}, EVA) == 401
+        assert status(server, "DELETE", shared, auth=EVA) == 401
+        assert status(server, "PUT", "/evas", auth=EVA) == 401
+
+
+class TestUsers:
+    def test_passwords_are_kept_as_hashes(self, server, people):
+        document = server.ask("GET", "/_users/org.couchdb.user:eva").json()
+        assert "password" not in document
+        assert document["password_scheme"] == "pbkdf2"
+        assert document["iterations"] >= 600_000
+        assert EVA[1] not in str(document)
+
+    def test_a_wrong_password_is_refused(self, server, people):
+        assert status(server, "GET", "/_session", auth=("eva", "wrong")) == 401
+        assert status(server, "GET", "/_session", auth=("nobody", "x")) == 401
+
+    @pytest.mark.parametrize(
+        "path", ["", "/_all_docs", "/_changes", "/_design_docs", "/org.couchdb.user:eva", "/_security"]
+    )
+    def test_only_server_administrators_see_users(self, server, people, path):
+        assert status(server, "GET", f"/_users{path}", auth=EVA) == 403
+        assert status(server, "GET", f"/_users{path}") == 401
+        assert server.ask("GET", f"/_users{path}").status == 200
+
+    def test_only_server_administrators_search_or_change_users(self, server, people):
+        assert status(server, "POST", "/_users/_find", {"selector": {}}, EVA) == 403
+        assert status(server, "POST", "/_users/_bulk_get", {"docs": [{"id": "x"}]}, EVA) == 403
+        assert status(server, "PUT", "/_users/org.couchdb.user:eva", user("eva", "mine", ("_admin",)), EVA) == 403
+        assert status(server, "PUT", "/_users/org.couchdb.user:new", user("new", "x")) == 401
+
+    def test_the_rights_to_users_cannot_be_changed(self, server):
+        assert server.ask("PUT", "/_users/_security", {}).status == 403
+
+    def test_a_new_password_replaces_the_old_one(self, server):
+        path = "/_users/org.couchdb.user:mia"
+        revision = server.ask("PUT", path, user("mia", "old")).json()["rev"]
+        assert status(server, "GET", "/_session", auth=("mia", "old")) == 200
+        assert server.ask("PUT", path, {**user("mia", "new"), "_rev": revision}).status == 201
+        assert status(server, "GET", "/_session", auth=("mia", "old")) == 401
+        assert status(server, "GET", "/_session", auth=("mia", "new")) == 200
+
+    def test_a_user_kept_by_another_couchdb_can_log_in(self, server):
+        # PBKDF2 with SHA-1 and ten rounds is what CouchDB before 3.4 wrote.
+        derived = hashlib.pbkdf2_hmac("sha1", b"old-times", b"salt", 10).hex()
+        kept = {"password_scheme": "pbkdf2", "iterations": 10, "salt": "salt", "derived_key": derived}
+        document = {"name": "kim", "type": "user", "roles": ["ops"], **kept}
+        assert server.ask("PUT", "/_users/org.couchdb.user:kim", document).status == 201
+        answer = server.ask("GET", "/_session", auth=("kim", "old-times"))
+        assert answer.json()["userCtx"] == {"name": "kim", "roles": ["ops"]}
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"name": "bad", "roles": []},
+            {"name": "bad", "type": "user"},
+            {"name": "bad", "type": "user", "roles": "x"},
+            {"name": "bad", "type": "user", "roles": [1]},
+            {"name": "bad", "type": "user", "roles": ["_admin"]},
+            {"name": "other", "type": "user", "roles": []},
+            {"name": "bad", "type": "user", "roles": [], "password": 1},
+        ],
+    )
+    def test_a_malformed_user_is_forbidden(self, server, body):
+        answer = server.ask("PUT", "/_users/org.couchdb.user:bad", body)
+        assert (answer.status, answer.json()["error"]) == (403, "forbidden")
+
+    def test_a_deleted_user_is_nobody(self, server):
+        path = "/_users/org.couchdb.user:gone"
+        revision = server.ask("PUT", path, user("gone", "pw")).json()["rev"]
+        assert status(server, "GET", "/_session", auth=("gone", "pw")) == 200
+        assert server.ask("DELETE", f"{path}?rev={revision}").status == 200
+        assert status(server, "GET", "/_session", auth=("gone", "pw")) == 401
+
+
+class TestSessions:
+    def cookie(self, server, name, password) -> str:
+        answer = server.ask("POST", "/_session", {"name": name, "password": password}, auth=None)
+        assert answer.status == 200
+        assert "HttpOnly" in answer.headers["set-cookie"]
+        return answer.headers["set-cookie"].split(";")[0]
+
+    def test_a_cookie_stands_for_its_user(self, server, people):
+        headers = {"Cookie": self.cookie(server, *EVA)}
+        context = server.ask("GET", "/_session", headers=headers, auth=None).json()
+        assert context["userCtx"] == {"name": "eva", "roles": ["ops"]}
+        assert context["info"]["authenticated"] == "cookie"
+
+    def test_the_administrators_cookie_is_the_administrator(self, server):
+        headers = {"Cookie": self.cookie(server, server.user, server.password)}
+        assert server.ask("GET", "/_all_dbs", headers=headers, auth=None).status == 200
+
+    def test_a_forged_cookie_is_nobody(self, server, people):
+        value = self.cookie(server, *EVA)
+        for forged in (
+            value[:-1] + ("A" if value[-1] != "A" else "B"),
+            "AuthSession=",
+            "AuthSession=%%%",
+            "AuthSession=AAAA",
+        ):
+            context = server.ask("GET", "/_session", headers={"Cookie": forged}, auth=None).json()
+            assert context["userCtx"] == {"name": None, "roles": []}
+
+    def test_a_new_password_ends_sessions(self, server):
+        path = "/_users/org.couchdb.user:leo"
+        revision = server.ask("PUT", path, user("leo", "one")).json()["rev"]
+        headers = {"Cookie": self.cookie(server, "leo", "one")}
+        server.ask("PUT", path, {**user("leo", "two"), "_rev": revision})
+        context = server.ask("GET", "/_session", headers=headers, auth=None).json()
+        assert context["userCtx"]["name"] is None
+
+    def test_logging_out_takes_the_cookie_away(self, server):
+        answer = server.ask("DELETE", "/_session", auth=None)
+        assert answer.headers["set-cookie"].startswith("AuthSession=;")
