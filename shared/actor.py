@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import queue
 import signal
 import socket
 import sys
@@ -209,23 +210,35 @@ def wait_for_database(connection: DbConnection, stopping: threading.Event, datab
 
 
 class _Signals:
-    """Lets SIGTERM and Ctrl-C set an event, a second one end the process at once; puts the old handlers back."""
+    """Lets SIGTERM and Ctrl-C set an event, a second Ctrl-C end the process at once; puts the old handlers back.
+
+    A handler runs in the middle of whatever the main thread does, so it must take no lock: waiting for an event and
+    setting it would meet. It only puts the signal into a SimpleQueue, which may be done there, and a thread does the
+    rest.
+    """
 
     def __init__(self, stopping: threading.Event) -> None:
         self._stopping = stopping
+        self._received: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._before: dict[int, Any] = {}
+        self._thread = threading.Thread(target=self._obey, name="signals", daemon=True)
 
     def __enter__(self) -> None:
+        self._thread.start()
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._received)
+            self._before[number] = signal.signal(number, self._note)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _received(self, number: int, _frame: object) -> None:
+    def _note(self, number: int, _frame: object) -> None:
         if self._stopping.is_set() and number == signal.SIGINT:
             os._exit(_INTERRUPTED)
+        self._received.put(number)
+
+    def _obey(self) -> None:
+        self._received.get()
         self._stopping.set()
 
 

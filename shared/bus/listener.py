@@ -143,10 +143,14 @@ class Listener:
         return all(thread.is_alive() for thread in self._threads)
 
     def free(self) -> int:
-        """Return how many more messages may be claimed; none until half of the batch is free."""
+        """Return how many more messages may be claimed.
+
+        While every slot is busy, none until half of the batch is free: many claims cost little more than one.
+        """
         with self._lock:
             free = self.batch - self._held
-        return free if free >= (self.batch + 1) // 2 else 0
+            idle = self._held < self.slots
+        return free if idle or free >= (self.batch + 1) // 2 else 0
 
     def accept(self, held: list[Held]) -> None:
         """Take claimed messages to be handled."""

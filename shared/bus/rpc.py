@@ -105,7 +105,7 @@ class ExecutorClient:
 
         Asked again under the same ``message_id``, it is not executed again: the reply is that of the first time.
         Raises RemoteError for an error that the executor answered with, DeadlineExceeded when no answer came within
-        ``deadline_s`` (seconds): a request that nobody has begun by then is surely never executed.
+        ``deadline_s`` (seconds): a request that nobody has begun by then is withdrawn, and its text says so.
         """
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
         until_s = elapsed_s() + deadline_s
@@ -115,12 +115,24 @@ class ExecutorClient:
             sent = self._ask(request, deadline_s)
             answered = sent if not sent.is_open else self._bus.replies.wait(request.id, event, until_s)
         except errors.DeadlineExceeded as error:
+            fate = "it was not begun and is withdrawn" if self._withdraw(request.id) else "it may still be executed"
             raise errors.DeadlineExceeded(
-                f"{self._selector} did not answer within {deadline_s:g} s (message {request.id}): does it run?"
+                f"{self._selector} did not answer message {request.id} within {deadline_s:g} s ({fate}): does it run?"
             ) from error
         finally:
             self._bus.replies.forget(request.id)
         return _reply(answered)
+
+    def _withdraw(self, message_id: str) -> bool:
+        """Expire a request that nobody has claimed; tell whether it is sure now that it will not be executed."""
+        try:
+            message = self._bus.queue.get(message_id)
+            if message is None or message.state != envelope.READY:
+                return message is not None and message.state == envelope.EXPIRED
+            expired = envelope.expire(message, now=self._bus.queue.clock.now())
+            return self._bus.queue.settle([expired], until_s=elapsed_s())[0].standing == "written"
+        except errors.DatabaseError:
+            return False
 
     def _ask(self, request: Message, deadline_s: float) -> Message:
         """Send a request; one that was asked before and not executed gets a new deadline."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -70,17 +69,19 @@ class Running:
         return found
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
+        """End it and return its exit status; one that does not end says where all of its threads are."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            status = self.process.wait(timeout)
-            self._reader.join(timeout)
-            self.process.stdout.close()
+            self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.process.send_signal(signal.SIGABRT)
             self.process.wait()
             raise AssertionError(f"{self.argv[0]} did not end:\n{self.text}") from None
-        return status
+        finally:
+            self._reader.join(timeout)
+            self.process.stdout.close()
+        return self.process.returncode
 
 
 class System:
@@ -101,6 +102,7 @@ class System:
             "DRW_EU_CACHE": str(self.eu),
             "DRW_JAO_CACHE": str(self.jao),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",
         }
         self.settings = read_settings(self.environ)
         setup.ensure(self.settings)
@@ -190,10 +192,14 @@ class System:
         for each in self.running:
             if each.process.poll() is None:
                 each.process.send_signal(signal.SIGTERM)
+        stuck = []
         for each in self.running:
-            with contextlib.suppress(AssertionError):
+            try:
                 each.stop()
+            except AssertionError as error:
+                stuck.append(str(error))
         self.connection.close()
+        assert not stuck, "\n".join(stuck)
 
 
 @pytest.fixture

@@ -1,0 +1,219 @@
+"""Leases, stopping and dying: a claim is kept as long as its owner lives, and no longer."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from shared.bus import Done
+
+WORKER = """
+import os, sys, time
+from shared.bus import Bus
+from shared.dbcon import DbConnection
+from shared.settings import read_settings
+
+settings = read_settings()
+bus = Bus(DbConnection(settings), settings, me=sys.argv[1])
+
+def handle(delivery):
+    print("begun", delivery.message.attempts, flush=True)
+    {work}
+
+bus.listen("work.EU", handle, batch={batch})
+with bus:
+    sys.stdin.read()
+"""
+
+
+class Worker:
+    """A worker in a process of its own, that can be killed and stopped."""
+
+    def __init__(self, place, me, *, work="pass", batch=1):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER.format(work=work, batch=batch), me],
+            env={**os.environ, **place.environ},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_begun(self):
+        line = self.process.stdout.readline()
+        assert line.startswith("begun")
+        return int(line.split()[1])
+
+    def end(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def worker(place):
+    made = []
+
+    def make(me, **more):
+        made.append(Worker(place, me, **more))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()
+
+
+def test_work_that_takes_many_leases_keeps_its_message(place, seen):
+    bus, other = place.bus("slow"), place.bus("other")
+    release = threading.Event()
+
+    def handle(delivery):
+        seen.add(delivery.message.attempts)
+        release.wait(20)
+
+    bus.listen("work.EU", handle)
+    other.listen("work.EU", lambda delivery: seen.add("stolen"))
+    bus.start()
+    message_id = bus.send("work.EU", {})
+    seen.wait_for(1)
+    other.start()
+    until = place.database.get(message_id)["claim"]["until"]
+    for _ in range(3):  # three renewals are about three leases
+        doc = place.wait_for_state(message_id, "claimed")
+        while doc["claim"]["until"] == until:
+            doc = place.wait_for_state(message_id, "claimed")
+        until = doc["claim"]["until"]
+    release.set()
+    place.wait_for_state(message_id, "consumed")
+    assert seen.items == [1]
+
+
+def test_the_message_of_a_killed_worker_is_taken_by_another(place, worker, seen):
+    message_id = place.bus("sender").send("work.EU", {})
+    victim = worker("victim", work="time.sleep(600)")
+    victim.wait_begun()
+    victim.process.kill()
+    heir = place.bus("heir")
+    heir.listen("work.EU", lambda delivery: seen.add(delivery.message.errors[-1]))
+    with heir:
+        done = place.wait_for_state(message_id, "consumed")
+    assert done["attempts"] == 2
+    assert (seen.items[0].by, seen.items[0].what) == ("victim", "lease expired")
+
+
+def test_a_worker_that_slept_past_its_lease_cannot_settle(place, worker):
+    message_id = place.bus("sender").send("work.EU", {})
+    sleeper = worker("sleeper", work="time.sleep(0.5); print('over', flush=True)")
+    sleeper.wait_begun()
+    sleeper.process.send_signal(signal.SIGSTOP)
+    heir = place.bus("heir")
+    heir.listen("work.EU", lambda delivery: Done({"by": "heir"}))
+    with heir:
+        place.wait_for_state(message_id, "consumed")
+    sleeper.process.send_signal(signal.SIGCONT)
+    assert sleeper.process.stdout.readline() == "over\n"
+    sleeper.process.stdin.close()
+    sleeper.process.wait(10)
+    done = place.database.get(message_id)
+    assert (done["state"], done["result"], done["claim"]["by"]) == ("consumed", {"by": "heir"}, "heir")
+
+
+def test_a_purged_message_is_not_revived_by_a_late_settlement(place, worker):
+    message_id = place.bus("sender").send("work.EU", {})
+    sleeper = worker("sleeper", work="time.sleep(0.5); print('over', flush=True)")
+    sleeper.wait_begun()
+    sleeper.process.send_signal(signal.SIGSTOP)
+    heir = place.bus("heir")
+    heir.listen("work.EU", lambda delivery: None)
+    with heir:
+        done = place.wait_for_state(message_id, "consumed")
+    place.connection.call("POST", "/msgq/_purge", content=f'{{"{message_id}": ["{done["_rev"]}"]}}'.encode())
+    sleeper.process.send_signal(signal.SIGCONT)
+    assert sleeper.process.stdout.readline() == "over\n"
+    sleeper.process.stdin.close()
+    sleeper.process.wait(10)
+    assert place.database.get(message_id) is None
+
+
+def test_a_message_that_kills_its_worker_every_time_ends_dead(place, worker):
+    message_id = place.bus("sender").send("work.EU", {})
+    for number in range(3):
+        killed = worker(f"worker{number}", work="os.kill(os.getpid(), 9)")
+        killed.wait_begun()
+        killed.process.wait(10)
+    bystander = place.bus("bystander")
+    bystander.listen("work.EU", lambda delivery: pytest.fail("it must not be handled a fourth time"))
+    with bystander:
+        dead = place.wait_for_state(message_id, "dead")
+    assert [each["what"] for each in dead["errors"]] == ["lease expired"] * 3
+
+
+def test_stopping_gives_back_what_has_not_begun_and_finishes_what_has(place, seen):
+    bus = place.bus("stopping")
+    begun, release = threading.Event(), threading.Event()
+
+    def handle(delivery):
+        begun.set()
+        release.wait(10)
+        seen.add(delivery.body["n"])
+
+    bus.listen("work.EU", handle, batch=5)
+    ids = bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(5)])
+    bus.start()
+    begun.wait(10)
+    place.wait_for_state(ids[4], "claimed")
+    stopping = threading.Thread(target=bus.stop, kwargs={"grace_s": 10})
+    stopping.start()
+    for message_id in ids[1:]:
+        given_back = place.wait_for_state(message_id, "ready")
+        assert given_back.get("attempts", 0) == 0
+    release.set()
+    stopping.join()
+    assert seen.items == [0]
+    assert place.database.get(ids[0])["state"] == "consumed"
+
+
+def test_what_does_not_finish_in_its_grace_is_aborted_and_given_back_unrefunded(place):
+    bus = place.bus("stopping")
+    begun, aborted = threading.Event(), threading.Event()
+
+    def handle(delivery):
+        delivery.on_abort(aborted.set)
+        begun.set()
+        aborted.wait(10)
+        raise RuntimeError("ended")
+
+    bus.listen("work.EU", handle)
+    message_id = bus.send("work.EU", {})
+    bus.start()
+    begun.wait(10)
+    bus.stop(grace_s=0.1)
+    doc = place.database.get(message_id)
+    assert (doc["state"], doc["attempts"]) == ("ready", 1)
+
+
+def test_an_outage_in_the_middle_of_work_loses_nothing(place, couchlet, seen):
+    bus = place.bus("worker", DRW_LEASE_S="20")
+    begun, away = threading.Event(), threading.Event()
+
+    def handle(delivery):
+        begun.set()
+        away.wait(10)
+        seen.add(delivery.body["n"])
+
+    bus.listen("work.EU", handle, batch=3)
+    ids = bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(3)])
+    bus.start()
+    begun.wait(10)
+    couchlet.kill()
+    away.set()
+    seen.wait_for(3)
+    couchlet.start()
+    for message_id in ids:
+        assert place.wait_for_state(message_id, "consumed")["attempts"] == 1
+    assert sorted(seen.items) == [0, 1, 2]
+    assert bus.broken() == ""

@@ -1,0 +1,80 @@
+"""Calls: the reply is the settlement, and asking again executes nothing twice."""
+
+import pytest
+
+from shared.bus import Executor, ExecutorClient
+from shared.errors import BadInput, DeadlineExceeded, RemoteError, StateRefused
+
+
+@pytest.fixture
+def serve(place, seen):
+    """Start an executor that notes what it is asked, and return a client of another process."""
+    executors = []
+
+    def start(execute):
+        bus = place.bus("executor")
+        Executor(bus, "echo", lambda delivery: seen.add(delivery.body) or execute(delivery))
+        bus.start()
+        executors.append(bus)
+        return ExecutorClient(place.bus("client"), "echo", deadline_s=10)
+
+    return start
+
+
+def test_a_call_returns_the_reply(serve):
+    client = serve(lambda delivery: {"twice": delivery.body["n"] * 2})
+    assert client.call({"n": 21}) == {"twice": 42}
+    assert client.call({"n": 1}) == {"twice": 2}
+
+
+def test_an_executors_error_comes_back_as_one_of_its_kind(serve):
+    def refuse(delivery):
+        if delivery.body.get("state"):
+            raise StateRefused("it is Delivered", found="Delivered")
+        raise BadInput("n is missing")
+
+    client = serve(refuse)
+    with pytest.raises(RemoteError, match="n is missing") as caught:
+        client.call({})
+    assert caught.value.kind == "BadInput"
+    with pytest.raises(StateRefused, match="it is Delivered") as refused:
+        client.call({"state": 1})
+    assert refused.value.found == "Delivered"
+
+
+def test_a_bug_in_the_executor_is_an_error_of_the_call(serve, seen):
+    client = serve(lambda delivery: 1 / 0)
+    with pytest.raises(RemoteError, match="ZeroDivisionError"):
+        client.call({})
+    assert len(seen.items) == 3
+
+
+def test_asking_again_with_the_same_id_executes_nothing_twice(serve, seen):
+    client = serve(lambda delivery: len(seen.items))
+    assert client.call({"n": 1}, message_id="echo:0123:once") == 1
+    assert client.call({"n": 1}, message_id="echo:0123:once") == 1
+    assert len(seen.items) == 1
+
+
+def test_a_call_that_nobody_answers_ends_at_its_deadline_and_is_then_never_executed(place, serve, seen):
+    client = ExecutorClient(place.bus("client"), "echo", deadline_s=0.5)
+    with pytest.raises(DeadlineExceeded, match=r"echo did not answer .* \(it was not begun and is withdrawn\)"):
+        client.call({"n": 1}, message_id="echo:0123:late")
+    assert place.database.get("echo:0123:late")["state"] == "expired"
+    assert serve(lambda delivery: "served").call({"n": 2}) == "served"
+    assert seen.items == [{"n": 2}]
+
+
+def test_a_call_that_expired_can_be_asked_again(place, serve):
+    client = ExecutorClient(place.bus("client"), "echo", deadline_s=0.3)
+    with pytest.raises(DeadlineExceeded):
+        client.call({"n": 1}, message_id="echo:0123:again")
+    assert place.database.get("echo:0123:again")["state"] == "expired"
+    answering = serve(lambda delivery: "at last")
+    assert answering.call({"n": 1}, message_id="echo:0123:again") == "at last"
+
+
+def test_a_reply_that_is_too_large_is_an_error(serve):
+    client = serve(lambda delivery: "x" * 2_000_000)
+    with pytest.raises(RemoteError, match="larger than 1 MB"):
+        client.call({})
