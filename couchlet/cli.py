@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from couchlet import __version__
 from couchlet.auth.credentials import CredentialsError, drw_home, load_credentials
+from couchlet.json_text import RECURSION_LIMIT
 from couchlet.storage.catalog import DataDirectoryError
 from couchlet.web.context import DEFAULT_MAX_REQUEST_BYTES, ServerSettings
 from couchlet.web.server import CouchletServer, is_loopback, loopback_hosts
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _CANNOT_START: Final = 2
 _HIGHEST_PORT: Final = 65535
+_SWITCH_S: Final = 0.001
 
 
 class _Refused(Exception):
@@ -32,6 +34,12 @@ class _Refused(Exception):
 def _port(text: str) -> int:
     if not text.isdigit() or int(text) > _HIGHEST_PORT:
         raise argparse.ArgumentTypeError(f"{text} is no port: give a number from 0 (any free one) to {_HIGHEST_PORT}")
+    return int(text)
+
+
+def _byte_count(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of bytes: give one above 0")
     return int(text)
 
 
@@ -47,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data directory (default $DRW_HOME/couchlet)")
     parser.add_argument(
         "--max-request-bytes",
-        type=int,
+        type=_byte_count,
         default=DEFAULT_MAX_REQUEST_BYTES,
         metavar="N",
         help="largest body taken at once; attachments that come alone are not limited (default %(default)s)",
@@ -70,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    # The writer's thread comes back from a sync to a busy event loop: it should not wait long for its turn.
+    sys.setswitchinterval(_SWITCH_S)
+    sys.setrecursionlimit(RECURSION_LIMIT)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     try:
         asyncio.run(_serve(options))

@@ -165,11 +165,11 @@ def _parse_attachment(name: str, fields: Any) -> AttachmentInput:  # noqa: ANN40
     if fields.get("stub") is True:
         return AttachmentInput(stub=True, **common)
     if fields.get("follows") is True:
-        length = fields.get("encoded_length" if common["encoding"] else "length")
+        length = fields.get("length")
         return AttachmentInput(follows=True, length=length if isinstance(length, int) else None, **common)
     try:
-        data = base64.b64decode(fields["data"], validate=False)
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        data = base64.b64decode("".join(fields["data"].split()), validate=True)
+    except (KeyError, AttributeError, ValueError, binascii.Error) as error:
         raise bad_request(f"Attachment data of '{name}' must be base64.") from error
     # Inline data is always the plain content, whatever encoding the sender's copy had.
     return AttachmentInput(data=data, length=len(data), **(common | {"encoding": None}))

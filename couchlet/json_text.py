@@ -6,7 +6,9 @@ is no valid Unicode (a lone surrogate) and numbers beyond a double are refused, 
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from itertools import accumulate
+from typing import Any, Final
 
 import msgspec
 
@@ -15,19 +17,37 @@ from couchlet.errors import bad_request
 encode = msgspec.json.encode
 """A value as compact JSON bytes, members in their order."""
 
+MAX_DEPTH: Final = 600
+"""How deep arrays and objects may be nested: what is stored has to be compared, which takes frames of the stack."""
+
+RECURSION_LIMIT: Final = 5000
+"""The interpreter's limit that goes with it, at a few frames a level."""
+
 _decoder = msgspec.json.Decoder()
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
-def decode(text: bytes | bytearray | memoryview | str) -> Any:  # noqa: ANN401 - any JSON value
+def decode(text: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
     """Parse JSON.
 
     Raises:
         CouchError: 400 `bad_request`, as CouchDB answers everything that is not JSON.
     """
+    raw = text.encode() if isinstance(text, str) else text
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
+        raise bad_request(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
     try:
-        return _decoder.decode(text)
+        return _decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
         raise bad_request("invalid UTF-8 JSON") from error
+
+
+def _depth(raw: bytes) -> int:
+    """Return how deep brackets are nested, those inside strings not counted."""
+    brackets = _STRING.sub(b"", raw).translate(None, _NO_BRACKETS)
+    return max(accumulate(_STEPS[bracket] for bracket in brackets), default=0)
 
 
 def decode_stored(text: bytes) -> Any:  # noqa: ANN401 - any JSON value

@@ -205,9 +205,21 @@ def possible_ancestors(tree: Tree, missing: Sequence[Revision]) -> list[Revision
 
 def pack(tree: Tree) -> tuple[bytes, bytes | None]:
     """Return the tree as stored: a lone branch of server-made ids as raw bytes, any other tree as MessagePack."""
-    if len(tree) == 1 and all(len(id_) == _HEX_LENGTH and is_hex_id(id_) for id_ in tree[0].ids):
-        return bytes.fromhex("".join(tree[0].ids)), None
+    if len(tree) == 1:
+        raw = _raw_ids(tree[0].ids)
+        if raw is not None:
+            return raw, None
     return b"", msgspec.msgpack.encode(tree)
+
+
+def _raw_ids(ids: Sequence[str]) -> bytes | None:
+    """Return ids that a server made as raw bytes; None if there are others among them."""
+    joined = "".join(ids)
+    try:
+        raw = bytes.fromhex(joined)
+    except ValueError:
+        return None
+    return raw if raw.hex() == joined and all(len(id_) == _HEX_LENGTH for id_ in ids) else None
 
 
 def unpack(generation: int, deleted: bool, packed: bytes, branches: bytes | None) -> Tree:

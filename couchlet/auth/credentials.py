@@ -20,9 +20,18 @@ class CredentialsError(Exception):
 
 
 def drw_home(environment: Mapping[str, str]) -> Path:
-    """Return the directory of what belongs to one user of this machine: `$DRW_HOME`, else `~/.drw`."""
+    """Return the directory of what belongs to one user of this machine: `$DRW_HOME`, else `~/.drw`.
+
+    Raises:
+        CredentialsError: the user has no home directory.
+    """
     home = environment.get("DRW_HOME")
-    return Path(home) if home else Path.home() / ".drw"
+    if home:
+        return Path(home)
+    try:
+        return Path.home() / ".drw"
+    except RuntimeError as error:
+        raise CredentialsError("there is no home directory: set DRW_HOME to a directory of your own.") from error
 
 
 def load_credentials(environment: Mapping[str, str]) -> tuple[str, str, str]:

@@ -25,10 +25,6 @@ def _is_list(value: object) -> bool:
     return isinstance(value, list)
 
 
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
-
-
 def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 

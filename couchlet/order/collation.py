@@ -30,7 +30,6 @@ _ASCII_ORDER: Final = "\t\n\v\f\r _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789ab
 # Weight bytes of the second and third level. A run of k common weights is one byte, so that long plain text has
 # short keys: below _MIDDLE if something smaller (or the end) follows the run, above it if something greater does.
 _END: Final = 0
-_LEVEL_END: Final = 1
 _RUN_LOW: Final = 3
 _LONGEST_RUN: Final = 40
 _MIDDLE: Final = 44

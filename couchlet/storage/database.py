@@ -12,7 +12,7 @@ from couchlet.storage import compaction, contents, local_documents, purging, sch
 from couchlet.storage.edits import Editor, Outcome
 from couchlet.storage.reader import Reader
 from couchlet.storage.transaction import Counters, Transaction
-from couchlet.storage.writer import Hooks, Writer, storage_error
+from couchlet.storage.writer import Writer, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,17 +28,8 @@ DEFAULT_SECURITY: Final = {"members": {"roles": ["_admin"]}, "admins": {"roles":
 """Who may use a new database: server administrators only, as CouchDB 3 has it."""
 
 
-class _TransactionHooks(Hooks):
-    """Passes the writer's events on, and wakes the database's listeners."""
-
-    def __init__(self, transaction: Transaction, wake: Callable[[], None]) -> None:
-        self._transaction = transaction
-        self.mark = transaction.mark  # type: ignore[method-assign]
-        self.reset = transaction.reset  # type: ignore[method-assign]
-        self.before_commit = transaction.before_commit  # type: ignore[method-assign]
-        self.committed = transaction.committed  # type: ignore[method-assign]
-        self.rolled_back = transaction.rolled_back  # type: ignore[method-assign]
-        self.published = wake  # type: ignore[method-assign]
+_STALE_BYTES: Final = 16 * 1024 * 1024
+"""Content of ancestors beyond which a database is compacted without being asked, if it is also the greater part."""
 
 
 class Database:
@@ -63,8 +54,9 @@ class Database:
             self.reader = Reader(schema.open_reader(path))
         except (sqlite3.Error, ValueError) as error:
             raise CouchError(500, "internal_server_error", f"Database {name} cannot be opened: {error}") from error
-        hooks = _TransactionHooks(self._transaction, self._wake)
-        self._writer = Writer(self._transaction.connection, hooks, asyncio.get_running_loop())
+        self._writer = Writer(
+            self._transaction.connection, self._transaction, asyncio.get_running_loop(), published=self._wake
+        )
         self.security: dict[str, Any] = self.reader.setting("security", DEFAULT_SECURITY)
         self.uuid: str = self.reader.setting("uuid", "")
 
@@ -81,6 +73,9 @@ class Database:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+        counters = self.counters
+        if counters.stale > max(_STALE_BYTES, counters.external) and not self.closed:
+            self.compact()
 
     def change_event(self) -> asyncio.Event:
         """Return an event that is set after the next commit, or when the database is closed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from couchlet.content_coding import GZIP, compressed, is_compressible
 from couchlet.documents import AttachmentInput, NewDocument, content_digest
 from couchlet.errors import CouchError, conflict
 from couchlet.revisions import (
@@ -90,10 +91,11 @@ class Editor:
         digests = [f"{name}:{fields['content_type']}:{fields['digest']}" for name, fields in attachments.items()]
         id_ = new_revision_id(deleted=document.deleted, parent=parent, body=document.body, digests=digests)
         path = Branch(document.start + 1, (id_, *ancestors), document.deleted)
-        if holds(draft.tree, path.leaf):
+        revision = path.leaf
+        if draft.tree and holds(draft.tree, revision):
             raise conflict()
         self._add(draft, path, document, attachments)
-        return path.leaf
+        return revision
 
     def _replicate(self, document: NewDocument) -> Revision:
         draft = self._drafts[document.id]
@@ -110,8 +112,9 @@ class Editor:
         return revision
 
     def _add(self, draft: _Draft, path: Branch, document: NewDocument, attachments: Attachments) -> None:
-        draft.tree = merge(draft.tree, path)
-        draft.contents[path.leaf] = Content(path.leaf, path.deleted, document.body, pack_attachments(attachments))
+        draft.tree = merge(draft.tree, path) if draft.tree else (path,)
+        leaf = path.leaf
+        draft.contents[leaf] = Content(leaf, path.deleted, document.body, pack_attachments(attachments))
 
     def _attachments(
         self, document: NewDocument, draft: _Draft, parent: Revision | None, generation: int
@@ -138,13 +141,16 @@ class Editor:
             if name not in held or attachment.follows:
                 raise CouchError(412, "missing_stub", f"Invalid attachment stub in {document.id} for {name}")
             return held[name]
-        return {
+        pack = is_compressible(attachment.content_type)
+        data = compressed(attachment.data) if pack else attachment.data
+        fields = {
             "content_type": attachment.content_type,
             "revpos": attachment.revpos if attachment.revpos is not None else generation,
-            "digest": content_digest(attachment.data),
+            "digest": content_digest(data),
             "length": len(attachment.data),
-            "key": store_content(self._transaction.connection, attachment.data),
+            "key": store_content(self._transaction.connection, data),
         }
+        return fields | {"encoding": GZIP, "stored": len(data)} if pack else fields
 
     def _content(self, draft: _Draft, revision: Revision) -> Content | None:
         if revision in draft.contents:
@@ -174,7 +180,7 @@ class Editor:
         if content is None:
             raise CouchError(500, "internal_server_error", f"The content of {draft.id} {shown} is missing.")
         after = stored_document(draft.id, tree, content.body, content.attachments)
-        aside = [kept for revision, kept in draft.contents.items() if revision != shown]
+        aside = [kept for kept in draft.contents.values() if kept is not content]
         if before and before.shown != shown:
             aside.append(Content(before.shown, bool(before.deleted), before.body, before.attachments))
         return Change(before, after, aside, [shown])

@@ -71,7 +71,14 @@ def stored_document(id_: str, tree: Tree, body: bytes, attachments: bytes | None
 
 Attachments = dict[str, dict[str, Any]]
 """What is stored of a revision's attachments, by name: `content_type`, `revpos`, `digest` and `length` as clients
-see them, `key` of the content, and for a content that came encoded `encoding` (then `length` is of the encoded)."""
+see them, `key` of the content, and for a content that is kept compressed `encoding` and `stored`, the bytes that it
+takes so. (Of a content that came compressed the plain length is not known; then `length` is what is stored.)"""
+
+
+def stored_length(fields: dict[str, Any]) -> int:
+    """Return how many bytes of a content are stored."""
+    length: int = fields.get("stored", fields["length"])
+    return length
 
 
 def attachments_of(packed: bytes | None) -> Attachments:
@@ -93,6 +100,6 @@ def visible_attachment(fields: dict[str, Any], data: bytes | None = None, *, fol
     shown["length"] = fields["length"]
     if fields.get("encoding") and follows:
         shown["encoding"] = fields["encoding"]
-        shown["encoded_length"] = fields["length"]
+        shown["encoded_length"] = stored_length(fields)
     shown["follows" if follows else "stub"] = True
     return shown

@@ -123,5 +123,4 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA cache_size = -2048")
-    connection.execute("PRAGMA mmap_size = 268435456")
     return connection

@@ -66,6 +66,7 @@ class Transaction(Hooks):
         self.published_counters = self.counters
         self.indexes = IndexKeeper(connection)
         self._counted = self.counters
+        self._revs_limit: int | None = None
 
     def _stored_counters(self) -> Counters:
         row = self.connection.execute(
@@ -81,6 +82,7 @@ class Transaction(Hooks):
         """Back to the counters before the job, and to the index definitions in the database."""
         assert isinstance(mark, Counters)
         self.counters = mark
+        self._revs_limit = None
         self.indexes.reload()
 
     def before_commit(self) -> None:
@@ -100,6 +102,7 @@ class Transaction(Hooks):
         """Read everything anew."""
         self.counters = self._stored_counters()
         self._counted = msgspec.structs.replace(self.counters)
+        self._revs_limit = None
         self.indexes.reload()
 
     def heads(self, ids: Iterable[str]) -> dict[str, StoredDocument]:
@@ -167,13 +170,15 @@ class Transaction(Hooks):
 
     def set_setting(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Store a setting of the database."""
+        self._revs_limit = None
         self.connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json_text.encode(value)))
 
     @property
     def revs_limit(self) -> int:
         """How many revisions of history are kept for each branch."""
-        limit = self.setting("revs_limit", DEFAULT_REVS_LIMIT)
-        return limit if isinstance(limit, int) else DEFAULT_REVS_LIMIT
+        if self._revs_limit is None:
+            self._revs_limit = int(self.setting("revs_limit", DEFAULT_REVS_LIMIT))
+        return self._revs_limit
 
 
 def _id(change: Change) -> str:

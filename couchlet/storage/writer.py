@@ -28,10 +28,7 @@ Job = Callable[[], Any]
 
 
 class Hooks:
-    """What the database wants to do around a transaction; all but `published` run in the writer's thread."""
-
-    def begin(self) -> None:
-        """After a transaction began."""
+    """What is to be done around a transaction, in the writer's thread."""
 
     def mark(self) -> object:
         """Before a job: what `reset` needs, should the job fail."""
@@ -49,9 +46,6 @@ class Hooks:
     def rolled_back(self) -> None:
         """After it was undone, and with it every job's effect."""
 
-    def published(self) -> None:
-        """In the event loop, after a commit: wake who waits for changes."""
-
 
 class _Entry(NamedTuple):
     job: Job
@@ -62,10 +56,18 @@ class _Entry(NamedTuple):
 class Writer:
     """The writing thread of one database. It starts with the first job, and ends by `close`."""
 
-    def __init__(self, connection: sqlite3.Connection, hooks: Hooks, loop: asyncio.AbstractEventLoop) -> None:
-        """Take over the connection; outcomes are handed over in `loop`."""
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        hooks: Hooks,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        published: Callable[[], None],
+    ) -> None:
+        """Take over the connection; outcomes are handed over in `loop`, after `published` was called there."""
         self._connection = connection
         self._hooks = hooks
+        self._published = published
         self._loop = loop
         self._queue: deque[_Entry] = deque()
         self._wake = threading.Condition()
@@ -134,7 +136,6 @@ class Writer:
         """Run the jobs in one transaction; an outcome that is an exception is that job's error."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._hooks.begin()
             outcomes = [self._run_job(job) for job in jobs]
             self._hooks.before_commit()
             self._connection.execute("COMMIT")
@@ -168,7 +169,7 @@ class Writer:
         return outcome
 
     def _deliver(self, futures: list[asyncio.Future[Any]], outcomes: list[Any]) -> None:
-        self._hooks.published()
+        self._published()
         for future, outcome in zip(futures, outcomes, strict=True):
             if future.cancelled():
                 continue

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from couchlet.content_coding import expanded
 from couchlet.documents import NewDocument, validate_attachment_name, validate_id
 from couchlet.errors import CouchError, not_found
 from couchlet.revisions import Revision, holds, parse_revision
-from couchlet.storage.records import StoredDocument, attachments_of
+from couchlet.storage.records import StoredDocument, attachments_of, stored_length
 from couchlet.storage.transaction import Content
-from couchlet.web.attachment_coding import expanded
 from couchlet.web.documents import named_revision, save_one
 from couchlet.web.reply import base_headers, not_modified
 from couchlet.web.uploads import store_stream
@@ -97,14 +97,19 @@ async def _read(call: Call, database: Database, id_: str, name: str) -> web.Stre
 async def _send_encoded(
     call: Call, database: Database, fields: dict[str, Any], headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Give a compressed content as it is to who takes gzip, else expanded, with a length unknown before."""
-    pieces = database.reader.attachment_pieces(fields["key"], 0, fields["length"] - 1)
+    """Give a compressed content as it is to who takes gzip, else expanded."""
+    stored = stored_length(fields)
+    pieces = database.reader.attachment_pieces(fields["key"], 0, stored - 1)
     if "gzip" in (call.header("Accept-Encoding") or ""):
         response = web.StreamResponse(headers={**headers, "Content-Encoding": fields["encoding"]})
-        response.content_length = fields["length"]
+        response.content_length = stored
         return await _send(call, response, pieces)
     response = web.StreamResponse(headers=headers)
-    response.enable_chunked_encoding()
+    if stored == fields["length"]:
+        # It came compressed, so that its plain length is not known.
+        response.enable_chunked_encoding()
+    else:
+        response.content_length = fields["length"]
     return await _send(call, response, expanded(pieces))
 
 
@@ -141,17 +146,15 @@ async def _write(call: Call, database: Database, id_: str, name: str) -> web.Str
     if encoding not in {"identity", "gzip"}:
         raise CouchError(415, "bad_content_type", "Only gzip and identity content-encodings are supported")
     document = _edit_of(call, database, id_)
-    stored = await store_stream(database, call.chunks())
-    fields = {"content_type": call.header("Content-Type") or _DEFAULT_TYPE, **stored}
-    if encoding != "identity":
-        fields["encoding"] = encoding
+    content_type = call.header("Content-Type") or _DEFAULT_TYPE
+    fields = await store_stream(database, call.chunks(), content_type, None if encoding == "identity" else encoding)
     document.kept_attachments = {**(document.kept_attachments or {}), name: fields}
     try:
         response = await save_one(call, database, document, with_etag=False, with_location=False)
     except BaseException:
-        await database.drop_content(stored["key"])
+        await database.drop_content(fields["key"])
         raise
-    database.in_flight.discard(stored["key"])
+    database.in_flight.discard(fields["key"])
     host = call.location(database.name).rpartition("/")[0]
     response.headers["Location"] = f"{host}/{database.name}/{call.location(id_, name).split('/', 3)[3]}"
     return response

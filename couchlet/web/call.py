@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _ENCODED: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-:")
 
+_OVERRIDES: Final = frozenset(("GET", "PUT", "DELETE", "COPY"))
+
 
 def too_large() -> CouchError:
     """413 for a body beyond the limit."""
@@ -70,6 +72,12 @@ def accepts(header: str | None, content_type: str) -> bool:
     return any(qualities.get(name, 0) > 0 for name in (content_type, above, "*/*"))
 
 
+def _method(request: web.BaseRequest) -> str:
+    """Return the method; a POST may stand for another one, for clients that can send nothing else."""
+    override = request.headers.get("X-HTTP-Method-Override", "").upper()
+    return override if request.method == "POST" and override in _OVERRIDES else request.method
+
+
 class Call:
     """A request: its path taken apart and decoded, its parameters, who sent it, and access to its body."""
 
@@ -87,7 +95,7 @@ class Call:
         self.parts = [_unquote(part) for part in path.split("/") if part]
         self.raw_path = path
         self.query = parse_query(query)
-        self.method = request.method
+        self.method = _method(request)
         self.user: User = NOBODY
         self.is_streaming = False
         self._asked = False
@@ -139,10 +147,6 @@ class Call:
     def header(self, name: str) -> str | None:
         """Return a header's value."""
         return self.request.headers.get(name)
-
-    def flag(self, name: str) -> bool:
-        """Whether a parameter is `true`."""
-        return self.query.get(name) == "true"
 
     def require_json(self, content_type: str = "application/json") -> None:
         """Refuse a body that is not declared to be JSON.

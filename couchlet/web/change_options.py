@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,8 +21,6 @@ DEFAULT_TIMEOUT_S: Final = 60.0
 
 _FEEDS: Final = frozenset(("normal", "continuous", "longpoll", "eventsource"))
 _LIMIT: Final = 10**16
-
-IdTest = Callable[[str], bool]
 
 
 class ChangeOptions(msgspec.Struct):

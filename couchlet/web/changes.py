@@ -186,8 +186,10 @@ class _Feed:
             # The event is taken before looking, so that no commit falls between looking and waiting.
             event = self._database.change_event()
             await self._send_new()
+            if self._is_done():
+                break
             await self._stream.flush()
-            if self._is_done() or not await self._wait(event):
+            if not await self._wait(event):
                 break
         await self._send_end()
         return await self._stream.end()
@@ -237,9 +239,10 @@ class _Feed:
         if self._is_event_source:
             return
         seq = self._cursor.seq
-        pending = (
-            0 if self._database.closed else self._database.reader.changes_after(seq, self._database.counters.update_seq)
-        )
+        newest = self._database.counters.update_seq
+        pending = 0
+        if seq < newest and not self._database.closed:
+            pending = self._database.reader.changes_after(seq, newest)
         if self._is_long_poll:
             await self._stream.add(_end(self._database, seq, pending))
             return

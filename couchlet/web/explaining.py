@@ -91,7 +91,7 @@ def _covers(index: IndexDefinition, options: FindOptions) -> bool:
 
 
 def _view_arguments(plan: Plan, options: FindOptions) -> dict[str, Any]:
-    start, end = _keys(plan)
+    start, end = _keys(plan, options)
     if options.descending:
         start, end = end, start
     return {
@@ -108,12 +108,14 @@ def _view_arguments(plan: Plan, options: FindOptions) -> dict[str, Any]:
     }
 
 
-def _keys(plan: Plan) -> tuple[Any, Any]:
+def _keys(plan: Plan, options: FindOptions) -> tuple[Any, Any]:
     if plan.impossible:
         return None, None
     if plan.index.is_special:
         range_ = plan.ranges[0] if plan.ranges else Range()
-        return (range_.low.value if range_.low else None), (range_.high.value if range_.high else _MAX)
+        # A query that says nothing of `_id` starts at null, one that only bounds it above at the empty text.
+        lowest = "" if "_id" in indexable_fields(options.selector) else None
+        return (range_.low.value if range_.low else lowest), (range_.high.value if range_.high else _MAX)
     start: list[Any] = []
     for range_ in plan.ranges:
         if range_.low is None:

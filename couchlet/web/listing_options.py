@@ -85,10 +85,21 @@ def parse_listing(query: Mapping[str, str], body: Mapping[str, Any]) -> Listing:
     keys = values.get("keys")
     if keys is not None and not isinstance(keys, list):
         raise bad_request("`keys` parameter must be an array.")
+    _check_combination(values)
     known = {name: value for name, value in values.items() if name in Listing.__struct_fields__}
     if known.get("limit") is None:
         known.pop("limit", None)
     return Listing(**known)
+
+
+def _check_combination(values: Mapping[str, Any]) -> None:
+    """Refuse what contradicts itself, or what only views with a reduce function have."""
+    if values.get("keys") is not None and ("startkey" in values or "endkey" in values):
+        raise query_parse_error("`keys` is incompatible with `key`, `start_key` and `end_key`")
+    if values.get("reduce"):
+        raise query_parse_error("`reduce` is invalid for map-only views.")
+    if values.get("group") or values.get("group_level"):
+        raise query_parse_error("Invalid use of grouping on a map view.")
 
 
 def _parse_text(name: str, text: str) -> Any:  # noqa: ANN401 - depends on the parameter

@@ -8,6 +8,7 @@ from aiohttp import BodyPartReader, MultipartReader
 from aiohttp.web_exceptions import HTTPException
 
 from couchlet import json_text
+from couchlet.content_coding import GZIP
 from couchlet.documents import AttachmentInput, NewDocument, parse_document
 from couchlet.errors import CouchError, bad_request
 from couchlet.web.call import Call, too_large
@@ -58,7 +59,10 @@ async def _store_parts(database: Database, reader: MultipartReader, document: Ne
             part = await _next_part(reader, ", ".join(announced))
             name = part.filename if part.filename in announced else next(iter(announced))
             assert name is not None
-            stored[name] = _described(announced.pop(name), await store_stream(database, _chunks(part)))
+            attachment = announced.pop(name)
+            encoding = GZIP if attachment.encoding == GZIP else None
+            fields = await store_stream(database, _chunks(part), attachment.content_type, encoding)
+            stored[name] = _described(attachment, fields)
     except BaseException:
         for fields in stored.values():
             await database.drop_content(fields["key"])
@@ -77,11 +81,12 @@ async def _next_part(reader: MultipartReader, awaited: str) -> BodyPartReader:
 
 
 def _described(attachment: AttachmentInput, stored: dict[str, Any]) -> dict[str, Any]:
-    fields = {"content_type": attachment.content_type, **stored}
+    fields = dict(stored)
     if attachment.revpos:
         fields["revpos"] = attachment.revpos
-    if attachment.encoding == "gzip":
-        fields["encoding"] = attachment.encoding
+    if attachment.encoding == GZIP and attachment.length is not None:
+        # Only the sender knows how long the plain content is.
+        fields["length"] = attachment.length
     return fields
 
 

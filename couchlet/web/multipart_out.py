@@ -10,7 +10,7 @@ from aiohttp import web
 
 from couchlet import json_text
 from couchlet.revisions import Revision
-from couchlet.storage.records import StoredDocument, attachments_of
+from couchlet.storage.records import StoredDocument, attachments_of, stored_length
 from couchlet.storage.transaction import Content
 from couchlet.web.reply import base_headers
 from couchlet.web.showing import ShowOptions, known_generation, show_content
@@ -61,13 +61,13 @@ def _pieces(database: Database, text: bytes, following: dict[str, dict[str, Any]
         content_type = fields["content_type"].replace("\r", " ").replace("\n", " ")
         head = (
             f'\r\nContent-Disposition: attachment; filename="{quoted}"'
-            f"\r\nContent-Type: {content_type}\r\nContent-Length: {fields['length']}"
+            f"\r\nContent-Type: {content_type}\r\nContent-Length: {stored_length(fields)}"
         )
         if fields.get("encoding"):
             head += f"\r\nContent-Encoding: {fields['encoding']}"
         yield head.encode() + b"\r\n\r\n"
-        if fields["length"]:
-            yield from database.reader.attachment_pieces(fields["key"], 0, fields["length"] - 1)
+        if stored_length(fields):
+            yield from database.reader.attachment_pieces(fields["key"], 0, stored_length(fields) - 1)
         yield b"\r\n--" + mark
     yield b"--"
 

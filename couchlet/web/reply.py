@@ -98,6 +98,6 @@ class JsonStream:
         """Send the rest; a small answer is sent whole, with its length."""
         if not self._started:
             return web.Response(body=b"".join(self._parts), status=200, headers=self.response.headers)
-        await self.flush()
-        await self.response.write_eof()
+        # The rest and the end of the answer in one packet.
+        await self.response.write_eof(b"" if self._call.method == "HEAD" else b"".join(self._parts))
         return self.response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -23,6 +24,7 @@ from couchlet.web import (
     settings,
 )
 from couchlet.web.call import Call
+from couchlet.web.reply import base_headers
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
@@ -103,6 +105,8 @@ async def _document(call: Call) -> web.StreamResponse:
         if len(parts) > 3:  # noqa: PLR2004 - a part beyond the id
             raise bad_request("_local documents do not accept attachments.")
         return await documents.document(call, f"_local/{parts[2]}")
+    if call.reads and parts[1].startswith("_design/"):
+        return _to_plain_slash(call)
     if parts[1] == "_design" and len(parts) > 2:  # noqa: PLR2004 - there is a name
         id_, rest = f"_design/{parts[2]}", parts[3:]
         if rest and rest[0].startswith("_"):
@@ -112,3 +116,10 @@ async def _document(call: Call) -> web.StreamResponse:
     if rest:
         return await attachments.attachment(call, id_, "/".join(rest))
     return await documents.document(call, id_)
+
+
+def _to_plain_slash(call: Call) -> web.StreamResponse:
+    """Send a reader of `_design%2Fx` to `_design/x`, as CouchDB does."""
+    call.database()
+    address = re.sub("_design%2f", "_design/", call.request.raw_path, count=1, flags=re.IGNORECASE)
+    return web.Response(status=301, headers={**base_headers(), "Location": call.location() + address.lstrip("/")})

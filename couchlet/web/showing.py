@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from couchlet import json_text
+from couchlet.content_coding import plain_content
 from couchlet.errors import bad_request
 from couchlet.revisions import Branch, Revision, branches_by_rank, parse_revisions, winner
-from couchlet.storage.records import Attachments, StoredDocument, attachments_of, visible_attachment
-from couchlet.web.attachment_coding import plain_content
+from couchlet.storage.records import Attachments, StoredDocument, attachments_of, stored_length, visible_attachment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,10 +154,10 @@ def _attachments(
         elif options.follows:
             shown[name] = visible_attachment(fields, follows=True)
         else:
-            data = plain_content(fields, reader.attachment(fields["key"], fields["length"]))
+            data = plain_content(fields, reader.attachment(fields["key"], stored_length(fields)))
             shown[name] = visible_attachment(fields, data)
         if options.att_encoding_info and fields.get("encoding"):
-            shown[name] |= {"encoding": fields["encoding"], "encoded_length": fields["length"]}
+            shown[name] |= {"encoding": fields["encoding"], "encoded_length": stored_length(fields)}
     return shown
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from couchlet.content_coding import GZIP, Compressor, is_compressible
 from couchlet.documents import digest_text
 from couchlet.storage.contents import PIECE_BYTES
 
@@ -14,22 +15,25 @@ if TYPE_CHECKING:
     from couchlet.storage.database import Database
 
 
-async def store_stream(database: Database, chunks: AsyncIterator[bytes]) -> dict[str, Any]:
-    """Store a content; returns its `key`, `length` and `digest`.
+async def store_stream(
+    database: Database, chunks: AsyncIterator[bytes], content_type: str, encoding: str | None = None
+) -> dict[str, Any]:
+    """Store a content; returns what is known of it. `encoding` is the one that it comes in.
 
     Raises:
         CouchError: 5xx if the disk does not take it; what came in is dropped.
     """
     md5 = hashlib.md5(usedforsecurity=False)
+    compressor = Compressor() if encoding is None and is_compressible(content_type) else None
     pending = bytearray()
-    length = 0
+    length = stored = number = 0
     key: int | None = None
-    number = 0
     try:
-        async for chunk in chunks:
-            md5.update(chunk)
-            length += len(chunk)
-            pending += chunk
+        async for chunk in _coded(chunks, compressor):
+            length += chunk.plain_bytes
+            stored += len(chunk.data)
+            md5.update(chunk.data)
+            pending += chunk.data
             while len(pending) >= PIECE_BYTES:
                 piece = bytes(pending[:PIECE_BYTES])
                 del pending[:PIECE_BYTES]
@@ -41,7 +45,23 @@ async def store_stream(database: Database, chunks: AsyncIterator[bytes]) -> dict
         if key is not None:
             await database.drop_content(key)
         raise
-    return {"key": key, "length": length, "digest": digest_text(md5.digest())}
+    fields = {"content_type": content_type, "key": key, "length": length, "digest": digest_text(md5.digest())}
+    if compressor or encoding:
+        fields |= {"encoding": encoding or GZIP, "stored": stored}
+    return fields
+
+
+class _Chunk(NamedTuple):
+    data: bytes
+    plain_bytes: int
+
+
+async def _coded(chunks: AsyncIterator[bytes], compressor: Compressor | None) -> AsyncIterator[_Chunk]:
+    """Give what is to be stored, and how many bytes of the content it took."""
+    async for chunk in chunks:
+        yield _Chunk(compressor.feed(chunk) if compressor else chunk, len(chunk))
+    if compressor:
+        yield _Chunk(compressor.end(), 0)
 
 
 async def _store_piece(database: Database, key: int | None, number: int, piece: bytes) -> int:

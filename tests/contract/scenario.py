@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from comparison import Difference, Names, compare
@@ -27,6 +28,7 @@ class Replay:
     def __init__(self, server: Server, name: str) -> None:
         self._server = server
         self._names = Names(basic("admin", "secret"), server.authorization)
+        self._names.admin = ("admin", server.user)
         self.exchanges = load(name)
         self.failures: dict[int, str] = {}
         self._remove_databases()
@@ -54,7 +56,7 @@ class Replay:
 
     def _send(self, request: dict[str, Any]) -> Answer:
         translate = self._names.translate
-        body = request["body"]
+        body = self._log_in(request) if request["path"] == "/_session" else request["body"]
         if isinstance(body, str):
             body = translate(body)
         elif body is not None:
@@ -63,6 +65,15 @@ class Replay:
         return self._server.ask(
             request["method"], translate(request["path"]), body, headers=headers, auth=not request["anonymous"]
         )
+
+    def _log_in(self, request: dict[str, Any]) -> Any:
+        """Put the administrator of this server into a recorded log-in."""
+        body = request["body"]
+        if isinstance(body, str):
+            return body.replace("admin", quote(self._server.user)).replace("secret", quote(self._server.password))
+        if body and body["password"] == "secret":
+            return {"name": self._server.user, "password": self._server.password}
+        return body
 
     def _compare_headers(self, recorded: dict[str, str], ours: dict[str, str]) -> None:
         for name in ("content-type", "allow"):

@@ -53,18 +53,26 @@ def test_since_each_sequence_gives_the_rest(server, changed):
 
 COMBINATIONS = list(
     itertools.product(
-        ("", "&descending=true"), ("", "&include_docs=true"), ("", "&style=all_docs"), ("", "&conflicts=true"),
-        ("", "&limit=2"), ("", "_doc_ids", "_selector", "_design"),
+        ("", "&descending=true"),
+        ("", "&include_docs=true"),
+        ("", "&style=all_docs"),
+        ("", "&conflicts=true"),
+        ("", "&limit=2"),
+        ("", "_doc_ids", "_selector", "_design"),
     )
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda c: "".join(c) or "plain")
 def test_options_combine(server, changed, combination):
     descending, docs, style, conflicts, limit, filter_ = combination
     bodies = {"_doc_ids": {"doc_ids": ["d1", "d3", "c"]}, "_selector": {"selector": {"n": {"$gte": 1}}}}
-    expected = {"": ["d0", "d1", "d2", "c", "d3", "_design/x"], "_doc_ids": ["d1", "c", "d3"],
-                "_selector": ["d1", "d2", "c"], "_design": ["_design/x"]}[filter_]  # fmt: skip
+    expected = {
+        "": ["d0", "d1", "d2", "c", "d3", "_design/x"],
+        "_doc_ids": ["d1", "c", "d3"],
+        "_selector": ["d1", "d2", "c"],
+        "_design": ["_design/x"],
+    }[filter_]
     query = f"?{'filter=' + filter_ if filter_ else ''}{descending}{docs}{style}{conflicts}{limit}".replace("?&", "?")
     found = read(server, changed, query, bodies.get(filter_))
     expected = expected[::-1] if descending else expected
@@ -91,7 +99,11 @@ def test_feeds_send_the_same_changes(server, changed, feed):
         assert lines[-1]["last_seq"] == expected[-1]["seq"]
     else:
         assert answer.headers["content-type"].startswith("text/event-stream")
-        events = [dict(line.split(": ", 1) for line in event.split("\n")) for event in answer.body.decode().split("\n\n") if event]
+        events = [
+            dict(line.split(": ", 1) for line in event.split("\n"))
+            for event in answer.body.decode().split("\n\n")
+            if event
+        ]
         assert [json.loads(event["data"]) for event in events] == expected
         assert [json.loads(event["id"]) for event in events] == [row["seq"] for row in expected]
 
@@ -172,16 +184,30 @@ def test_conditional_requests_for_changes(server, changed):
 @pytest.mark.parametrize(
     ("query", "body", "status"),
     [
-        ("?since=x", None, 400), ("?since=5-", None, 400), ("?since=-1", None, 400), ("?limit=x", None, 500),
-        ("?timeout=x", None, 500), ("?heartbeat=0", None, 400), ("?heartbeat=x", None, 400), ("?style=x", None, 500),
-        ("?feed=x", None, 400), ("?seq_interval=0", None, 400), ("?filter=_nonsense", None, 400),
-        ("?filter=_selector", None, 400), ("?filter=_selector", {"selector": 1}, 400),
-        ("?filter=_selector", {"selector": {"a": {"$bad": 1}}}, 400), ("?filter=_doc_ids", {"doc_ids": 1}, 400),
-        ("?filter=_doc_ids", {"doc_ids": [1]}, 400), ("?filter=_doc_ids&doc_ids=x", None, 400),
-        ("?filter=_view", None, 400), ("?filter=a", None, 400), ("?filter=a/b", None, 404), ("?filter=a/b/c", None, 400),
+        ("?since=x", None, 400),
+        ("?since=5-", None, 400),
+        ("?since=-1", None, 400),
+        ("?limit=x", None, 500),
+        ("?timeout=x", None, 500),
+        ("?heartbeat=0", None, 400),
+        ("?heartbeat=x", None, 400),
+        ("?style=x", None, 500),
+        ("?feed=x", None, 400),
+        ("?seq_interval=0", None, 400),
+        ("?filter=_nonsense", None, 400),
+        ("?filter=_selector", None, 400),
+        ("?filter=_selector", {"selector": 1}, 400),
+        ("?filter=_selector", {"selector": {"a": {"$bad": 1}}}, 400),
+        ("?filter=_doc_ids", {"doc_ids": 1}, 400),
+        ("?filter=_doc_ids", {"doc_ids": [1]}, 400),
+        ("?filter=_doc_ids&doc_ids=x", None, 400),
+        ("?filter=_view", None, 400),
+        ("?filter=a", None, 400),
+        ("?filter=a/b", None, 404),
+        ("?filter=a/b/c", None, 400),
         ("", [1], 400),
     ],
-)  # fmt: skip
+)
 def test_malformed_requests_are_refused(server, database, query, body, status):
     answer = server.ask("GET" if body is None else "POST", f"{database}/_changes{query}", body)
     assert answer.status == status

@@ -107,11 +107,11 @@ async def _hundred_long_polls(server: Server, database: str) -> tuple[list[float
         threads = _threads(server.process.pid)
         await asyncio.sleep(0.5)  # the time over which the cost of waiting is measured
         cost_s = _cpu_s(server.process.pid) - before
+        sent = time.perf_counter()
         async with session.put(f"{url}/wake", json={}) as response:
             assert response.status == 201
-            written = time.perf_counter()
         arrived = await asyncio.gather(*polls)
-    return [max(moment - written, 0) for moment in arrived], cost_s, threads
+    return [moment - sent for moment in arrived], cost_s, threads
 
 
 def test_a_hundred_long_polls_wait_for_nothing_and_all_wake(server, database):
@@ -119,7 +119,7 @@ def test_a_hundred_long_polls_wait_for_nothing_and_all_wake(server, database):
     assert len(delays) == 100
     assert cost_s < 0.1
     assert threads < 30
-    # Half of the promised 50 ms for the median; the slowest may meet a busy test machine.
+    # Counted from before the write. All have to wake within 50 ms; a machine that runs other tests too gets more.
     assert statistics.median(delays) < 0.05
     assert max(delays) < 0.25
 

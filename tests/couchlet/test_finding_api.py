@@ -4,7 +4,30 @@ from __future__ import annotations
 
 import pytest
 
-MIXED = [None, False, True, -1, 0, 0.5, 2**60, "", "_", "-", "1", "a", "A", "b", "é", "z", [], [1], [1, 2], ["a"], {}, {"a": 1}]
+MIXED = [
+    None,
+    False,
+    True,
+    -1,
+    0,
+    0.5,
+    2**60,
+    "",
+    "_",
+    "-",
+    "1",
+    "a",
+    "A",
+    "b",
+    "é",
+    "z",
+    [],
+    [1],
+    [1, 2],
+    ["a"],
+    {},
+    {"a": 1},
+]
 
 
 def find(server, database, **body):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 A, B, C = ("a" * 32, "b" * 32, "c" * 32)
 
@@ -100,8 +101,6 @@ def test_compaction_drops_attachments_that_nothing_refers_to(server, database):
 
 
 def test_deleting_a_database_frees_its_files(server):
-    from pathlib import Path
-
     assert server.process is not None
     data = Path(server.process.args[server.process.args.index("--data") + 1])
     before = set(data.iterdir())
@@ -111,6 +110,16 @@ def test_deleting_a_database_frees_its_files(server):
     server.ask("DELETE", "/short-lived")
     assert set(data.iterdir()) <= before
     assert server.ask("GET", "/short-lived/x").status == 404
+
+
+def test_a_document_that_is_edited_often_does_not_fill_the_disk(server, database):
+    rev = server.ask("PUT", f"{database}/hot", {}).json()["rev"]
+    for number in range(60):
+        body = {"_rev": rev, "text": "x" * 1_000_000, "n": number}
+        rev = server.ask("PUT", f"{database}/hot", body).json()["rev"]
+    wait_for_compaction(server, database)
+    assert sizes(server, database)["file"] < 50_000_000
+    assert server.ask("GET", f"{database}/hot").json()["n"] == 59
 
 
 def test_sizes_are_honest(server, database):

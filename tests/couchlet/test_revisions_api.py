@@ -227,3 +227,12 @@ def test_copying(server, database):
     assert server.ask("COPY", f"{database}/none", headers={"Destination": "z"}).status == 404
     assert server.ask("COPY", f"{database}/x").status == 400
     assert server.ask("COPY", f"{database}/x", headers={"Destination": "http://elsewhere/z"}).status == 400
+
+
+def test_readers_of_an_encoded_slash_are_sent_to_the_plain_one(server, database):
+    made = server.ask("PUT", f"{database}/_design%2Fx", {"language": "query"})
+    assert made.status == 201
+    answer = server.ask("GET", f"{database}/_design%2Fx?revs=true")
+    assert answer.status == 301
+    assert answer.headers["location"].endswith(f"{database}/_design/x?revs=true")
+    assert server.ask("GET", f"{database}/_design/x").json()["_rev"] == made.json()["rev"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 import urllib.parse
 
@@ -52,7 +53,7 @@ def test_names_of_databases_are_checked(server, name):
     ],
 )  # fmt: skip
 def test_odd_ids_are_ids(server, database, id_):
-    path = f"{database}/{urllib.parse.quote(id_, safe='')}"
+    path = f"{database}/{urllib.parse.quote(id_, safe='').replace('_design%2F', '_design/')}"
     made = server.ask("PUT", path, {"n": 1})
     assert made.status == 201
     assert server.ask("GET", path).json() == {"_id": id_, "_rev": made.json()["rev"], "n": 1}
@@ -104,7 +105,7 @@ def test_compressed_bodies_are_read(server, database):
 @pytest.mark.parametrize("text", [b"GARBAGE\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x00\xff\x00", b"GET  / \r\n\r\n"])
 def test_what_is_no_http_is_refused(server, text):
     answer = raw(server, text)
-    assert answer.startswith(b"HTTP/1.") and b" 400 " in answer.split(b"\r\n")[0]
+    assert re.match(rb"HTTP/1\.\d 400 ", answer)
     assert b"Traceback" not in answer
     assert server.ask("GET", "/").status == 200
 
@@ -141,8 +142,15 @@ def test_a_client_that_waits_to_be_asked_is_asked(server, database):
 
 def test_deep_nesting_is_refused(server, database):
     assert server.ask("PUT", f"{database}/deep", b"[" * 100_000).status == 400
-    nested = b'{"a":' * 5000 + b"1" + b"}" * 5000
-    assert server.ask("PUT", f"{database}/deep", nested).status in {201, 400}
+    server.ask("POST", f"{database}/_index", {"index": {"fields": ["a"]}, "ddoc": "a", "name": "a"})
+    for levels, status in ((599, 201), (601, 400), (5000, 400)):
+        nested = b'{"a":' * levels + b"1" + b"}" * levels
+        assert server.ask("PUT", f"{database}/deep{levels}", nested).status == status
+    text = {"text": "[{" * 5000, "list": [[number] for number in range(5000)]}
+    assert server.ask("PUT", f"{database}/flat", text).status == 201
+    bound = "[" * 590 + "]" * 590
+    answer = server.ask("POST", f"{database}/_find", f'{{"selector":{{"a":{{"$gt":{bound}}}}}}}')
+    assert [doc["_id"] for doc in answer.json()["docs"]] == ["deep599"]
     selector = {"a": 1}
     for _ in range(300):
         selector = {"$not": selector}

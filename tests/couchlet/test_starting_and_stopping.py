@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from couchdb_server import Server, start_couchlet
@@ -175,7 +176,7 @@ def test_many_databases_do_not_need_many_descriptors(tmp_path):
             assert server.ask("PUT", f"/many{number}").status == 201
             assert server.ask("PUT", f"/many{number}/doc", {"n": number}).status == 201
         assert server.process is not None
-        assert len(os.listdir(f"/proc/{server.process.pid}/fd")) < 600
+        assert len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) < 600
         for number in range(100):
             assert server.ask("GET", f"/many{number}/doc").json()["n"] == number
     finally:

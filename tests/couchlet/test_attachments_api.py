@@ -1,0 +1,245 @@
+"""Attachments: inline, as stubs, in parts, compressed, and larger than memory."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import re
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+MULTIPART = {"Accept": "multipart/related, multipart/mixed"}
+
+
+def inline(data: bytes, content_type="text/plain", **more):
+    return {"content_type": content_type, "data": base64.b64encode(data).decode(), **more}
+
+
+def parts(answer):
+    """The parts of a multipart answer, as (headers, body)."""
+    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    message = message_from_bytes(head + answer.body)
+    assert message.is_multipart(), answer.body[:200]
+    return [(part, part.get_payload(decode=False)) for part in message.get_payload()]
+
+
+def test_inline_attachments_come_back(server, database):
+    made = server.ask("PUT", f"{database}/x", {"_attachments": {"a": inline(b"hello"), "b": inline(b"", "image/png")}})
+    assert made.status == 201
+    stubs = server.ask("GET", f"{database}/x").json()["_attachments"]
+    assert stubs["a"] == {
+        "content_type": "text/plain",
+        "revpos": 1,
+        "digest": "md5-iMaiC8wqiFlD2NjLTemvCQ==",  # CouchDB's for this content, which it keeps compressed
+        "length": 5,
+        "stub": True,
+    }
+    whole = server.ask("GET", f"{database}/x?attachments=true").json()["_attachments"]
+    assert base64.b64decode(whole["a"]["data"]) == b"hello"
+    assert whole["b"]["data"] == ""
+    assert server.ask("GET", f"{database}/x/b").body == b""
+    assert server.ask("HEAD", f"{database}/x/a").headers["content-length"] == "5"
+
+
+def test_stubs_keep_and_others_replace(server, database):
+    rev = server.ask("PUT", f"{database}/x", {"_attachments": {"a": inline(b"a"), "b": inline(b"b")}}).json()["rev"]
+    body = {"_rev": rev, "_attachments": {"a": {"stub": True}, "c": inline(b"c")}}
+    rev = server.ask("PUT", f"{database}/x", body).json()["rev"]
+    held = server.ask("GET", f"{database}/x").json()["_attachments"]
+    assert {name: fields["revpos"] for name, fields in held.items()} == {"a": 1, "c": 2}
+    body = {"_rev": rev, "_attachments": {"z": {"stub": True}}}
+    answer = server.ask("PUT", f"{database}/x", body)
+    assert (answer.status, answer.json()["error"]) == (412, "missing_stub")
+    bulk = {"docs": [{"_id": "ok"}, {"_id": "new", "_attachments": {"z": {"stub": True}}}]}
+    assert server.ask("POST", f"{database}/_bulk_docs", bulk).status == 412
+    assert server.ask("GET", f"{database}/ok").status == 404
+
+
+@pytest.mark.parametrize("bad", [{"a": 1}, {"a": {"data": 1}}, {"a": {"data": "!"}}, {"a": {}}, {"_a": inline(b"x")}])
+def test_malformed_attachments_are_refused(server, database, bad):
+    assert server.ask("PUT", f"{database}/x", {"_attachments": bad}).status == 400
+    assert server.ask("PUT", f"{database}/x", {"_attachments": 5}).status == 400
+
+
+def test_old_revisions_have_their_own_attachments(server, database):
+    first = server.ask("PUT", f"{database}/x/f", b"old", headers={"Content-Type": "text/plain"}).json()["rev"]
+    server.ask("PUT", f"{database}/x/f?rev={first}", b"new", headers={"Content-Type": "text/plain"})
+    assert server.ask("GET", f"{database}/x/f").body == b"new"
+    assert server.ask("GET", f"{database}/x/f?rev={first}").body == b"old"
+
+
+def test_names_may_hold_slashes_and_anything_else(server, database):
+    for number, name in enumerate(("a/b/c.txt", "ü%20ä", "a%3Fb")):
+        assert server.ask("PUT", f"{database}/doc{number}/{name}", b"x").status == 201
+        assert server.ask("GET", f"{database}/doc{number}/{name}").body == b"x"
+    assert server.ask("PUT", f"{database}/_design/d/img/logo.png", b"x").status == 201
+    assert server.ask("GET", f"{database}/_design/d/img/logo.png").body == b"x"
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "content"),
+    [
+        ("bytes=0-3", 206, b"0123"),
+        ("bytes=8-", 206, b"89"),
+        ("bytes=-3", 206, b"789"),
+        ("bytes=5-100", 206, b"56789"),
+        ("bytes=0-", 200, b"0123456789"),
+        ("bytes=9-9", 206, b"9"),
+        ("bytes=-100", 206, b"0123456789"),
+        ("bytes=10-", 416, None),
+        ("bytes=5-3", 416, None),
+        ("bytes=x", 200, b"0123456789"),
+        ("items=0-1", 200, b"0123456789"),
+    ],
+)
+def test_ranges(server, database, header, status, content):
+    server.ask("PUT", f"{database}/x/f", b"0123456789")
+    answer = server.ask("GET", f"{database}/x/f", headers={"Range": header})
+    assert answer.status == status
+    if content is not None:
+        assert answer.body == content
+    if status == 206:
+        assert re.fullmatch(r"bytes \d+-\d+/10", answer.headers["content-range"])
+
+
+def test_ranges_across_pieces(server, database):
+    content = bytes(number % 251 for number in range(700_000))
+    server.ask("PUT", f"{database}/x/f", content)
+    assert server.ask("GET", f"{database}/x/f").body == content
+    answer = server.ask("GET", f"{database}/x/f", headers={"Range": "bytes=262100-524400"})
+    assert answer.body == content[262100:524401]
+
+
+def test_compressed_content_is_kept_and_given_either_way(server, database):
+    content = b"text " * 100_000
+    headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain"}
+    assert server.ask("PUT", f"{database}/x/f", gzip.compress(content), headers=headers).status == 201
+    assert server.ask("GET", f"{database}/x/f").body == content
+    packed = server.ask("GET", f"{database}/x/f", headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == content
+    whole = server.ask("GET", f"{database}/x?attachments=true").json()["_attachments"]["f"]
+    assert base64.b64decode(whole["data"]) == content
+    shown = server.ask("GET", f"{database}/x?att_encoding_info=true").json()["_attachments"]["f"]
+    assert shown["encoding"] == "gzip"
+    assert server.ask("PUT", f"{database}/y/f", b"x", headers={"Content-Encoding": "br"}).status == 415
+
+
+def test_a_document_with_its_attachments_in_parts(server, database):
+    attachments = {"a": inline(b"one", "image/png"), "b.html": inline(b"<b>", "text/html")}
+    server.ask("PUT", f"{database}/x", {"n": 1, "_attachments": attachments})
+    answer = server.ask("GET", f"{database}/x?attachments=true", headers=MULTIPART)
+    assert answer.headers["content-type"].startswith("multipart/related")
+    (document, text), *rest = parts(answer)
+    assert document.get_content_type() == "application/json"
+    assert '"follows":true' in text
+    assert [part.get_filename() for part, _ in rest] == ["a", "b.html"]
+    assert rest[0][1] == "one"
+    # Text goes out as it is kept.
+    assert rest[1][0]["Content-Encoding"] == "gzip"
+    assert gzip.compress(b"<b>")[:3] in answer.body
+    leaves = server.ask("GET", f"{database}/x?open_revs=all&revs=true&attachments=true", headers=MULTIPART)
+    assert leaves.headers["content-type"].startswith("multipart/mixed")
+    assert len(parts(leaves)) == 1
+    bulk = server.ask(
+        "POST",
+        f"{database}/_bulk_get?revs=true&attachments=true",
+        {"docs": [{"id": "x"}, {"id": "none"}]},
+        headers=MULTIPART,
+    )
+    assert bulk.headers["content-type"].startswith("multipart/mixed")
+    (first, _), (second, failure) = parts(bulk)
+    assert first["X-Doc-Id"] == "x"
+    assert second.get_param("error") == "true"
+    assert "not_found" in failure
+
+
+def test_attachments_that_the_asker_knows_stay_stubs(server, database):
+    first = server.ask("PUT", f"{database}/x/old", b"old").json()["rev"]
+    second = server.ask("PUT", f"{database}/x/new?rev={first}", b"new").json()["rev"]
+    query = f'?rev={second}&atts_since=["{first}"]&attachments=true&revs=true'
+    shown = server.ask("GET", f"{database}/x{query}").json()["_attachments"]
+    assert shown["old"]["stub"] is True
+    assert "data" in shown["new"]
+    asked = {"docs": [{"id": "x", "rev": second, "atts_since": [first]}]}
+    got = server.ask("POST", f"{database}/_bulk_get?revs=true", asked).json()["results"][0]["docs"][0]["ok"]
+    assert {name: "data" in fields for name, fields in got["_attachments"].items()} == {"old": False, "new": True}
+
+
+def related(document: str, *contents: tuple[str, bytes], boundary="xyz") -> tuple[bytes, dict[str, str]]:
+    lines = [f"--{boundary}\r\nContent-Type: application/json\r\n\r\n{document}\r\n--{boundary}".encode()]
+    for name, content in contents:
+        head = f'\r\nContent-Disposition: attachment; filename="{name}"\r\nContent-Length: {len(content)}\r\n\r\n'
+        lines.append(head.encode() + content + f"\r\n--{boundary}".encode())
+    return b"".join(lines) + b"--", {"Content-Type": f'multipart/related; boundary="{boundary}"'}
+
+
+def test_a_document_with_its_attachments_is_written_in_parts(server, database):
+    document = (
+        '{"n":1,"_attachments":{"a":{"content_type":"text/plain","follows":true,"length":3},'
+        '"b":{"content_type":"image/png","follows":true,"length":300000}}}'
+    )
+    body, headers = related(document, ("a", b"one"), ("b", b"x" * 300_000))
+    assert server.ask("PUT", f"{database}/x", body, headers=headers).status == 201
+    assert server.ask("GET", f"{database}/x/a").body == b"one"
+    assert server.ask("GET", f"{database}/x/b").body == b"x" * 300_000
+    assert server.ask("GET", f"{database}/x").json()["_attachments"]["a"]["revpos"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"--xyz--",
+        b"--xyz\r\n\r\n{bad\r\n--xyz--",
+        b"no parts",
+        b"--xyz\r\nContent-Type: application/json\r\n\r\n{}",
+    ],
+)
+def test_malformed_parts_are_refused(server, database, body):
+    answer = server.ask("PUT", f"{database}/x", body, headers={"Content-Type": 'multipart/related; boundary="xyz"'})
+    assert answer.status in {201, 400}
+    answer = server.ask("PUT", f"{database}/y", body, headers={"Content-Type": "multipart/related"})
+    assert answer.status == 400
+
+
+def test_a_part_that_is_missing_is_refused(server, database):
+    body, headers = related('{"_attachments":{"a":{"follows":true,"length":3}}}')
+    answer = server.ask("PUT", f"{database}/x", body, headers=headers)
+    assert (answer.status, answer.json()["error"]) == (412, "missing_stub")
+
+
+def peak_mib(server) -> float:
+    assert server.process is not None
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
+
+
+def test_large_attachments_pass_in_constant_memory(server, database):
+    size = 192 * 1024 * 1024
+    block = bytes(range(256)) * 4096
+    before = peak_mib(server)
+    connection = server.connect()
+    connection.putrequest("PUT", f"{database}/large/file")
+    connection.putheader("Authorization", server.authorization)
+    connection.putheader("Content-Length", str(size))
+    connection.endheaders()
+    for _ in range(size // len(block)):
+        connection.send(block)
+    response = connection.getresponse()
+    assert response.status == 201
+    response.read()
+    connection.request("GET", f"{database}/large/file", headers={"Authorization": server.authorization})
+    response = connection.getresponse()
+    digest, length = hashlib.md5(), 0
+    while chunk := response.read(1 << 20):
+        digest.update(chunk)
+        length += len(chunk)
+    connection.close()
+    assert length == size
+    expected = "md5-" + base64.b64encode(digest.digest()).decode()
+    assert server.ask("GET", f"{database}/large").json()["_attachments"]["file"]["digest"] == expected
+    assert peak_mib(server) - before < 40
