@@ -86,9 +86,9 @@ class Tracker:
                 sort=status.INDEXES[status.STATE_INDEX],
                 limit=_PAGE,
             )
-            fresh = {doc["_id"]: status.read(doc) for doc in docs if doc["_id"] not in found}
+            fresh = {entity.id: entity for entity in status.readable(docs) if entity.id not in found}
             found |= fresh
-            if len(docs) < _PAGE or not fresh:
+            if len(docs) < _PAGE or docs[-1]["timestamp"] == since:
                 return list(found.values())
             since = docs[-1]["timestamp"]
 
@@ -133,6 +133,7 @@ class Tracker:
             entity.entity_id,
             Change(state=DELIVERED),
             expected=(DELIVERY_IN_PROGRESS,),
+            run=entity.run,
             note="the archive has every file of the run, size and sha256 verified",
         )
         _LOG.info("%s is Delivered", entity.entity_id)

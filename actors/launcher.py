@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from shared import actor, names
 from shared.errors import DrwError, StateRefused
 from shared.lifecycle import LAUNCHABLE, READY_FOR_PROCESSING
@@ -35,13 +37,19 @@ def launch(me: Actor, request: ProcessRequest, executive: str, *, force: bool = 
     entity = _make_ready(me, request, executive, force=force)
     dedup = f"launch {entity.entity_id} {len(entity.history)}"
     if force:
-        dedup += f" {me.me} {entity.timestamp}"
+        dedup += f" {me.me}"
+    request = msgspec.structs.replace(request, launchedAt=entity.timestamp)
     message = me.bus.compose(process_selector(executive), request.body(), dedup=dedup)
     earlier = me.bus.queue.get(message.id)
+    if earlier is not None and earlier.state == "dead":
+        raise DrwError(
+            f"{entity.entity_id} was launched before and its message {earlier.id} is dead: see 'drw dead list', then "
+            "'drw dead requeue' it, or launch with --force"
+        )
     if earlier is not None and not earlier.is_open:
         raise DrwError(
-            f"{entity.entity_id} was launched before and its message {earlier.id} is {earlier.state}: "
-            "requeue it with 'drw dead requeue', or launch with --force"
+            f"{entity.entity_id} was launched before and its message {earlier.id} has come to its end "
+            f"({earlier.state}): launch with --force"
         )
     me.bus.send_many([message])
     what = "was launched before, and still waits" if earlier else "is launched"

@@ -56,6 +56,7 @@ class Ingestor:
             request.ousUID,
             Change(substate=substate),
             expected=(lifecycle.VERIFIED, lifecycle.DELIVERY_IN_PROGRESS),
+            run=request.timestamp,
             delivery=message,
             name=substate,
         )

@@ -77,7 +77,8 @@ class StateSystem:
         return self._mutate(request.ousUID, create)
 
     def _set(self, request: StateRequest, change: status.Change, signature: Signature) -> StatusEntity:
-        expected = (request.expected,) if isinstance(request.expected, str) else request.expected
+        states = (request.expected,) if isinstance(request.expected, str) else request.expected
+        expected = status.Expected(states=states, run=request.run, launched=request.launchedAt, session=request.session)
 
         def change_it(found: StatusEntity | None) -> StatusEntity:
             if found is None:

@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 _DATE_RESOLUTION_S: Final = 1.0
+_CONVINCING: Final = 3
 
 
 def elapsed_s() -> float:
@@ -25,16 +26,19 @@ class Clock:
     """The database's time in UTC, as narrowly as the answers so far tell it.
 
     An HTTP ``Date`` has whole seconds: an answer dated ``d`` that was asked for at ``a`` and had come at ``b`` tells
-    that the offset of the two clocks lies between ``d - b`` and ``d + 1 - a``. Every answer narrows that interval; one
-    that contradicts it (a clock was set, another node answered) replaces it.
+    that the offset of the two clocks lies between ``d - b`` and ``d + 1 - a``. Every answer narrows that interval. One
+    that contradicts it is an error of somebody's until three in a row agree with each other: then a clock was set.
+    Within the interval, this machine's own clock is believed.
     """
 
     def __init__(self) -> None:
         """Start from this machine's own time, which the first answer replaces."""
         self._lock = threading.Lock()
-        self._low = self._high = time.time() - elapsed_s()
+        self._own = time.time() - elapsed_s()
+        self._interval = (self._own, self._own)
         self._sampled = False
-        self._last = datetime.min.replace(tzinfo=UTC)
+        self._doubt: tuple[float, float] | None = None
+        self._contradictions = 0
 
     def learn(self, date: str, asked_s: float, answered_s: float) -> None:
         """Take in the ``Date`` of an answer; the two moments are those of :func:`elapsed_s`."""
@@ -42,19 +46,35 @@ class Clock:
             dated = parsedate_to_datetime(date).timestamp()
         except ValueError:
             return  # a proxy's own idea of a date teaches nothing
-        low, high = dated - answered_s, dated + _DATE_RESOLUTION_S - asked_s
+        told = (dated - answered_s, dated + _DATE_RESOLUTION_S - asked_s)
         with self._lock:
-            agrees = self._sampled and low <= self._high and high >= self._low
-            self._low = max(self._low, low) if agrees else low
-            self._high = min(self._high, high) if agrees else high
-            self._sampled = True
+            if not self._sampled:
+                self._interval, self._sampled = told, True
+            elif narrowed := _common(self._interval, told):
+                self._interval, self._contradictions = narrowed, 0
+            else:
+                self._contradict(told)
+
+    def _contradict(self, told: tuple[float, float]) -> None:
+        agreed = _common(self._doubt, told) if self._doubt and self._contradictions else None
+        self._doubt = agreed or told
+        self._contradictions = self._contradictions + 1 if agreed else 1
+        if self._contradictions >= _CONVINCING:
+            self._interval, self._contradictions = self._doubt, 0
 
     def now(self) -> datetime:
-        """Return the database's time, aware, UTC; it never goes back within a process."""
+        """Return the database's time, aware, UTC: this machine's own as long as that may be right.
+
+        It can go back by what a better knowledge of it corrects.
+        """
         with self._lock:
-            offset = (self._low + self._high) / 2
-            self._last = max(self._last, datetime.fromtimestamp(elapsed_s() + offset, UTC))
-            return self._last
+            low, high = self._interval
+            return datetime.fromtimestamp(elapsed_s() + min(max(self._own, low), high), UTC)
+
+
+def _common(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float] | None:
+    low, high = max(one[0], other[0]), min(one[1], other[1])
+    return (low, high) if low <= high else None
 
 
 class Ticker:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 Doc = dict[str, Any]
 
 _LOG = logging.getLogger(__name__)
-_TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+_TIME_LIMIT_S: Final = 30.0
+_CONNECT_S: Final = 5.0
+_TIMEOUT: Final = httpx.Timeout(_TIME_LIMIT_S, connect=_CONNECT_S)
 FEED_READ_TIMEOUT_S: Final = 25.0
 _POOL: Final = httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30.0)
 _MUTATE_TRIES: Final = 12
@@ -101,7 +103,7 @@ class DbConnection:
             user=settings.user or None,
             password=settings.password or None,
             auth_method="basic",
-            timeout=int(_TIMEOUT.read or 0),
+            timeout=int(_TIME_LIMIT_S),
             session=self._client,
         )
 
@@ -154,9 +156,17 @@ class DbConnection:
         with self.translated(f"index {name} of {database}"):
             self._server.get(database).save_index(definition, ddoc=name, name=name)
 
-    def call(self, method: str, path: str, *, content: bytes | None = None, params: Doc | None = None) -> Any:  # noqa: ANN401 (any JSON)
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        params: Doc | None = None,
+        timeout_s: float = _TIME_LIMIT_S,
+    ) -> Any:  # noqa: ANN401 (any JSON)
         """Send one request and return its answer, decoded from JSON; raise one of :mod:`shared.errors`."""
-        return msgspec.json.decode(self.send(method, path, content=content, params=params).content)
+        return _decoded(self.send(method, path, content=content, params=params, timeout_s=timeout_s).content)
 
     def send(
         self,
@@ -166,12 +176,22 @@ class DbConnection:
         content: bytes | Iterable[bytes] | None = None,
         params: Doc | None = None,
         headers: dict[str, str] | None = None,
+        timeout_s: float = _TIME_LIMIT_S,
     ) -> httpx.Response:
-        """Send one request and return its answer, read to its end; raise one of :mod:`shared.errors`."""
+        """Send one request and return its answer, read to its end; raise one of :mod:`shared.errors`.
+
+        ``timeout_s`` bounds every silence on the line.
+        """
         asked_s = elapsed_s()
+        timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
         with self.translated(path):
             response = self._client.request(
-                method, self.url + path, content=content, params=params, headers=_JSON | (headers or {})
+                method,
+                self.url + path,
+                content=content,
+                params=params,
+                headers=_JSON | (headers or {}),
+                timeout=timeout,
             )
         self.clock.learn(response.headers.get("date", ""), asked_s, elapsed_s())
         self._judge(response, f"{method} {path}")
@@ -181,16 +201,19 @@ class DbConnection:
     def stream(
         self, path: str, params: Doc | None = None, *, read_timeout_s: float = FEED_READ_TIMEOUT_S
     ) -> Iterator[httpx.Response]:
-        """Send a GET whose answer is read piece by piece; silence longer than the time limit is DatabaseAway."""
-        timeout = httpx.Timeout(_TIMEOUT.connect, read=read_timeout_s)
-        with (
-            self.translated(path),
-            self._client.stream("GET", self.url + path, params=params, timeout=timeout) as response,
-        ):
-            if response.status_code >= HTTPStatus.BAD_REQUEST:
-                response.read()
-            self._judge(response, f"GET {path}")
-            yield response
+        """Send a GET whose answer is read piece by piece; silence longer than the time limit is DatabaseAway.
+
+        That is not an outage of the database: a proxy may have let the line die.
+        """
+        timeout = httpx.Timeout(_CONNECT_S, read=read_timeout_s)
+        try:
+            with self._client.stream("GET", self.url + path, params=params, timeout=timeout) as response:
+                if response.status_code >= HTTPStatus.BAD_REQUEST:
+                    response.read()
+                    self._judge(response, f"GET {path}")
+                yield response
+        except httpx.TransportError as error:
+            raise errors.DatabaseAway(f"the line for {path} broke: {str(error) or type(error).__name__}") from error
 
     @contextmanager
     def translated(self, what: str) -> Iterator[None]:
@@ -241,64 +264,54 @@ class Database:
         """Set how many revisions of each document CouchDB remembers; low only where nothing is replicated."""
         self.server.send("PUT", self.path("_revs_limit"), content=str(count).encode())
 
-    def get(self, doc_id: str, **query: object) -> Doc | None:
+    def get(self, doc_id: str, *, timeout_s: float = _TIME_LIMIT_S, **query: object) -> Doc | None:
         """Return a document, or None where there is none; a missing database is DatabaseMissing."""
         try:
-            doc: Doc = self.server.call("GET", self.path(doc_id), params=_query(query))
+            doc: Doc = self.server.call("GET", self.path(doc_id), params=_query(query), timeout_s=timeout_s)
         except errors.NotFound:
             return None
         return doc
 
-    def leaves(self, doc_id: str) -> list[Doc]:
-        """Return every leaf revision of a document, deleted ones too; empty where there is none."""
-        try:
-            found = self.server.call("GET", self.path(doc_id), params={"open_revs": "all"})
-        except errors.NotFound:
-            return []
-        return [each["ok"] for each in found if "ok" in each]
-
-    def fetch(self, ids: Iterable[str]) -> list[Doc | None]:
+    def fetch(self, ids: Iterable[str], *, timeout_s: float = _TIME_LIMIT_S) -> list[Doc | None]:
         """Return the documents with these ids, in one request, None for each that does not exist."""
-        content = msgspec.json.encode({"keys": list(ids)})
-        rows = self.server.call("POST", self.path("_all_docs"), content=content, params={"include_docs": "true"})[
-            "rows"
-        ]
-        return [row.get("doc") for row in rows]
+        content, params = msgspec.json.encode({"keys": list(ids)}), {"include_docs": "true"}
+        answer = self.server.call("POST", self.path("_all_docs"), content=content, params=params, timeout_s=timeout_s)
+        return [row.get("doc") for row in answer["rows"]]
 
     def put(self, doc: Doc) -> str:
         """Write one document at the revision that it was read at and return the new one.
 
-        Raises Conflict where another revision was written since.
+        Raises Conflict where another revision was written since, Refused for content that CouchDB does not take.
         """
         row = self.put_row(doc["_id"], msgspec.json.encode(doc))
-        if row.error:
+        if row.error == "conflict":
             raise errors.Conflict(f"document {doc['_id']} of {self.name} was changed by somebody else")
+        if row.error:
+            raise errors.Refused(f"document {doc['_id']} of {self.name} was refused: {row.reason}")
         return row.rev
 
-    def put_row(self, doc_id: str, content: bytes) -> Row:
-        """Write one document from its bytes, so that a repetition sends the very same; a conflict is a row too."""
+    def put_row(self, doc_id: str, content: bytes, *, timeout_s: float = _TIME_LIMIT_S) -> Row:
+        """Write one document from its bytes, so that a repetition sends the very same; a refusal is a row too."""
         try:
-            response = self.server.send("PUT", self.path(doc_id), content=content)
+            response = self.server.send("PUT", self.path(doc_id), content=content, timeout_s=timeout_s)
         except errors.Conflict as error:
             return Row(doc_id, error="conflict", reason=str(error))
-        rev = msgspec.json.decode(response.content)["rev"]
-        return Row(doc_id, rev, sure=response.status_code == HTTPStatus.CREATED)
+        except errors.Refused as error:
+            return Row(doc_id, error="refused", reason=str(error))
+        return Row(doc_id, _decoded(response.content)["rev"], sure=response.status_code == HTTPStatus.CREATED)
 
     def bulk(self, docs: list[Doc], *, new_edits: bool = True) -> list[Row]:
         """Write many documents in one request; the rows are in the order of ``docs``, conflicts are rows too."""
         body: Doc = {"docs": docs} if new_edits else {"docs": docs, "new_edits": False}
         return self.bulk_bytes(msgspec.json.encode(body))
 
-    def bulk_bytes(self, content: bytes) -> list[Row]:
+    def bulk_bytes(self, content: bytes, *, timeout_s: float = _TIME_LIMIT_S) -> list[Row]:
         """As :meth:`bulk`, with the request's bytes, so that a repetition sends the very same."""
-        rows = self.server.call("POST", self.path("_bulk_docs"), content=content)
+        rows = self.server.call("POST", self.path("_bulk_docs"), content=content, timeout_s=timeout_s)
         return [
-            Row(
-                row.get("id", ""),
-                row.get("rev", "") if "error" not in row else "",
-                row.get("error", ""),
-                row.get("reason", ""),
-            )
+            Row(row["id"], error=row["error"], reason=row.get("reason", ""))
+            if "error" in row
+            else Row(row["id"], row["rev"])
             for row in rows
         ]
 
@@ -354,7 +367,7 @@ class Database:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         params = {"rev": rev} if rev else None
         response = self.server.send("PUT", self.path(doc_id, name), content=content, params=params, headers=headers)
-        return str(msgspec.json.decode(response.content)["rev"])
+        return str(_decoded(response.content)["rev"])
 
     def attachment(self, doc_id: str, name: str, *, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         """Yield an attachment piece by piece; raise NotFound where there is none."""
@@ -369,7 +382,7 @@ class Database:
         params = {"feed": "continuous", "since": since, "heartbeat": str(int(heartbeat_s * 1000))}
         with self.server.stream(self.path("_changes"), params, read_timeout_s=2.5 * heartbeat_s) as response:
             for line in response.iter_lines():
-                yield msgspec.json.decode(line) if line else {}
+                yield _decoded(line) if line else {}
 
     def last_seq(self) -> str:
         """Return the update sequence of now, for a feed that begins here."""
@@ -396,6 +409,14 @@ _BY_STATUS: Final[dict[int, type[errors.DatabaseError]]] = {
     HTTPStatus.CONFLICT: errors.Conflict,
     HTTPStatus.PRECONDITION_FAILED: errors.Conflict,
 }
+
+
+def _decoded(text: bytes | str) -> Any:  # noqa: ANN401 (any JSON)
+    """Return what CouchDB answered; an answer that was cut off, or is somebody else's page, is DatabaseAway."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise errors.DatabaseAway(f"CouchDB's answer is not whole, or not its own: {error}") from error
 
 
 def _query(query: Doc) -> Doc:

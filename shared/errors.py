@@ -23,7 +23,8 @@
     ├── ArchiveError            NGAS lacks a file, or holds another one
     ├── CacheError              a cache directory cannot be used
     │   ├── ContentDiffers      a name exists there with another content
-    │   └── SourceAway          what is to be copied is not there, or not reachable
+    │   ├── SourceAway          what is to be copied is not there, or not reachable
+    │   └── DiskFull            there is no room for it now
     └── ProgramError            a program could not be started
 
 The text of an error is a sentence for people: what, which value, what to do.
@@ -135,6 +136,10 @@ class ContentDiffers(CacheError):
 
 class SourceAway(CacheError):
     """What is to be copied is not there yet, or cannot be reached."""
+
+
+class DiskFull(CacheError):
+    """A disk has no room now."""
 
 
 class ProgramError(DrwError):

@@ -84,7 +84,9 @@ def set_up(actor: str, *, level: str, form: str, file: Path | None, quiet: bool 
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(
-            logging.handlers.RotatingFileHandler(file, maxBytes=_FILE_BYTES, backupCount=_FILES_KEPT, encoding="utf-8")
+            logging.handlers.RotatingFileHandler(
+                file, maxBytes=_FILE_BYTES, backupCount=_FILES_KEPT, encoding="utf-8", errors="backslashreplace"
+            )
         )
     for handler in handlers:
         handler.setFormatter(formatter)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared import names
-from shared.errors import BadInput, CacheError, SourceAway
+from shared.errors import BadInput, CacheError, DiskFull, SourceAway
 from shared.messages import FileEntry
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def disk_errors(doing: str, where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise CacheError(f"{doing} in {where} failed: the disk is full; free some space there") from error
+            raise DiskFull(f"{doing} in {where} failed: the disk is full; free some space there") from error
         raise CacheError(f"{doing} in {where} failed: {error.strerror}") from error
 
 

@@ -60,11 +60,16 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ProcessRequest(_Body, frozen=True, kw_only=True, omit_defaults=True):
-    """To a pipeline driver: run the pipeline on this OUS."""
+    """To a pipeline driver: run the pipeline on this OUS.
+
+    ``launchedAt`` is the ``timestamp`` of the OUS as it was launched: a driver that was cut off for days must not take
+    a launch that another has replaced. Without it, whatever launch there is is meant.
+    """
 
     progID: str  # noqa: N815 (the seed's name)
     ousUID: str  # noqa: N815 (the seed's name)
     recipe: str
+    launchedAt: str = ""  # noqa: N815 (as the seed's names)
 
     def __post_init__(self) -> None:
         """Refuse malformed names."""
@@ -138,6 +143,7 @@ class Verdict(_Body, frozen=True, kw_only=True, omit_defaults=True):
     timestamp: str
     productsDir: str  # noqa: N815 (as everywhere)
     reviewer: str
+    session: str = ""
     comment: str = ""
 
     def __post_init__(self) -> None:
@@ -149,8 +155,10 @@ class Verdict(_Body, frozen=True, kw_only=True, omit_defaults=True):
 class StateRequest(_Body, frozen=True, kw_only=True, omit_defaults=True):
     """To xtss: do something with the status entity of an OUS.
 
-    ``value`` depends on the operation; ``expected`` is a state, or several, of which the OUS must be in one; ``note``
-    goes into the history, and so does ``by``, who wants it, if that is not the sender. ``force``, for operators, makes
+    ``value`` depends on the operation; ``expected`` is a state, or several, of which the OUS must be in one; ``run`` is
+    the run that it must be about, ``launchedAt`` the launch that it must still wait for, and ``session`` the process
+    in which it must be reviewed; ``note`` goes
+    into the history, and so does ``by``, who wants it, if that is not the sender. ``force``, for operators, makes
     a move that the life cycle does not have.
     """
 
@@ -160,6 +168,9 @@ class StateRequest(_Body, frozen=True, kw_only=True, omit_defaults=True):
     expected: str | tuple[str, ...] = ()
     note: str = ""
     by: str = ""
+    run: str = ""
+    launchedAt: str = ""  # noqa: N815 (as the seed's names)
+    session: str = ""
     force: bool = False
 
     def __post_init__(self) -> None:

@@ -56,8 +56,12 @@ class Reports:
         )
         found = self._database.get(stored.id)
         if found is None:
-            self._database.put(msgspec.to_builtins(stored))
-            return True
+            try:
+                self._database.put(msgspec.to_builtins(stored))
+            except Conflict:
+                found = self._database.get(stored.id) or {}  # another process has the same message, or had it
+            else:
+                return True
         if found.get("encodedReport") != stored.encoded_report:
             raise Conflict(f"run {report.timestamp} of {report.ousUID} has another report already")
         return False

@@ -91,6 +91,10 @@ class Settings:
         return self.log_dir or self.home / "log"
 
 
+_NEVER_ZERO: Final = frozenset({"lease_s", "heartbeat_s", "poll_s", "poll_max_s", "rpc_deadline_s"})
+"""With a zero these would keep a process busy with nothing."""
+
+
 def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
@@ -98,6 +102,13 @@ def _path(text: str) -> Path:
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _some_seconds(text: str) -> float:
+    value = _seconds(text)
+    if value == 0:
         raise ValueError
     return value
 
@@ -131,6 +142,8 @@ def _parser(name: str) -> tuple[Callable[[str], Any], str]:
         return _url, "an address like http://127.0.0.1:5984"
     if name == "attempts":
         return _count, "a whole number, 1 or more"
+    if name in _NEVER_ZERO:
+        return _some_seconds, "a number above 0"
     if name.endswith("_s") or name == "pace":
         return _seconds, "a number, 0 or more"
     return _path, "a path"

@@ -46,15 +46,30 @@ class StateClient:
         expected: tuple[str, ...] = (),
         note: str = "",
         by: str = "",
+        run: str = "",
+        launched: str = "",
+        session: str = "",
         force: bool = False,
         delivery: Delivery | None = None,
         name: str = "",
         message_id: str | None = None,
     ) -> StatusEntity:
-        """Change several fields at once, if the OUS is in one of the ``expected`` states."""
+        """Change several fields at once, if the OUS is in one of the ``expected`` states.
+
+        ``run``, ``launched`` and the reviewer's ``session``, where given, must be those of the OUS too.
+        """
         value = {key: each for key, each in msgspec.to_builtins(change).items() if each is not None}
         request = StateRequest(
-            operation="set", ousUID=ous_uid, value=value, expected=expected, note=note, by=by, force=force
+            operation="set",
+            ousUID=ous_uid,
+            value=value,
+            expected=expected,
+            run=run,
+            launchedAt=launched,
+            session=session,
+            note=note,
+            by=by,
+            force=force,
         )
         return status.read(self._call(request, delivery, name, message_id))
 

@@ -5,13 +5,18 @@ Pure. xtss alone writes these documents; everybody reads them as :class:`StatusE
 
 from __future__ import annotations
 
-from typing import Any, Final
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from shared import lifecycle, names
 from shared.errors import BadInput, StateRefused
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_LOG = logging.getLogger(__name__)
 DATABASE: Final = "status-entities"
 STATE_INDEX: Final = "state"
 INDEXES: Final = {STATE_INDEX: ["state", "substate", "timestamp"]}
@@ -30,10 +35,10 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 
 class Reviewer(msgspec.Struct, frozen=True):
-    """Who reviews an OUS, and until when (UTC) without giving word."""
+    """Who reviews an OUS, and in which process, whose heartbeat in ``actors`` tells whether the review goes on."""
 
     name: str
-    until: str = ""
+    session: str = ""
 
 
 class StatusEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,6 +85,33 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             names.timestamp(self.run)
 
 
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """What the asker believes of an OUS; empty for anything.
+
+    It is in one of ``states``, about ``run``, still launched at ``launched``, and reviewed in ``session``.
+    """
+
+    states: tuple[str, ...] = ()
+    run: str = ""
+    launched: str = ""
+    session: str = ""
+
+    def contradicted_by(self, entity: StatusEntity) -> str:
+        """Return how an OUS differs from that, or nothing."""
+        if self.states and entity.state not in self.states:
+            return f"is {entity.state}, not {' or '.join(self.states)}"
+        if self.run and entity.run != self.run:
+            return f"is about run {entity.run or 'none'}, not {self.run}"
+        if self.launched and entity.state == lifecycle.READY_FOR_PROCESSING and entity.timestamp != self.launched:
+            return f"was launched again at {entity.timestamp}, for {entity.executive}"
+        if self.session and entity.reviewer and entity.reviewer.session != self.session:
+            return f"is being reviewed by {entity.reviewer.name}"
+        return ""
+
+
+NOTHING_EXPECTED: Final = Expected()
+
+
 class Signature(msgspec.Struct, frozen=True):
     """What a change is signed with in the history: when, by whom, by which message, why."""
 
@@ -106,20 +138,23 @@ def created(ous_uid: str, prog_id: object, recipe: object, executive: object, si
 
 
 def changed(
-    entity: StatusEntity, change: Change, signature: Signature, *, expected: tuple[str, ...] = (), strict: bool = False
+    entity: StatusEntity,
+    change: Change,
+    signature: Signature,
+    *,
+    expected: Expected = NOTHING_EXPECTED,
+    strict: bool = False,
 ) -> StatusEntity:
     """Return an OUS after a change, signed in its history; the same one if it makes no difference.
 
     A change whose message is in the history already was made before and is not made again. Raises StateRefused when
-    the OUS is in none of the ``expected`` states or, if ``strict``, when the life cycle has no such move.
+    the OUS is not as ``expected`` or, if ``strict``, when the life cycle has no such move.
     """
     if signature.cause and any(entry.cause == signature.cause for entry in entity.history):
         return entity
-    if expected and entity.state not in expected:
-        wanted = " or ".join(expected)
-        raise StateRefused(
-            f"{entity.entity_id} is {entity.state}, not {wanted}: nothing was changed", found=entity.state
-        )
+    wrong = expected.contradicted_by(entity)
+    if wrong:
+        raise StateRefused(f"{entity.entity_id} {wrong}: nothing was changed", found=entity.state)
     after = _after(entity, change)
     if strict and not is_legal(entity, after):
         raise StateRefused(
@@ -166,6 +201,15 @@ def _signed(entity: StatusEntity, signature: Signature) -> StatusEntity:
 
 def _in(substate: str) -> str:
     return f" ({substate})" if substate else ""
+
+
+def readable(docs: Iterable[dict[str, Any]]) -> Iterator[StatusEntity]:
+    """Yield the status entities among documents; what is none, or is newer than this program, is said and left out."""
+    for doc in docs:
+        try:
+            yield read(doc)
+        except BadInput as error:
+            _LOG.warning("%s", error)
 
 
 def read(doc: dict[str, Any]) -> StatusEntity:

@@ -72,6 +72,8 @@ class Background:
             verdict.ousUID,
             Change(state=state),
             expected=(expected,),
+            run=verdict.timestamp,
+            session=verdict.session,
             note=note,
             by=verdict.reviewer,
             delivery=delivery,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shared import lifecycle, reports, status
+from shared import actor, lifecycle, report, reports, status
 from shared.clock import elapsed_s
 from shared.errors import BadInput, DrwError, RemoteError, StateRefused
 from shared.messages import VERDICT, Flag, Verdict
@@ -31,41 +31,84 @@ class Desk:
         self._reports = reports.Reports(me.connection.database(reports.DATABASE))
 
     def waiting(self) -> list[StatusEntity]:
-        """Return all OUSs that are ReadyForReview, those that wait longest first."""
+        """Return all OUSs that can be reviewed, those that wait longest first.
+
+        They are ReadyForReview, or Reviewing by somebody whose program has died.
+        """
+        abandoned = [each for each in self._in_state(lifecycle.REVIEWING) if not self._holder_lives(each)]
+        return sorted([*self._in_state(lifecycle.READY_FOR_REVIEW), *abandoned], key=lambda each: each.timestamp)
+
+    def _in_state(self, state: str) -> list[StatusEntity]:
         found: dict[str, StatusEntity] = {}
         since = ""
         while True:
             docs = self._entities.find(
-                {"state": lifecycle.READY_FOR_REVIEW, "substate": "", "timestamp": {"$gte": since}},
+                {"state": state, "substate": "", "timestamp": {"$gte": since}},
                 index=status.STATE_INDEX,
                 sort=status.INDEXES[status.STATE_INDEX],
                 limit=_PAGE,
             )
-            fresh = {doc["_id"]: status.read(doc) for doc in docs if doc["_id"] not in found}
+            fresh = {entity.id: entity for entity in status.readable(docs) if entity.id not in found}
             found |= fresh
-            if len(docs) < _PAGE or not fresh:
+            if len(docs) < _PAGE or docs[-1]["timestamp"] == since:
                 return list(found.values())
             since = docs[-1]["timestamp"]
 
-    def take(self, ous_uid: str) -> tuple[StatusEntity, StoredReport]:
+    def _holder_lives(self, entity: StatusEntity) -> bool:
+        """Tell whether the program of the reviewer who has an OUS lives."""
+        session = entity.reviewer.session if entity.reviewer else ""
+        if session == self._me.me or not session:
+            return False
+        doc = self._me.connection.database(actor.ACTORS_DATABASE).get(session)
+        return actor.is_alive(doc, self._me.connection.clock.now())
+
+    def take(self, ous_uid: str, *, over: bool = False) -> tuple[StatusEntity, StoredReport]:
         """Begin the review of an OUS: set it to Reviewing, in this reviewer's name, and return it with its report.
 
-        Of two who take it at once one is refused (StateRefused, with who has it). BadInput where the OUS or its report
-        is not there.
+        Of two who take it at once one is refused (StateRefused, with who has it and how to take it over). A review
+        whose program has died can be taken by anybody; with ``over``, one that goes on can. BadInput where the OUS or
+        its report is not there.
         """
         found = self._me.state.get(ous_uid)
         if found is None:
             raise BadInput(f"there is no OUS {ous_uid}")
-        if found.state == lifecycle.REVIEWING and found.reviewer:
-            raise StateRefused(f"{ous_uid} is being reviewed by {found.reviewer.name}", found=found.state)
-        if found.state != lifecycle.READY_FOR_REVIEW:
-            raise StateRefused(f"{ous_uid} is {found.state}, not {lifecycle.READY_FOR_REVIEW}", found=found.state)
+        self._refuse(found, over=over)
         report = self._reports.of_run(ous_uid, found.run)
         if report is None:
             raise BadInput(f"the report of run {found.run} of {ous_uid} has not come yet: try again in a moment")
-        change = Change(state=lifecycle.REVIEWING, reviewer=Reviewer(self.reviewer))
-        taken = self._me.state.set(ous_uid, change, expected=(lifecycle.READY_FOR_REVIEW,), by=self.reviewer)
+        before = found.reviewer
+        taken = self._me.state.set(
+            ous_uid,
+            Change(state=lifecycle.REVIEWING, reviewer=Reviewer(self.reviewer, self._me.me)),
+            expected=(found.state,),
+            run=found.run,
+            session=before.session if before else "",
+            note=f"taken over from {before.name}" if before else "",
+            by=self.reviewer,
+        )
         return taken, report
+
+    def _refuse(self, found: StatusEntity, *, over: bool) -> None:
+        """Raise StateRefused for an OUS that cannot be reviewed, or is being reviewed."""
+        if found.state not in {lifecycle.READY_FOR_REVIEW, lifecycle.REVIEWING}:
+            raise StateRefused(
+                f"{found.entity_id} is {found.state}, not {lifecycle.READY_FOR_REVIEW}", found=found.state
+            )
+        if found.state == lifecycle.REVIEWING and found.reviewer and not over and self._holder_lives(found):
+            raise StateRefused(
+                f"{found.entity_id} is being reviewed by {found.reviewer.name}, since {found.timestamp[:19]} UTC: "
+                f"'aqua-qa2 --take-over {found.entity_id}' reviews it instead",
+                found=found.state,
+            )
+
+    def final_score(self, entity: StatusEntity) -> str:
+        """Return the final score of the run to be reviewed, as text; a dash while its report is not there."""
+        stored = self._reports.of_run(entity.entity_id, entity.run) if entity.run else None
+        try:
+            score = report.parse(stored.xml()).summary.final_score if stored else None
+        except BadInput:
+            return "unreadable"
+        return "-" if score is None else f"{score:.2f}"
 
     def give_back(self, taken: StatusEntity, why: str) -> None:
         """End a review without a verdict: the OUS is ReadyForReview again."""
@@ -73,6 +116,7 @@ class Desk:
             taken.entity_id,
             Change(state=lifecycle.READY_FOR_REVIEW),
             expected=(lifecycle.REVIEWING,),
+            session=self._me.me,
             note=why,
             by=self.reviewer,
         )
@@ -88,6 +132,7 @@ class Desk:
             timestamp=report.timestamp,
             productsDir=report.products_dir,
             reviewer=self.reviewer,
+            session=self._me.me,
             comment=comment,
         )
         bus = self._me.bus

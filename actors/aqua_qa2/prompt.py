@@ -13,8 +13,8 @@ from rich.table import Table
 
 from actors.aqua_qa2.background import Background
 from actors.aqua_qa2.desk import FLAGS, Desk
-from shared import actor, names
-from shared.errors import DrwError
+from shared import actor, names, report
+from shared.errors import BadInput, DrwError
 
 if TYPE_CHECKING:
     import argparse
@@ -43,9 +43,11 @@ class Prompt:
         self._console = console
         self._ask = ask
 
-    def run(self, stopping: threading.Event) -> None:
-        """Let the reviewer take OUSs until he leaves."""
+    def run(self, stopping: threading.Event, take_over: str | None = None) -> None:
+        """Let the reviewer take OUSs until he leaves, beginning with one that is taken over from somebody else."""
         try:
+            if take_over:
+                self._attempt(take_over, over=True)
             while not stopping.is_set():
                 self.list()
                 chosen = self._ask(_CHOICE).strip()
@@ -66,37 +68,53 @@ class Prompt:
         table = Table(title=f"OUSs ready to be reviewed: {len(waiting)}", title_justify="left", box=SIMPLE_HEAD)
         # The UID is there to be copied: it is never folded.
         table.add_column("OUS", no_wrap=True, min_width=max((len(each.entity_id) for each in waiting), default=0))
-        for head in ("program", "executive", "run", "since (UTC)"):
-            table.add_column(head, overflow="fold")
+        for head in ("executive", "run", "score", "since (UTC)"):
+            table.add_column(head, no_wrap=True)
         for each in waiting:
-            table.add_row(each.entity_id, each.prog_id, each.executive, each.run, each.timestamp[:19])
+            table.add_row(*self._row(each))
         self._console.print(table)
 
-    def _attempt(self, chosen: str) -> None:
+    def _row(self, each: StatusEntity) -> tuple[str, ...]:
+        since = each.timestamp[:19]
+        if each.reviewer:
+            since += f" (left by {each.reviewer.name})"
+        return each.entity_id, each.executive, each.run, self._desk.final_score(each), since
+
+    def _attempt(self, chosen: str, *, over: bool = False) -> None:
         try:
-            self.review(names.uid(chosen))
+            self.review(names.uid(chosen), over=over)
         except DrwError as error:
             self._console.print(str(error), style="red", markup=False)
 
-    def review(self, ous_uid: str) -> None:
+    def review(self, ous_uid: str, *, over: bool = False) -> None:
         """Review one OUS; a reviewer who leaves before a verdict gives it back."""
-        taken, report = self._desk.take(ous_uid)
+        taken, stored = self._desk.take(ous_uid, over=over)
         try:
-            self._show(taken, report)
+            self._show(taken, stored)
             flag, comment = self._ask_verdict()
         except (_Left, KeyboardInterrupt):
-            self._desk.give_back(taken, "the reviewer left")
+            self._console.print(f"\nno verdict: {ous_uid} is given back", markup=False)
+            self._give_back(taken, "the reviewer left")
             raise
         if flag is None:
-            self._desk.give_back(taken, "cancelled")
-            self._console.print(f"{ous_uid} is ReadyForReview again", markup=False)
+            self._give_back(taken, "cancelled")
             return
-        after = self._desk.give_verdict(taken, report, flag, comment)
+        after = self._desk.give_verdict(taken, stored, flag, comment)
         self._console.print(f"{flag}: {ous_uid} is {after.state}", markup=False)
 
-    def _show(self, taken: StatusEntity, report: StoredReport) -> None:
-        weblog = names.weblog(taken.entity_id, report.timestamp).removesuffix(".zip")
-        self._console.print(report.xml().decode("utf-8", "replace"), markup=False, highlight=False, soft_wrap=True)
+    def _give_back(self, taken: StatusEntity, why: str) -> None:
+        try:
+            self._desk.give_back(taken, why)
+        except DrwError as error:
+            self._console.print(f"{error}; others can review it once this program has ended", markup=False)
+        else:
+            self._console.print(f"{taken.entity_id} is ReadyForReview again", markup=False)
+
+    def _show(self, taken: StatusEntity, stored: StoredReport) -> None:
+        weblog = names.weblog(taken.entity_id, stored.timestamp).removesuffix(".zip")
+        self._console.print(stored.xml().decode("utf-8", "replace"), markup=False, highlight=False, soft_wrap=True)
+        for line in summary(stored.xml()):
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         self._console.print(f"Weblog: {self._weblog_url}/{weblog}", markup=False, soft_wrap=True)
 
     def _ask_verdict(self) -> tuple[Flag | None, str]:
@@ -107,6 +125,22 @@ class Prompt:
                 return None, ""
             if letter in FLAGS:
                 return FLAGS[letter], self._ask("Comment (optional): ").strip()
+
+
+def summary(xml: bytes) -> list[str]:
+    """Return what a reviewer wants to know of a report first: the final score, the topics', and the worst stage's."""
+    try:
+        parsed = report.parse(xml)
+    except BadInput as error:
+        return [f"The report cannot be summed up: {error}"]
+    final = parsed.summary.final_score
+    lines = [f"Final score: {final if final is not None else 'none'} ({report.band(final).value})"]
+    lines += [f"  {topic.name}: {topic.score} ({report.band(topic.score).value})" for topic in parsed.topics]
+    worst = report.lowest(parsed)
+    if worst:
+        score = worst.representative
+        lines.append(f"Lowest: stage {worst.number} {worst.name}, {score.score}: {score.reason}")
+    return lines
 
 
 def _ask(question: str) -> str:
@@ -125,6 +159,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--listen", action="store_true", help="no prompt: only work in the background")
     parser.add_argument("--reviewer", default=getpass.getuser(), help="whose name goes into the history, default yours")
+    parser.add_argument(
+        "--take-over",
+        metavar="UID",
+        type=actor.checked(names.uid),
+        help="begin with this OUS, even if somebody else reviews it",
+    )
     parser.add_argument("--ous", metavar="UID", type=actor.checked(names.uid), help="review this OUS, without a prompt")
     parser.add_argument("--flag", type=str.upper, choices=[*FLAGS], help="with --ous: P, S or F")
     parser.add_argument("--comment", default="", help="with --ous: goes into the history")
@@ -151,12 +191,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.print(f"{FLAGS[args.flag]}: {args.ous} is {after.state}", markup=False)
             return 0
         prompt = Prompt(desk, me.settings.weblog_url, console, _ask)
-        return _serve_with_prompt(me, prompt)
+        return _serve_with_prompt(me, prompt, args.take_over)
 
     return actor.run("aqua-qa2", args, serve, log=args.listen)
 
 
-def _serve_with_prompt(me: Actor, prompt: Prompt) -> int:
+def _serve_with_prompt(me: Actor, prompt: Prompt, take_over: str | None) -> int:
     """Work in the background while the prompt, in the main thread, waits for the reviewer."""
     status: list[int] = []
     background = threading.Thread(target=lambda: status.append(me.serve("storing reports and carrying out verdicts")))
@@ -165,7 +205,7 @@ def _serve_with_prompt(me: Actor, prompt: Prompt) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        prompt.run(me.stopping)
+        prompt.run(me.stopping, take_over)
     finally:
         me.stopping.set()
         background.join()

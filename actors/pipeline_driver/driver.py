@@ -18,7 +18,7 @@ from actors.pipeline_driver.runs import Run, Runs
 from shared import actor, lifecycle, names, report
 from shared.bus import Dead, Done, Retry
 from shared.cache import CacheDirectory
-from shared.errors import BadInput, CacheError, DrwError, SourceAway, StateRefused
+from shared.errors import BadInput, CacheError, DrwError, ProgramError, SourceAway, StateRefused
 from shared.messages import REPORTS, CachedFile, PipelineReport, ProcessRequest, cached_selector, process_selector, read
 from shared.names import shown
 from shared.program import Ended, start
@@ -68,26 +68,35 @@ class Driver:
         """
         request = read(ProcessRequest, delivery.body)
         try:
-            self._me.state.set(
-                request.ousUID,
-                Change(state=lifecycle.PROCESSING, executive=self._me.executive, recipe=request.recipe),
-                expected=(lifecycle.READY_FOR_PROCESSING,),
-                delivery=delivery,
-                name="processing",
-            )
+            return self._process(delivery, request)
         except StateRefused as error:
             return Dead(str(error))
+        except (ProgramError, OSError) as error:
+            # Here the OUS is in Processing: it must not stay there when the attempts are spent.
+            problem = str(error) if isinstance(error, ProgramError) else f"the driver's own files: {error}"
+            return self._fail(delivery, request, problem, "before-the-run")
+
+    def _process(self, delivery: Delivery, request: ProcessRequest) -> Outcome:
+        self._me.state.set(
+            request.ousUID,
+            Change(state=lifecycle.PROCESSING, executive=self._me.executive, recipe=request.recipe),
+            expected=(lifecycle.READY_FOR_PROCESSING,),
+            launched=request.launchedAt,
+            delivery=delivery,
+            name="processing",
+        )
         run = self._runs.of(delivery.message, request)
         ended = run.ended if run else None
-        if run is None or ended is None or ended.orphaned:
+        if run is None or ended is None or ended.orphaned or ended.cancelled:
             run = self._runs.begin(delivery.message, request)
             ended = self._execute(run, delivery)
         if run.is_passed_on:
             return Done()
         problem = self._problem(run, ended)
-        if problem:
-            return self._fail(delivery, run, ended, problem)
-        return self._pass_on(delivery, run)
+        if not problem:
+            return self._pass_on(delivery, run)
+        note = f"{problem}; its log is {run.log} on {os.uname().nodename}"
+        return self._fail(delivery, request, note, run.timestamp, is_final=ended.code == _PROBLEM)
 
     # Running
 
@@ -117,14 +126,13 @@ class Driver:
             delivery.off_abort(cancel)
         delivery.check()
         if delivery.is_aborted:
-            self._runs.forget(delivery.message)
             raise DrwError(f"run {run.products_dir} was ended because its driver stops")
         _LOG.info("run %s %s", run.products_dir, ended.sentence())
         return ended
 
     def _problem(self, run: Run, ended: Ended) -> str:
         """Return what is wrong with a run, or nothing."""
-        if ended.code != 0:
+        if not ended.succeeded:
             return f"the pipeline {ended.sentence()}"
         if not run.products.is_dir():
             return (
@@ -143,20 +151,21 @@ class Driver:
             return f"the weblog {names.weblog(ous, timestamp)} is missing or not a zip file"
         return ""
 
-    def _fail(self, delivery: Delivery, run: Run, ended: Ended, problem: str) -> Outcome:
-        """Try again where that may help, else set ProcessingProblem; the log is kept."""
-        note = f"{problem}; its log is {run.log} on {os.uname().nodename}"
+    def _fail(
+        self, delivery: Delivery, request: ProcessRequest, note: str, which: str, *, is_final: bool = False
+    ) -> Outcome:
+        """Try again where that may help, else set ProcessingProblem; ``which`` names the attempt that failed."""
         is_last = delivery.message.attempts >= self._attempts or delivery.is_last_attempt
-        if ended.code != _PROBLEM and not is_last:
+        if not is_final and not is_last:
             self._runs.forget(delivery.message)
             return Retry(note)
         self._me.state.set(
-            run.request.ousUID,
+            request.ousUID,
             Change(state=lifecycle.PROCESSING_PROBLEM),
             expected=(lifecycle.PROCESSING,),
             note=note,
             delivery=delivery,
-            name=f"problem-{run.timestamp}",
+            name=f"problem-{which}",
         )
         return Done()
 
@@ -172,8 +181,8 @@ class Driver:
             weblog = self._cache.take(run.products, weblog_name, token)
             text = (run.products / names.report(ous, timestamp)).read_bytes()
         except (SourceAway, FileNotFoundError) as error:
-            self._runs.forget(delivery.message)
-            return Retry(f"what run {run.products_dir} made has vanished: {error}")
+            note = f"what run {run.products_dir} made has vanished: {error}"
+            return self._fail(delivery, run.request, note, timestamp)
         here = self._me.executive
         to_jao = CachedFile(fileType="productsdir", cachedAt=here, name=run.products_dir, files=products)
         page = CachedFile(fileType="weblog", cachedAt=here, name=weblog_name, files=weblog)
@@ -234,6 +243,32 @@ def _runs_at_once(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of seconds above 0")
+    return value
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a rate from 0 to 1")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = actor.parser(
         "pipeline-driver",
@@ -248,9 +283,9 @@ def _parser() -> argparse.ArgumentParser:
         type=actor.checked(split_command),
         help="a program to run instead of the mock pipeline; {progID} {ousUID} {executive} {recipe} are filled in",
     )
-    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="end a run that takes longer")
-    parser.add_argument("--attempts", type=int, default=3, help="runs before ProcessingProblem, default 3")
-    parser.add_argument("--failure-rate", type=float, help="of the mock pipeline, 0 to 1, default 0.1")
+    parser.add_argument("--time-limit", type=_seconds, metavar="SECONDS", help="end a run that takes longer")
+    parser.add_argument("--attempts", type=_count, default=3, help="runs before ProcessingProblem, default 3")
+    parser.add_argument("--failure-rate", type=_rate, help="of the mock pipeline, 0 to 1, default 0.1")
     parser.add_argument("--seed", help="of the mock pipeline's chance, for runs that can be repeated")
     return parser
 

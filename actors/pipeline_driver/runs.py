@@ -90,12 +90,11 @@ class Runs:
     """Begins runs, and finds the one that a message has."""
 
     def __init__(self, work: Path, cache: CacheDirectory, executive: str, now: Callable[[], datetime]) -> None:
-        """Take the work directory (made if missing), the cache that keeps run names apart, and a clock."""
+        """Take the work directory (made when it is needed), the cache that keeps run names apart, and a clock."""
         self._work = work
         self._cache = cache
         self._executive = executive
         self._now = now
-        (work / "by-message").mkdir(parents=True, exist_ok=True)
 
     def of(self, message: Message, request: ProcessRequest) -> Run | None:
         """Return the run that was begun last for a message, if this host has one."""
@@ -110,6 +109,7 @@ class Runs:
         run = self._run(request, self._reserve(request.progID))
         run.directory.mkdir(parents=True)
         note = self._note(message)
+        note.parent.mkdir(exist_ok=True)
         temporary = note.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_bytes(msgspec.json.encode({"message": message.id, "timestamp": run.timestamp}))
         temporary.replace(note)

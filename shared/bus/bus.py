@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from shared.bus import envelope
 from shared.bus.leases import LeaseKeeper
-from shared.bus.listener import Listener, Pattern
+from shared.bus.listener import Listener
 from shared.bus.outcomes import GiveBack
+from shared.bus.patterns import Pattern
 from shared.bus.queue import DATABASE, Queue
 from shared.bus.retry import BackOff, RetryPolicy
 from shared.bus.rpc import Replies
@@ -53,7 +54,6 @@ class Bus:
         self._ticker = Ticker(connection.clock)
         self._listeners: list[Listener] = []
         self._stopping = threading.Event()
-        self._aborting = threading.Event()
         self._keeper = LeaseKeeper(self.queue)
         self._taker = Taker(
             self.queue,
@@ -162,11 +162,6 @@ class Bus:
             self._taking.start()
         self.feed.start()
 
-    @property
-    def is_aborting(self) -> bool:
-        """Whether the grace period is over and whatever still runs has to end."""
-        return self._aborting.is_set()
-
     def broken(self) -> str:
         """Return the name of a part that has died though it must not, or nothing: the process is useless then."""
         if not self._started or self._stopping.is_set() or not self._listeners:
@@ -188,27 +183,33 @@ class Bus:
         if self._stopping.is_set() or not self._started:
             self.feed.stop()
             return
-        grace_s = self._settings.grace_s if grace_s is None else grace_s
+        until_s = elapsed_s() + (self._settings.grace_s if grace_s is None else grace_s)
         self._stopping.set()
         self._taker.wake()
         if self._listeners:
-            self._taking.join()
-            for listener in self._listeners:
-                for held in listener.unbegun():
-                    self._settler.settle(held, GiveBack(refund=True), listener)
-            self._finish(elapsed_s() + grace_s)
+            self._give_back_unbegun()
+            self._taking.join(max(0.0, until_s - elapsed_s()) + _LAST_WRITES_S)
+            self._give_back_unbegun()  # what the taker had just claimed
+            self._finish(until_s)
             self._settler.stop(_LAST_WRITES_S)
+            self.queue.writer.stop()
             self._keeper.stop()
         self.feed.stop()
 
+    def _give_back_unbegun(self) -> None:
+        for listener in self._listeners:
+            for held in listener.unbegun():
+                self._settler.settle(held, GiveBack(refund=True), listener)
+
     def _finish(self, until_s: float) -> None:
-        if all(listener.join(max(0.0, until_s - elapsed_s())) for listener in self._listeners):
+        """Let what has begun finish; what has not by then is told to end, and waited for a little."""
+        if all(listener.join(until_s) for listener in self._listeners):
             return
-        self._aborting.set()
         for held in self._keeper.all():
             held.abort()
+        last_s = max(until_s, elapsed_s()) + _LAST_WRITES_S
         for listener in self._listeners:
-            if not listener.join(_LAST_WRITES_S):
+            if not listener.join(last_s):
                 _LOG.warning("a handler of %s does not end; its message is left to its lease", listener.pattern.text)
 
     def __enter__(self) -> Self:

@@ -153,9 +153,9 @@ def digest(body: dict[str, Any]) -> str:
     """Return the SHA-256 of a body, the same however its keys are ordered; raise Refused for what is not JSON."""
     try:
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        data = text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(f"the body of a message must be a JSON object: {error}") from error
-    data = text.encode("utf-8", "surrogatepass")
     if len(data) > BODY_BYTES:
         raise Refused(f"the body of a message has {len(data)} bytes, more than the {BODY_BYTES} that CouchDB can keep")
     return hashlib.sha256(data).hexdigest()
@@ -221,8 +221,22 @@ def is_due(message: Message, now: datetime, *, spare: timedelta = timedelta()) -
 
 
 def is_expired(message: Message, now: datetime) -> bool:
-    """Tell whether a message that nobody works on is past its time."""
-    return message.expires is not None and moment(message.expires) <= now and message.state != CLAIMED
+    """Tell whether a message whose work has not begun is past its time.
+
+    Once work has begun, ``expires`` is dropped when the message comes back: ``expired`` means surely never handled.
+    """
+    return message.expires is not None and moment(message.expires) <= now
+
+
+def check(message: Message) -> None:
+    """Raise BadInput for a stored message whose times cannot be read: such a one is nobody's work."""
+    for text in (message.creation_timestamp, message.due, message.expires):
+        try:
+            _ = text and moment(text)
+        except ValueError as error:
+            raise BadInput(f"{shown(text)} is not a time") from error
+    if message.state == CLAIMED and message.claim is None:
+        raise BadInput("it is claimed, and by nobody")
 
 
 def claim(message: Message, *, by: str, token: str, now: datetime, lease_s: float) -> Message:
@@ -259,6 +273,7 @@ def retry(message: Message, *, what: str, now: datetime, due: datetime) -> Messa
         state=DELAYED,
         errors=_noted(message, what, held.by, now),
         claim=None,
+        expires=None,
         due=stamp(due),
         last=last(held.token, "retry"),
     )
@@ -272,6 +287,7 @@ def snooze(message: Message, *, waits: str, due: datetime) -> Message:
         attempts=message.attempts - 1,
         waits=waits[:ERROR_LENGTH],
         claim=None,
+        expires=None,
         due=stamp(due),
         last=last(_held(message).token, "snooze"),
     )
@@ -284,6 +300,7 @@ def give_back(message: Message, *, refund: bool) -> Message:
         state=READY,
         attempts=message.attempts - refund,
         claim=None,
+        expires=message.expires if refund else None,
         due=None,
         last=last(_held(message).token, "give_back"),
     )
@@ -307,12 +324,19 @@ def expire(message: Message, *, now: datetime) -> Message:
 
 
 def ask_again(message: Message, *, expires: datetime) -> Message:
-    """Make an expired RPC, or one about to expire, ready again with a new deadline, under the same id."""
+    """Make an RPC ready again, with a new deadline, under the same id.
+
+    That may be done with one that was not executed, and with one that was answered with an error, which changed
+    nothing.
+    """
     return _changed(
         message,
-        state=READY if message.state == EXPIRED else message.state,
+        state=READY,
+        attempts=0,
+        claim=None,
         expires=stamp(expires),
         done_at=None,
+        result=None,
         last=last("", "ask_again"),
     )
 
@@ -358,6 +382,7 @@ def _with_lapse(message: Message, now: datetime) -> Message:
 
 
 def _noted(message: Message, what: str, by: str, now: datetime) -> list[Failure]:
+    what = what.encode("utf-8", "backslashreplace").decode()  # an error's text may hold what no JSON can
     return [*message.errors, Failure(stamp(now), by, what[:ERROR_LENGTH])][-ERRORS_KEPT:]
 
 

@@ -33,10 +33,13 @@ class Held:
         self.message = message
         self.until_s = until_s
         self.lost = False
+        self.aborted = False
         self.doubtful = False
         """Whether the answer to the last write was lost, so that the revision has to be read first."""
         self.writing = threading.Lock()
+        """Held by whoever writes the message: there is one write a message at a time."""
         self._on_abort: list[Callable[[], None]] = []
+        self._aborting = threading.Lock()
 
     def remaining_s(self) -> float:
         """Return for how many seconds the lease is sure to last; negative when it may be over."""
@@ -44,23 +47,24 @@ class Held:
 
     def on_abort(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called when the work must end now: the claim is lost, or the process has to stop."""
-        self._on_abort.append(callback)
-        if self.lost:
+        with self._aborting:
+            self._on_abort.append(callback)
+            late = self.aborted
+        if late:
             callback()
 
     def off_abort(self, callback: Callable[[], None]) -> None:
         """Take ``callback`` back."""
-        self._on_abort.remove(callback)
+        with self._aborting:
+            self._on_abort.remove(callback)
 
     def abort(self) -> None:
         """Tell the handler to end now."""
-        for callback in list(self._on_abort):
+        with self._aborting:
+            self.aborted = True
+            callbacks = list(self._on_abort)
+        for callback in callbacks:
             callback()
-
-    def lose(self) -> None:
-        """Note that the claim belongs to somebody else now, and tell the handler."""
-        self.lost = True
-        self.abort()
 
 
 class LeaseKeeper:
@@ -81,7 +85,7 @@ class LeaseKeeper:
     def stop(self) -> None:
         """End the thread; leases then run out by themselves."""
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(self._queue.lease_s)
 
     @property
     def is_alive(self) -> bool:
@@ -111,17 +115,22 @@ class LeaseKeeper:
         with self._lock:
             return list(self._held.values())
 
+    def doubt_all(self) -> None:
+        """Have every claim read before it is written to again: the database may be another one now."""
+        for each in self.all():
+            each.doubtful = True
+
     def renew(self, wanted: Iterable[Held]) -> None:
-        """Renew the leases of some claims now; those that turn out to be somebody else's are told so."""
-        mine = [each for each in wanted if not each.lost and each.writing.acquire(blocking=False)]
+        """Renew the leases of some claims now, but for those that are being written to; raises DatabaseError."""
+        locked = [each for each in wanted if each.writing.acquire(blocking=False)]
         try:
+            mine = [each for each in locked if self.is_mine(each)]
             self._renew(mine)
         finally:
-            for each in mine:
+            for each in locked:
                 each.writing.release()
 
     def _renew(self, mine: list[Held]) -> None:
-        mine = [each for each in mine if self.is_mine(each)]
         if not mine:
             return
         asked_s = elapsed_s()
@@ -129,35 +138,54 @@ class LeaseKeeper:
         for each, result in zip(mine, results, strict=True):
             if result.standing == "written":
                 each.message, each.until_s = result.message, asked_s + self._queue.lease_s
-            elif result.standing == "lost":
-                self.lose(each, result.reason)
-            else:
-                each.doubtful = result.standing == "unknown"
+            elif result.standing == "refused":
                 _LOG.warning("lease of message %s not renewed: %s", each.message.id, result.reason)
+            else:
+                each.doubtful = True
+                if result.standing == "lost":
+                    self.is_mine(each)
 
     def is_mine(self, held: Held) -> bool:
-        """Tell whether a claim may be written to, reading it first where that is not sure; raises DatabaseError."""
+        """Tell whether a claim may be written to, reading it first where that is not sure.
+
+        To be called with ``held.writing``; raises DatabaseError where it cannot be read.
+        """
         if held.lost:
             return False
         if held.remaining_s() > 0 and not held.doubtful:
             return True
-        found = self._queue.reread(held.message)
+        found = self._queue.reread(held.message, timeout_s=max(self._queue.lease_s / 6, 1.0))
         if found is None or found.state != CLAIMED:
-            self.lose(held, "somebody else took it after its lease, or it was settled or purged")
+            _LOG.warning(
+                "claim on message %s is lost: it was taken by somebody else, settled or purged", held.message.id
+            )
+            held.lost = True
+            self.release(held)
+            held.abort()
             return False
         held.message, held.doubtful = found, False
         return True
 
-    def lose(self, held: Held, why: str) -> None:
-        """Let go of a claim that belongs to somebody else now."""
-        _LOG.warning("claim on message %s is lost (%s); its result will be dropped", held.message.id, why)
-        self.release(held)
-        held.lose()
+    def verify(self, held: Held) -> bool:
+        """Tell whether a claim is still ours, for a handler before an effect; raises DatabaseError."""
+        if held.lost or (held.remaining_s() > 0 and not held.doubtful):
+            return not held.lost
+        with held.writing:
+            return self.is_mine(held)
+
+    def secure(self, held: Held) -> bool:
+        """Make sure of half a lease before work begins; raises DatabaseError."""
+        half_s = self._queue.lease_s / 2
+        if held.remaining_s() < half_s:
+            with held.writing:  # a renewal that is under way may have done it
+                if held.remaining_s() < half_s and self.is_mine(held):
+                    self._renew([held])
+        return not held.lost and held.remaining_s() >= half_s
 
     def run_once(self) -> None:
-        """Renew every claim of which a third of the lease is over."""
+        """Renew every claim of which a third of the lease is over, or whose revision is not sure."""
         limit_s = self._queue.lease_s * (1 - _RENEW_AFTER)
-        self.renew(each for each in self.all() if each.remaining_s() < limit_s)
+        self.renew(each for each in self.all() if each.doubtful or each.remaining_s() < limit_s)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._queue.lease_s * _LOOK_EVERY):

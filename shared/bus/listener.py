@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import logging
 import queue
-import random
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shared import errors
 from shared.bus import envelope
-from shared.bus.outcomes import Done, GiveBack, of_error
+from shared.bus.outcomes import Done, Expire, GiveBack, Outcome, Retry, of_error
+from shared.clock import elapsed_s
 from shared.logs import about
+from shared.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,42 +23,22 @@ if TYPE_CHECKING:
     from shared.bus.bus import Bus
     from shared.bus.envelope import Message
     from shared.bus.leases import Held, LeaseKeeper
-    from shared.bus.outcomes import Outcome
+    from shared.bus.patterns import Pattern
     from shared.bus.retry import RetryPolicy
     from shared.bus.settler import Settler
 
     Handler = Callable[["Delivery"], Outcome | None]
 
 _LOG = logging.getLogger(__name__)
-_WILDCARD: Final = ".*"
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """What a listener listens on: one selector, or all that begin with a prefix (``cached.*``)."""
-
-    text: str
-
-    def __post_init__(self) -> None:
-        """Refuse what is no selector."""
-        envelope.selector(self.text.removesuffix(_WILDCARD))
-
-    @property
-    def is_range(self) -> bool:
-        """Whether this covers many selectors."""
-        return self.text.endswith(_WILDCARD)
-
-    def covers(self, selector: str) -> bool:
-        """Tell whether messages for a selector are meant."""
-        return selector.startswith(self.text[:-1]) if self.is_range else selector == self.text
 
 
 class Delivery:
     """A claimed message in the hands of its handler."""
 
-    def __init__(self, bus: Bus, held: Held, policy: RetryPolicy) -> None:
-        """Take the bus to send by, the claim, and the policy that counts its attempts."""
+    def __init__(self, bus: Bus, keeper: LeaseKeeper, held: Held, policy: RetryPolicy) -> None:
+        """Take the bus to send by, the claim and its keeper, and the policy that counts its attempts."""
         self._bus = bus
+        self._keeper = keeper
         self._held = held
         self._policy = policy
 
@@ -78,8 +58,11 @@ class Delivery:
         return self._policy.is_spent(self._held.message.attempts)
 
     def check(self) -> None:
-        """Raise LeaseLost when the message is known to be somebody else's; to be asked before an effect."""
-        if self._held.lost:
+        """Raise LeaseLost when the message is somebody else's; to be asked before an effect.
+
+        While the lease lasts this costs nothing; after it (this process may have slept) the message is read.
+        """
+        if not self._keeper.verify(self._held):
             raise errors.LeaseLost(f"message {self.message.id} was taken over by somebody else")
 
     def on_abort(self, callback: Callable[[], None]) -> None:
@@ -93,13 +76,13 @@ class Delivery:
     @property
     def is_aborted(self) -> bool:
         """Whether the work must end now: the claim is lost, or the process stops for good."""
-        return self._held.lost or self._bus.is_aborting
+        return self._held.aborted
 
     def child_id(self, selector: str, name: str) -> str:
         """Return the id of the message that this one causes under ``name``: always the same."""
         return envelope.caused_id(selector, self.message.id, self.message.epoch, name)
 
-    def send(self, selector: str, body: dict[str, Any], *, name: str, priority: int | None = None) -> str:
+    def send(self, selector: str, body: dict[str, Any], *, name: str, priority: int = envelope.DEFAULT_PRIORITY) -> str:
         """Send a message caused by this one and return its id.
 
         ``name`` says what the message is for; sending it again, in a second run of the handler too, sends nothing
@@ -107,9 +90,7 @@ class Delivery:
         """
         self.check()
         message_id = self.child_id(selector, name)
-        return self._bus.send(
-            selector, body, message_id=message_id, cause=self.message.id, priority=priority or envelope.DEFAULT_PRIORITY
-        )
+        return self._bus.send(selector, body, message_id=message_id, cause=self.message.id, priority=priority)
 
 
 class Listener:
@@ -178,10 +159,10 @@ class Listener:
             self._waiting.put(None)
         return taken
 
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the threads to end; False when one has not within the time."""
+    def join(self, until_s: float) -> bool:
+        """Wait for all threads to end, until a moment of :func:`~shared.clock.elapsed_s`; False when one has not."""
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(0.0, until_s - elapsed_s()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self, work: _Work) -> None:
@@ -200,38 +181,36 @@ class _Work:
 
     def run_once(self, held: Held) -> None:
         """Handle one message and pass its outcome on; nothing that a handler does ends the thread."""
-        if not self._is_fresh(held):
-            self._settler.drop(held, self._listener)
-            return
         with about(message=held.message.id, ous=str(held.message.body.get("ousUID", ""))):
-            outcome = self._outcome(Delivery(self._bus, held, self._listener.policy))
+            outcome = self._before(held) or self._outcome(held)
         if outcome is None or held.lost:
             self._settler.drop(held, self._listener)
         else:
             self._settler.settle(held, outcome, self._listener)
 
-    def _is_fresh(self, held: Held) -> bool:
-        """Make sure of half a lease before the work begins."""
-        if held.remaining_s() < self._bus.lease_s / 2:
-            try:
-                self._keeper.renew([held])
-            except errors.DatabaseError as error:
-                _LOG.warning("message %s not begun, its lease cannot be renewed: %s", held.message.id, error)
-                return False
-        return not held.lost and held.remaining_s() >= self._bus.lease_s / 2
-
-    def _outcome(self, delivery: Delivery) -> Outcome | None:
+    def _before(self, held: Held) -> Outcome | None:
+        """Return what becomes of a message whose work must not begin: its time is over, or its lease is not sure."""
+        if envelope.is_expired(held.message, self._bus.queue.clock.now()):
+            return Expire()
         try:
-            return self._listener.handler(delivery) or Done()
-        except Exception as error:  # noqa: BLE001 (a handler may raise anything; it becomes an outcome)
-            if self._bus.is_aborting and not isinstance(error, errors.LeaseLost):
+            sure = self._keeper.secure(held)
+        except errors.DatabaseError as error:
+            _LOG.warning("not begun, because its lease cannot be renewed: %s", error)
+            sure = False
+        return None if sure else GiveBack(refund=True)
+
+    def _outcome(self, held: Held) -> Outcome | None:
+        delivery = Delivery(self._bus, self._keeper, held, self._listener.policy)
+        try:
+            outcome = self._listener.handler(delivery)
+        except BaseException as error:  # noqa: BLE001 (a handler may raise anything; it becomes an outcome)
+            if held.aborted and not held.lost:
                 return GiveBack(refund=False)
-            outcome = of_error(error)
-            expected = isinstance(error, errors.DrwError)
-            _LOG.warning("%s", error or type(error).__name__, exc_info=None if expected else error)
-            return outcome
-
-
-def chance() -> float:
-    """Return a number from 0 to 1 for jitter."""
-    return random.random()  # noqa: S311 (jitter)
+            foreseen = isinstance(error, errors.DrwError)
+            _LOG.warning("%s", str(error) or type(error).__name__, exc_info=None if foreseen else error)
+            return of_error(error)
+        if outcome is None:
+            return Done()
+        if not isinstance(outcome, Outcome):
+            return Retry(f"the handler returned {shown(outcome)}, not Done, Retry, Snooze or Dead")
+        return outcome

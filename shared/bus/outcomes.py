@@ -64,10 +64,15 @@ class GiveBack:
     refund: bool
 
 
-Outcome = Done | Retry | Snooze | Dead | GiveBack
+@dataclass(frozen=True)
+class Expire:
+    """The time of the message was over before its work began."""
 
 
-def of_error(error: Exception) -> Outcome | None:
+Outcome = Done | Retry | Snooze | Dead | GiveBack | Expire
+
+
+def of_error(error: BaseException) -> Outcome | None:
     """Return what an exception that a handler raised says of its message; None when the claim is lost anyway."""
     if isinstance(error, errors.LeaseLost):
         return None
@@ -75,14 +80,14 @@ def of_error(error: Exception) -> Outcome | None:
         return Dead(str(error))
     if isinstance(error, errors.DatabaseAway):
         return Snooze(str(error), for_s=1.0)
-    if isinstance(error, errors.OutcomeUnknown | errors.SourceAway | errors.DatabaseMissing):
+    if isinstance(error, errors.OutcomeUnknown | errors.SourceAway | errors.DiskFull | errors.DatabaseMissing):
         return Snooze(str(error))
     if isinstance(error, errors.DrwError):
         return Retry(str(error))
     return Retry(f"{type(error).__name__}: {error}")
 
 
-def settled(
+def settled(  # noqa: PLR0911 (one line an outcome)
     message: Message, outcome: Outcome, *, policy: RetryPolicy, by: str, now: datetime, chance: float
 ) -> Message:
     """Return the message as it is after this outcome; ``chance`` (0 to 1) is the jitter's."""
@@ -101,6 +106,8 @@ def settled(
             return envelope.dead(message, what=what, by=by, now=now)
         case GiveBack(refund):
             return envelope.give_back(message, refund=refund)
+        case Expire():
+            return envelope.expire(message, now=now)
 
 
 def _snooze_s(message: Message, now: datetime, policy: RetryPolicy) -> float:

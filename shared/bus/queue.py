@@ -15,7 +15,8 @@ import msgspec
 
 from shared import errors
 from shared.bus import envelope
-from shared.bus.envelope import Message
+from shared.bus import patterns as patterns_of
+from shared.bus.envelope import Message, selector_of
 from shared.bus.writes import Result, Writer
 from shared.clock import elapsed_s, stamp
 from shared.names import moment
@@ -23,6 +24,7 @@ from shared.names import moment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from shared.bus.patterns import Pattern
     from shared.bus.retry import RetryPolicy
     from shared.clock import Clock
     from shared.dbcon import Database, Doc
@@ -34,21 +36,23 @@ ENDED_INDEX: Final = "ended"
 INDEXES: Final[dict[str, tuple[list[str], Doc]]] = {
     READY_INDEX: (["selector", "priority", "creationTimestamp"], {"state": envelope.READY}),
     DUE_INDEX: (["selector", "due"], {"state": {"$in": [envelope.DELAYED, envelope.CLAIMED]}}),
-    ENDED_INDEX: (["doneAt"], {"state": {"$in": sorted(envelope.TERMINAL_STATES)}}),
+    ENDED_INDEX: (["state", "doneAt"], {"state": {"$in": sorted(envelope.TERMINAL_STATES)}}),
 }
 """The partial indexes of ``msgq``, each in a design document of its own: fields, and which documents are in it."""
 
 _LOG = logging.getLogger(__name__)
 _SURVEY_ROWS: Final = 200
-_SURVEY_ROUNDS: Final = 50
+_SURVEY_PAGES: Final = 50
+_READ_S: Final = 10.0
 
 
 @dataclass(frozen=True)
 class Prospect:
-    """A message seen in an index: where it is addressed, and when it is due (empty for a ready one)."""
+    """A message seen in an index: to whom it is addressed, in which state, and when it is due (empty if ready)."""
 
     id: str
     selector: str
+    state: str
     due: str = ""
 
 
@@ -63,7 +67,7 @@ class Queue:
         self.lease_s = lease_s
         self._spare = timedelta(seconds=spare_s)
         self.writer = Writer(database)
-        self._left_alone: set[str] = set()
+        self._unusable: dict[str, str] = {}
 
     def send(self, messages: Sequence[Message], *, within_s: float) -> list[Message]:
         """Store messages; return them with their revisions, also those that were sent before with the same body.
@@ -89,9 +93,9 @@ class Queue:
             raise errors.SentDifferently(f"message {message.id} was sent before with another body")
         return earlier
 
-    def get(self, message_id: str) -> Message | None:
+    def get(self, message_id: str, *, timeout_s: float = _READ_S) -> Message | None:
         """Return a message, or None where there is none (or none that this version understands)."""
-        doc = self.database.get(message_id)
+        doc = self.database.get(message_id, timeout_s=timeout_s)
         return self._understood(doc) if doc else None
 
     def fetch(self, ids: Iterable[str]) -> list[Message]:
@@ -100,63 +104,85 @@ class Queue:
 
     def ready(self, selector: str, limit: int) -> list[Message]:
         """Return up to ``limit`` ready messages for one selector, most urgent and then oldest first."""
-        docs = self.database.find({"selector": selector}, index=READY_INDEX, sort=INDEXES[READY_INDEX][0], limit=limit)
-        return self._messages(docs)
+        in_the_way = sum(selector_of(message_id) == selector for message_id in self._unusable)
+        docs = self.database.find(
+            {"selector": selector}, index=READY_INDEX, sort=INDEXES[READY_INDEX][0], limit=limit + in_the_way
+        )
+        return self._messages(docs)[:limit]
 
-    def survey(self, index: str) -> list[Prospect]:
-        """Return what an index holds, of every selector something, in few requests however much there is.
+    def survey(self, index: str, patterns: Sequence[Pattern]) -> list[Prospect]:
+        """Return what an index holds for some patterns, of every selector something, in few requests.
 
-        Where one selector has more than a page, the next page begins behind it: at the selector and a tabulator,
-        which collates before every character that a selector can go on with. (After the selector itself, ``$gt`` would
-        have CouchDB read all of its rows once more.)
+        Usually in one: all that lies between the first and the last of the patterns. Where one selector has more than
+        a page, the next page begins behind it, or at the next pattern.
         """
-        fields = INDEXES[index][0]
         prospects: list[Prospect] = []
-        beyond: str | None = None
-        for _ in range(_SURVEY_ROUNDS):
-            docs = self.database.find(
-                {"selector": {"$gt": beyond}},
-                index=index,
-                sort=fields,
-                limit=_SURVEY_ROWS,
-                fields=["_id", "selector", "due"],
-            )
-            prospects += [Prospect(doc["_id"], doc["selector"], doc.get("due") or "") for doc in docs]
+        stretch = patterns_of.stretch(patterns)
+        for _ in range(_SURVEY_PAGES):
+            if stretch is None:
+                break
+            docs = self._page(index, *stretch)
+            prospects += [
+                Prospect(doc["_id"], doc["selector"], doc["state"], doc.get("due") or "")
+                for doc in docs
+                if doc["_id"] not in self._unusable
+            ]
             if len(docs) < _SURVEY_ROWS:
                 break
-            beyond = docs[-1]["selector"] + "\t"
+            stretch = patterns_of.stretch(patterns, patterns_of.behind(docs[-1]["selector"]))
         return prospects
 
-    def takeable(self, message: Message) -> bool:
-        """Tell whether a message may be claimed now."""
-        now = self.clock.now()
-        return message.state == envelope.READY or envelope.is_due(message, now, spare=self._spare)
+    def _page(self, index: str, first: str, last: str) -> list[Doc]:
+        where = first if first == last else {"$gte": first, "$lte": last}
+        return self.database.find(
+            {"selector": where},
+            index=index,
+            sort=INDEXES[index][0],
+            limit=_SURVEY_ROWS,
+            fields=["_id", "selector", "state", "due"],
+        )
 
-    def due_in_s(self, prospect: Prospect) -> float:
-        """Return in how many seconds a delayed message is due or a claim surely lapses; negative when it is over."""
-        return (moment(prospect.due) - self.clock.now()).total_seconds()
+    def due_in_s(self, state: str, due: str) -> float:
+        """Return in how many seconds a delayed message may be taken, or a claimed one because its lease surely is over.
+
+        Negative when that is past. For leases, clocks that disagree are spared. What is no time is due now: looked at,
+        it is parked.
+        """
+        spare = self._spare if state == envelope.CLAIMED else timedelta()
+        try:
+            return (moment(due) + spare - self.clock.now()).total_seconds()
+        except ValueError:
+            return 0.0
+
+    def takeable_in_s(self, message: Message) -> float | None:
+        """Return in how many seconds a message may be claimed, 0 or less for now; None when it never may."""
+        if message.state == envelope.READY:
+            return 0.0
+        if message.state in envelope.OPEN_STATES and message.due:
+            return self.due_in_s(message.state, message.due)
+        return None
 
     def claim(self, messages: Sequence[Message], policy: RetryPolicy, token: str) -> tuple[list[Message], int]:
         """Claim what was nominated; return the messages that are ours now, and how many others were quicker.
 
         What is past its time is written ``expired`` instead, and what has no attempt left ``dead``.
         """
-        asked_s = elapsed_s()
-        changed = [self._taken(message, policy, token) for message in messages if self.takeable(message)]
-        results = self.writer.write(changed, until_s=asked_s + self.lease_s / 2)
+        changed = [self._taken(message, policy, token) for message in messages]
+        results = self.writer.write(changed, until_s=elapsed_s() + self.lease_s / 2)
+        for result in results:
+            if result.standing == "refused":
+                self._unusable[result.message.id] = result.message.rev
+                _LOG.error("message %s cannot be claimed, and is left alone: %s", result.message.id, result.reason)
         mine = [
             result.message
             for result in results
             if result.standing == "written" and result.message.state == envelope.CLAIMED
         ]
-        for result in results:
-            if result.standing == "refused":
-                _LOG.error("message %s cannot be claimed: %s", result.message.id, result.reason)
         return mine, sum(result.standing == "lost" for result in results)
 
     def _taken(self, message: Message, policy: RetryPolicy, token: str) -> Message:
         now = self.clock.now()
-        if envelope.is_expired(message, now):
+        if message.state != envelope.CLAIMED and envelope.is_expired(message, now):
             return envelope.expire(message, now=now)
         if message.state == envelope.CLAIMED and policy.is_spent(message.attempts):
             return envelope.bury_lapsed(message, by=self.me, now=now)
@@ -167,17 +193,17 @@ class Queue:
         until = self.clock.now() + timedelta(seconds=self.lease_s)
         return self.writer.write([envelope.renew(message, until=until) for message in messages], until_s=until_s)
 
-    def settle(self, messages: Sequence[Message], *, until_s: float) -> list[Result]:
-        """Write the ends of claims."""
+    def write(self, messages: Sequence[Message], *, until_s: float) -> list[Result]:
+        """Write transitions of messages that were read: the ends of claims, and what operators change."""
         return self.writer.write(messages, until_s=until_s)
 
-    def reread(self, message: Message) -> Message | None:
+    def reread(self, message: Message, *, timeout_s: float = _READ_S) -> Message | None:
         """Return a message as it stands now if it still is under the claim that ``message`` carries, else None.
 
         To be asked before a write when the lease may be over or the answer to the last write was lost. A revision
         fences only a document that exists: CouchDB would accept a write to one that was purged.
         """
-        found = self.get(message.id)
+        found = self.get(message.id, timeout_s=timeout_s)
         if found is None or found.claim is None or message.claim is None or found.claim.token != message.claim.token:
             return None
         return found
@@ -188,27 +214,35 @@ class Queue:
 
     def _understood(self, doc: Doc) -> Message | None:
         """Return a document as a message; leave alone what is newer, and park what is none."""
+        if self._unusable.get(doc["_id"]) == doc["_rev"]:
+            return None
+        self._unusable.pop(doc["_id"], None)
+        schema = doc.get("schema")
+        if isinstance(schema, int) and schema > envelope.SCHEMA:
+            self._unusable[doc["_id"]] = doc["_rev"]
+            _LOG.error(
+                "message %s has schema %s, and this program knows %d: update it",
+                doc["_id"],
+                doc["schema"],
+                envelope.SCHEMA,
+            )
+            return None
         try:
             message = msgspec.convert(doc, Message)
-        except msgspec.ValidationError as error:
-            self._park(doc, str(error))
-            return None
-        if message.schema > envelope.SCHEMA:
-            self._leave(doc["_id"], f"has schema {message.schema}, and this program knows {envelope.SCHEMA}: update it")
+            envelope.check(message)
+        except (msgspec.ValidationError, errors.BadInput) as error:
+            self._park(doc, f"not a message: {error}")
             return None
         return message
 
-    def _park(self, doc: Doc, why: str) -> None:
+    def _park(self, doc: Doc, what: str) -> None:
         """Mark a document dead that stands in an index of messages and is not one."""
-        self._leave(doc["_id"], f"is not a message: {why}")
+        self._unusable[doc["_id"]] = doc["_rev"]
         if doc.get("state") not in envelope.OPEN_STATES:
             return
-        failure = {"at": stamp(self.clock.now()), "by": self.me, "what": f"not a message: {why}"}
+        _LOG.error("message %s is %s", doc["_id"], what)
+        failure = {"at": stamp(self.clock.now()), "by": self.me, "what": what}
         parked = doc | {"state": envelope.DEAD, "doneAt": failure["at"], "errors": [failure]}
-        parked.pop("due", None)
+        for field in ("due", "expires", "claim"):
+            parked.pop(field, None)
         self.database.bulk([parked])
-
-    def _leave(self, message_id: str, why: str) -> None:
-        if message_id not in self._left_alone:
-            self._left_alone.add(message_id)
-            _LOG.error("message %s %s", message_id, why)

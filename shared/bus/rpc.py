@@ -32,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 _AWAIT: Final = BackOff(first_s=0.5, longest_s=10.0, factor=1.7)
 _SETTLED_GENERATION: Final = 3
 _ASK_TRIES: Final = 5
+_READ_S: Final = 5.0
 
 
 class Replies:
@@ -78,7 +79,7 @@ class Replies:
             event.wait(min(left_s, _AWAIT.wait_s(polls)))
             event.clear()
             try:
-                message = self._queue.get(message_id)
+                message = self._queue.get(message_id, timeout_s=min(max(left_s, 0.5), _READ_S))
             except errors.DatabaseAway as error:
                 _LOG.debug("reply to %s not read: %s", message_id, error)
                 continue
@@ -103,7 +104,8 @@ class ExecutorClient:
     ) -> Any:  # noqa: ANN401 (the executor's reply, any JSON)
         """Have a request executed and return its reply.
 
-        Asked again under the same ``message_id``, it is not executed again: the reply is that of the first time.
+        Asked again under the same ``message_id``, what was executed is not executed again: the reply is that of the
+        first time. What was answered with an error, which changed nothing, is tried anew.
         Raises RemoteError for an error that the executor answered with, DeadlineExceeded when no answer came within
         ``deadline_s`` (seconds): a request that nobody has begun by then is withdrawn, and its text says so.
         """
@@ -130,7 +132,7 @@ class ExecutorClient:
             if message is None or message.state != envelope.READY:
                 return message is not None and message.state == envelope.EXPIRED
             expired = envelope.expire(message, now=self._bus.queue.clock.now())
-            return self._bus.queue.settle([expired], until_s=elapsed_s())[0].standing == "written"
+            return self._bus.queue.write([expired], until_s=elapsed_s())[0].standing == "written"
         except errors.DatabaseError:
             return False
 
@@ -139,11 +141,11 @@ class ExecutorClient:
         for _ in range(_ASK_TRIES):
             sent = self._bus.queue.send([request], within_s=deadline_s)[0]
             asked_before = sent.creation_timestamp != request.creation_timestamp
-            if not asked_before or sent.state not in {envelope.READY, envelope.EXPIRED}:
+            if not asked_before or not _may_be_asked_again(sent):
                 return sent
             expires = self._bus.queue.clock.now() + timedelta(seconds=deadline_s)
             again = envelope.ask_again(sent, expires=expires)
-            if self._bus.queue.settle([again], until_s=elapsed_s() + deadline_s)[0].standing == "written":
+            if self._bus.queue.write([again], until_s=elapsed_s() + deadline_s)[0].standing == "written":
                 return again
         raise errors.OutcomeUnknown(f"message {request.id} changes too fast to be asked again")
 
@@ -154,8 +156,8 @@ class Executor:
     def __init__(self, bus: Bus, selector: str, execute: Callable[[Delivery], Any], *, slots: int = 1) -> None:
         """Listen on ``selector``; ``execute`` returns the reply (any JSON, up to 1 MB) or raises.
 
-        A DrwError that it raises becomes the error reply, but for those that say that the database is away or a write
-        unknown: the request then waits and is executed again, so what it does must not add up.
+        What it raises becomes the error reply, but for errors that say that the database is away or a write unknown:
+        the request then waits and is executed again, so what it does must not add up.
         """
         self._execute = execute
         bus.listen(selector, self._handle, slots=slots, batch=max(8, 2 * slots))
@@ -168,9 +170,19 @@ class Executor:
         except errors.DrwError as error:
             _LOG.info("refused: %s", error)
             result = {"error": _error(error)}
+        except Exception as error:  # noqa: BLE001 (whatever went wrong, the caller is to know)
+            _LOG.exception("a request failed")
+            result = {"error": {"kind": type(error).__name__, "message": str(error) or type(error).__name__}}
         if len(msgspec.json.encode(result)) > envelope.RESULT_BYTES:
             result = {"error": {"kind": "Refused", "message": "the reply is larger than 1 MB"}}
         return Done(result)
+
+
+def _may_be_asked_again(message: Message) -> bool:
+    """Tell whether a request was not executed, or answered with an error, which means that it changed nothing."""
+    if message.state == envelope.CONSUMED:
+        return isinstance(message.result, dict) and "error" in message.result
+    return message.state in {envelope.READY, envelope.EXPIRED, envelope.DEAD}
 
 
 def _error(error: errors.DrwError) -> dict[str, str]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shared import errors
-from shared.bus.outcomes import Dead, Done, GiveBack, Outcome, Retry, Snooze, settled
+from shared.bus.outcomes import Dead, Done, Expire, GiveBack, Outcome, Retry, Snooze, settled
+from shared.bus.retry import BackOff
 from shared.clock import elapsed_s
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _TRY_S: Final = 5.0
 _MOST: Final = 500
-_PAUSE_S: Final = 0.2
+_PAUSE: Final = BackOff(first_s=0.1, longest_s=5.0, factor=2.0)
 _REASON_LENGTH: Final = 300
 
 
@@ -42,7 +43,7 @@ class Settler:
     """Writes outcomes, by the revision of the claim; repeats until it is known what became of each."""
 
     def __init__(self, queue_: Queue, keeper: LeaseKeeper, *, on_settled: Callable[[Message], None]) -> None:
-        """Take the queue, the keeper of the leases, and whom to tell of each message that was written."""
+        """Take the queue, the keeper of the leases, and whom to tell of each message that was let go."""
         self._queue = queue_
         self._keeper = keeper
         self._on_settled = on_settled
@@ -64,10 +65,8 @@ class Settler:
         self._waiting.put(_Settlement(held, outcome, listener))
 
     def drop(self, held: Held, listener: Listener) -> None:
-        """Let go of a claim without a write: it is somebody else's, or its lease will run out."""
-        self._keeper.release(held)
-        listener.freed()
-        self._on_settled(held.message)
+        """Let go of a claim without a write, because it is somebody else's."""
+        self._let_go(held, listener, held.message)
 
     def stop(self, timeout_s: float) -> None:
         """Write what waits, for at most ``timeout_s``, and end the thread."""
@@ -77,49 +76,69 @@ class Settler:
 
     def _run(self) -> None:
         while True:
-            first = self._waiting.get()
-            batch = [first]
-            while len(batch) < _MOST and first is not None:
+            batch = [self._waiting.get()]
+            while len(batch) < _MOST and batch[-1] is not None:
                 try:
                     batch.append(self._waiting.get_nowait())
                 except queue.Empty:
                     break
             self._write([each for each in batch if each is not None])
-            if None in batch:
+            if batch[-1] is None:
                 return
 
-    def _write(self, batch: list[_Settlement]) -> None:
-        for each in batch:
+    def _write(self, pending: list[_Settlement]) -> None:
+        """Write a batch, again and again, until each is settled or lost, or there is no more time."""
+        for each in pending:
             each.held.writing.acquire()
-        while batch and not self._hard_stop.is_set():
-            try:
-                batch = self._write_once(batch)
-            except errors.DatabaseError as error:
-                _LOG.debug("outcomes wait: %s", error)
-                self._hard_stop.wait(_PAUSE_S)
-        for each in batch:
+        tries = 0
+        while pending and not self._hard_stop.is_set():
+            pending = self._attempt(pending)
+            tries += 1
+            if pending:
+                self._hard_stop.wait(_PAUSE.wait_s(tries))
+        for each in pending:
             each.held.writing.release()
 
-    def _write_once(self, batch: list[_Settlement]) -> list[_Settlement]:
-        """Write a batch; return what has to be written again, because its outcome is not known or was refused."""
-        writable = [each for each in batch if self._is_writable(each)]
-        messages = [self._settled(each) for each in writable]
-        results = self._queue.settle(messages, until_s=elapsed_s() + _TRY_S)
-        return [each for each, result in zip(writable, results, strict=True) if not self._is_finished_by(result, each)]
+    def _attempt(self, pending: list[_Settlement]) -> list[_Settlement]:
+        """Write what may be written; let go of what is settled or lost, and return the rest."""
+        writable: list[_Settlement] = []
+        again: list[_Settlement] = []
+        for each in pending:
+            try:
+                stands = self._stands(each)
+            except errors.DatabaseError as error:
+                _LOG.debug("outcome of message %s waits: %s", each.held.message.id, error)
+                again.append(each)
+                continue
+            if stands is None:
+                writable.append(each)
+            else:
+                self._finish(each, stands, written=stands is not each.held.message)
+        return again + self._write_once(writable)
 
-    def _is_writable(self, each: _Settlement) -> bool:
-        """Tell whether an outcome still has to be written, and may be; finish it where not."""
+    def _write_once(self, writable: list[_Settlement]) -> list[_Settlement]:
+        if not writable:
+            return []
+        messages = [self._settled(each) for each in writable]
+        try:
+            results = self._queue.write(messages, until_s=elapsed_s() + _TRY_S)
+        except errors.DatabaseError as error:
+            _LOG.debug("outcomes wait: %s", error)
+            return writable
+        return [each for each, result in zip(writable, results, strict=True) if self._must_go_on(each, result)]
+
+    def _stands(self, each: _Settlement) -> Message | None:
+        """Return the message as it stands if nothing is left to write for it, or None if its outcome has to be.
+
+        It is ``held.message`` itself when the claim is lost.
+        """
         held, tried = each.held, each.tried
         if tried is not None and tried.last:
             found = self._queue.get(held.message.id)
             if found and found.last and found.last.op_id == tried.last.op_id:
-                self._finish(each, found, written=True)
-                return False
-            held.doubtful = True
-        if self._keeper.is_mine(held):
-            return True
-        self._finish(each, held.message, written=False)
-        return False
+                return found
+            held.doubtful, each.tried = True, None
+        return None if self._keeper.is_mine(held) else held.message
 
     def _settled(self, each: _Settlement) -> Message:
         return settled(
@@ -131,32 +150,41 @@ class Settler:
             chance=random.random(),  # noqa: S311 (jitter)
         )
 
-    def _is_finished_by(self, result: Result, each: _Settlement) -> bool:
-        if result.standing == "unknown":
-            each.tried = result.message
+    def _must_go_on(self, each: _Settlement, result: Result) -> bool:
+        """Take in the result of a write; tell whether the settlement has to be tried again."""
+        if result.standing == "written":
+            self._finish(each, result.message, written=True)
+        elif result.standing == "refused":
+            return self._refused(each, result)
+        else:
+            each.tried, each.held.doubtful = result.message, True
+        return result.standing != "written"
+
+    def _refused(self, each: _Settlement, result: Result) -> bool:
+        _LOG.error("outcome of message %s refused: %s", result.message.id, result.reason)
+        if isinstance(each.outcome, Dead):
+            self._finish(each, each.held.message, written=False)
             return False
-        if result.standing == "refused":
-            _LOG.error("outcome of message %s refused: %s", result.message.id, result.reason)
-            if not isinstance(each.outcome, Dead):
-                each.outcome = Dead(f"its outcome was refused: {result.reason}"[:_REASON_LENGTH])
-                return False
-        self._finish(each, result.message, written=result.standing == "written")
+        each.outcome = Dead(f"its outcome was refused: {result.reason}"[:_REASON_LENGTH])
         return True
 
     def _finish(self, each: _Settlement, message: Message, *, written: bool) -> None:
         if written:
             _log(each.outcome, message)
         else:
-            _LOG.warning("claim on message %s was lost; its result is dropped", message.id)
+            _LOG.warning("result of message %s is dropped", message.id)
         each.held.writing.release()
-        self._keeper.release(each.held)
-        each.listener.freed()
+        self._let_go(each.held, each.listener, message)
+
+    def _let_go(self, held: Held, listener: Listener, message: Message) -> None:
+        self._keeper.release(held)
+        listener.freed()
         self._on_settled(message)
 
 
 def _log(outcome: Outcome, message: Message) -> None:
     match outcome:
-        case Done() | GiveBack():
+        case Done() | GiveBack() | Expire():
             _LOG.debug("message %s: %s", message.id, message.state)
         case Snooze(waits):
             _LOG.info("message %s waits: %s", message.id, waits)

@@ -1,8 +1,8 @@
 """Taking: the one loop of a process that finds messages for its listeners and claims them.
 
 The feed's hints are the quick way (fetch those ids, claim them); looking through the index of one selector is the
-thorough way, and a survey of both indexes over all selectors is the truth, made with progressive back-off. Only a
-selector that has something is looked at, so a thousand selectors cost what their messages cost.
+thorough way; a survey of both indexes is the truth, made with progressive back-off. Only a selector that has something
+is looked through, so a thousand selectors cost what their messages cost.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import logging
 import random
 import secrets
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from shared import errors
 from shared.bus import envelope
+from shared.bus.agenda import Agenda
 from shared.bus.queue import DUE_INDEX, READY_INDEX
+from shared.bus.retry import BackOff
 from shared.clock import elapsed_s
-from shared.names import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from shared.bus.envelope import Message
     from shared.bus.leases import LeaseKeeper
     from shared.bus.listener import Listener
     from shared.bus.queue import Queue
-    from shared.bus.retry import BackOff
 
 _LOG = logging.getLogger(__name__)
-_HINTS_AT_ONCE: Final = 100
-_HINTS_KEPT: Final = 1000
 _LOOK_AT_OTHERS_S: Final = 1.0
 _MOST_SPREAD: Final = 8
-_PAUSE_S: Final = 0.5
+_AWAY: Final = BackOff(first_s=0.25, longest_s=1.0)
+_REFUSED: Final = BackOff(first_s=1.0, longest_s=30.0, factor=2.0)
 
 
 class Taker:
@@ -56,166 +56,188 @@ class Taker:
         self._back_off = back_off
         self._stopping = stopping
         self._wrote = wrote
+        self._agenda = Agenda()
         self._wake = threading.Event()
-        self._lock = threading.Lock()
-        self._hints: list[str] = []
-        self._hints_later: list[str] = []
-        self._hinted: set[str] = set()
-        self._maybe: dict[str, None] = {}
-        self._due: set[str] = set()
-        self._next_survey_s = 0.0
-        self._next_later_s = 0.0
-        self._empty_polls = 0
+        self._others_s = 0.0
+        self._empty_surveys = 0
         self._spread = 1
 
     # What wakes the loop
 
     def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
         """Hear of a change: a new message is looked at at once, another's write to an old one a little later."""
-        if own or not envelope.is_message_id(doc_id) or not self._listener_of(envelope.selector_of(doc_id)):
+        selector = envelope.selector_of(doc_id)
+        if own or not envelope.is_message_id(doc_id) or not self._listener_of(selector):
             return
-        with self._lock:
-            hints = self._hints if generation == 1 else self._hints_later
-            if len(hints) < _HINTS_KEPT:
-                hints.append(doc_id)
-            else:
-                self._hinted.add(envelope.selector_of(doc_id))
+        at_s = elapsed_s() if generation == 1 else self._next_look_at_others_s()
+        if not self._agenda.fetch(doc_id, selector, at_s):
+            self._agenda.look_through(selector)
         self._wake.set()
 
     def restarted(self) -> None:
-        """Hear that changes may have been missed: survey at once."""
-        self._next_survey_s = 0.0
+        """Hear that changes may have been missed: survey at once, and be sure of nothing that is held."""
+        self._keeper.doubt_all()
+        self._agenda.survey_by(0.0)
         self._wake.set()
 
     def settled(self, message: Message) -> None:
         """Hear that one of our claims came to its end: there is room for another, or it is due again later."""
-        if message.state == envelope.DELAYED and message.due:
-            wait = (moment(message.due) - self._queue.clock.now()).total_seconds()
-            self._next_survey_s = min(self._next_survey_s, elapsed_s() + max(wait, 0.0))
+        in_s = self._queue.takeable_in_s(message)
+        if message.state == envelope.DELAYED and in_s is not None:
+            self._agenda.fetch(message.id, message.selector, elapsed_s() + in_s)
         self._wake.set()
 
     def wake(self) -> None:
-        """Make the loop look at its flags."""
+        """Make the loop look at what has changed."""
         self._wake.set()
+
+    def _next_look_at_others_s(self) -> float:
+        """Return the next moment at which to look at what others wrote: one a second serves them all."""
+        now_s = elapsed_s()
+        if self._others_s < now_s:
+            self._others_s = now_s + _LOOK_AT_OTHERS_S
+        return self._others_s
 
     # The loop and its step
 
     def run(self) -> None:
-        """Look, claim and wait until told to stop; a database that is away is waited for."""
+        """Look, claim and wait until told to stop; a database that is away or refuses is tried again."""
+        failures = 0
         while True:
             self._wake.clear()
             if self._stopping.is_set():  # looked at after the clearing, so that no wake-up to stop is lost
                 return
             try:
                 wait_s = 0.0 if self.run_once() else self._wait_s()
-            except errors.DatabaseAway:
-                wait_s = _PAUSE_S
-                self.restarted()
-                self._wake.clear()
-            except errors.DatabaseMissing as error:
-                _LOG.error("%s", error)
-                wait_s = self._back_off.longest_s
-                self.restarted()
-                self._wake.clear()
+                failures = 0
+            except errors.DatabaseError as error:
+                failures += 1
+                wait_s = self._failed(error, failures)
             self._wake.wait(wait_s)
 
+    def _failed(self, error: errors.DatabaseError, failures: int) -> float:
+        """Say what is wrong, once, and return how long to wait; then the queue is surveyed anew."""
+        self._agenda.survey_by(0.0)
+        if isinstance(error, errors.DatabaseAway):
+            return _AWAY.wait_s(failures)
+        if failures == 1:
+            _LOG.error("no messages can be taken: %s", error)
+        if isinstance(error, errors.DatabaseMissing):
+            self._keeper.doubt_all()
+        self._wake.clear()
+        return _REFUSED.wait_s(failures)
+
     def run_once(self) -> bool:
-        """Claim what can be claimed now; tell whether to come again at once, because there may be more."""
+        """Claim what can be claimed now; tell whether anything was."""
         if not any(listener.free() for listener in self._listeners):
             return False
-        nominated = self._by_hints()
-        if elapsed_s() >= self._next_survey_s:
+        asked_s = elapsed_s()
+        if self._agenda.take_survey(asked_s):
             self._survey()
-        nominated += self._by_due()
-        nominated += self._by_index(nominated)
-        return self._claim(nominated) > 0 or self._may_have_more()
-
-    def _may_have_more(self) -> bool:
-        listeners = (self._listener_of(selector) for selector in self._maybe)
-        return any(listener.free() for listener in listeners if listener)
+        nominated = self._by_id()
+        nominated += self._by_selector(nominated)
+        if elapsed_s() - asked_s > self._queue.lease_s / 2:
+            _LOG.warning("%d messages are not claimed because finding them took too long", len(nominated))
+            self._agenda.survey_by(0.0)
+            return False
+        return self._claim(nominated) > 0
 
     def _wait_s(self) -> float:
         """Return how long to wait for a wake-up: for ever, as it were, while all hands are full."""
         if not any(listener.free() for listener in self._listeners):
             return self._back_off.longest_s
-        until = [self._next_survey_s]
-        if self._hints_later:
-            until.append(self._next_later_s)
-        return max(0.0, min(until) - elapsed_s())
+        return min(max(0.0, self._agenda.next_s(self._has_room) - elapsed_s()), self._back_off.longest_s)
+
+    def _has_room(self, selector: str) -> bool:
+        listener = self._listener_of(selector)
+        return listener is not None and listener.free() > 0
 
     # Nominating
 
-    def _by_hints(self) -> list[Message]:
-        """Fetch what the feed told of; what is too much for that is left to the index."""
-        with self._lock:
-            ids, self._hints = self._hints, []
-            self._maybe.update((selector, None) for selector in self._hinted)
-            self._hinted.clear()
-            if elapsed_s() >= self._next_later_s and self._hints_later:
-                ids, self._hints_later = ids + self._hints_later, []
-                self._next_later_s = elapsed_s() + _LOOK_AT_OTHERS_S
-        wanted = [each for each in dict.fromkeys(ids) if not self._keeper.holds(each)]
-        room = sum(listener.free() for listener in self._listeners)
-        if len(wanted) > min(room, _HINTS_AT_ONCE) or any(envelope.selector_of(each) in self._maybe for each in wanted):
-            self._maybe.update((envelope.selector_of(each), None) for each in wanted)
-            return []
-        return [message for message in self._queue.fetch(wanted) if message.is_open] if wanted else []
-
     def _survey(self) -> None:
-        """Learn from both indexes where there is something for us, and when the next delayed message is due."""
-        ready = [each for each in self._queue.survey(READY_INDEX) if self._listener_of(each.selector)]
-        waiting = [each for each in self._queue.survey(DUE_INDEX) if self._listener_of(each.selector)]
-        others = [each for each in waiting if not self._keeper.holds(each.id)]
-        self._maybe.update((each.selector, None) for each in ready)
-        due_in = {each.id: self._queue.due_in_s(each) for each in others}
-        self._due = {each for each, wait in due_in.items() if wait <= 0}
-        self._empty_polls = 0 if ready or self._due else self._empty_polls + 1
-        wait_s = self._back_off.wait_s(self._empty_polls, random.random())  # noqa: S311 (jitter)
-        next_due_s = min((wait for wait in due_in.values() if wait > 0), default=wait_s)
-        self._next_survey_s = elapsed_s() + min(wait_s, next_due_s)
+        """Learn from both indexes where there is something for us, and when what is delayed is due."""
+        patterns = [listener.pattern for listener in self._listeners]
+        try:
+            ready = self._queue.survey(READY_INDEX, patterns)
+            waiting = self._queue.survey(DUE_INDEX, patterns)
+        except errors.DatabaseError:
+            self._agenda.survey_by(0.0)
+            raise
+        now_s, found = elapsed_s(), 0
+        for each in ready:
+            if self._listener_of(each.selector):
+                self._agenda.look_through(each.selector)
+                found += 1
+        for each in waiting:
+            if self._listener_of(each.selector) and not self._keeper.holds(each.id):
+                in_s = self._queue.due_in_s(each.state, each.due)
+                self._agenda.fetch(each.id, each.selector, now_s + in_s)
+                found += in_s <= 0
+        self._empty_surveys = 0 if found else self._empty_surveys + 1
+        self._agenda.survey_by(now_s + self._back_off.wait_s(self._empty_surveys, random.random()))  # noqa: S311 (jitter)
 
-    def _by_due(self) -> list[Message]:
-        """Fetch the delayed messages that are due and the claims that lapsed."""
-        ids, self._due = self._due, set()
-        return [message for message in self._queue.fetch(ids) if message.is_open] if ids else []
+    def _by_id(self) -> list[Message]:
+        """Fetch the messages of which we know that they may be taken now, as many as there is room for."""
+        rooms = Counter({id(listener): listener.free() for listener in self._listeners})
 
-    def _by_index(self, already: list[Message]) -> list[Message]:
-        """Look through the index for each selector that may have something, in rotation, as long as there is room."""
+        def room(selector: str) -> bool:
+            key = id(self._listener_of(selector))
+            rooms[key] -= 1
+            return rooms[key] >= 0
+
+        wanted = [each for each in self._agenda.take_ids(elapsed_s(), room) if not self._keeper.holds(each)]
         nominated: list[Message] = []
-        known = {message.id for message in already}
-        for selector in list(self._maybe):
-            listener = self._listener_of(selector)
-            room = listener.free() - self._count(listener, [*already, *nominated]) if listener else 0
-            if not listener:
-                del self._maybe[selector]
-            elif room > 0:
-                nominated += self._look(selector, room, known)
+        for message in self._queue.fetch(wanted) if wanted else []:
+            in_s = self._queue.takeable_in_s(message)
+            if in_s is not None and in_s <= 0:
+                nominated.append(message)
+            elif in_s is not None:
+                self._agenda.fetch(message.id, message.selector, elapsed_s() + in_s)
         return nominated
 
-    def _look(self, selector: str, room: int, known: set[str]) -> list[Message]:
+    def _by_selector(self, already: list[Message]) -> list[Message]:
+        """Look through the index for each selector that may have something, as long as there is room."""
+        nominated: list[Message] = []
+        known = {message.id for message in already}
+        taken = Counter(id(self._listener_of(message.selector)) for message in already)
+        unlooked, unfinished = [], []
+        for selector in self._agenda.take_selectors(self._has_room):
+            listener = self._listener_of(selector)
+            room = listener.free() - taken[id(listener)] if listener else 0
+            if room <= 0:
+                unlooked.append(selector)
+                continue
+            found, is_all = self._look(selector, room, known)
+            taken[id(listener)] += len(found)
+            nominated += found
+            if not is_all:
+                unfinished.append(selector)
+        for selector in [*unlooked, *unfinished]:  # in this order, so that a full one cannot hold back the others
+            self._agenda.look_through(selector)
+        return nominated
+
+    def _look(self, selector: str, room: int, known: set[str]) -> tuple[list[Message], bool]:
+        """Find messages of one selector, and tell whether these are all that it has.
+
+        Several consumers that meet spread what they reach for.
+        """
         limit = room * self._spread
         found = self._queue.ready(selector, limit)
-        del self._maybe[selector]
-        if len(found) == limit:
-            self._maybe[selector] = None  # there may be more: it goes to the end of the rotation
         fresh = [message for message in found if message.id not in known and not self._keeper.holds(message.id)]
         if len(fresh) <= room:
-            return fresh
+            return fresh, len(found) < limit
         chosen = sorted(random.sample(range(len(fresh)), room))
-        return [fresh[at] for at in chosen]
+        return [fresh[at] for at in chosen], False
 
     # Claiming
 
     def _claim(self, nominated: list[Message]) -> int:
-        """Claim what was nominated, as far as there is room, and hand it over; return how many became ours."""
+        """Claim what was nominated and hand it over; return how many became ours."""
         claimed = 0
         for listener in self._listeners:
             meant = [message for message in nominated if self._listener_of(message.selector) is listener]
-            room = listener.free()
-            if len(meant) > room:
-                self._maybe.update((message.selector, None) for message in meant[room:])
-            if meant[:room]:
-                claimed += self._claim_for(listener, meant[:room])
+            if meant:
+                claimed += self._claim_for(listener, meant)
         return claimed
 
     def _claim_for(self, listener: Listener, messages: list[Message]) -> int:
@@ -225,13 +247,11 @@ class Taker:
             self._wrote(message.rev)
         listener.accept(self._keeper.hold(mine, asked_s))
         if conflicts:
-            self._maybe.update((message.selector, None) for message in messages)
+            for message in messages:
+                self._agenda.look_through(message.selector)
         crowded = conflicts * 10 > len(messages)
         self._spread = min(self._spread * 2, _MOST_SPREAD) if crowded else max(self._spread - 1, 1)
         return len(mine)
 
     def _listener_of(self, selector: str) -> Listener | None:
         return next((each for each in self._listeners if each.pattern.covers(selector)), None)
-
-    def _count(self, listener: Listener, messages: Iterable[Message]) -> int:
-        return sum(self._listener_of(message.selector) is listener for message in messages)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from shared import errors
 from shared.bus.retry import BackOff
+from shared.clock import elapsed_s
 
 if TYPE_CHECKING:
     from shared.dbcon import Database, Doc
@@ -62,7 +63,6 @@ class Feed:
         self._heartbeat_s = heartbeat_s
         self._watchers: list[Watcher] = []
         self._stopped = threading.Event()
-        self._begun = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._start_lock = threading.Lock()
         self.own_writes = OwnWrites()
@@ -77,10 +77,6 @@ class Feed:
             if not self._thread.is_alive() and not self._stopped.is_set():
                 self._thread.start()
 
-    def wait_begun(self, timeout_s: float) -> bool:
-        """Wait until the feed was opened once; False when that took longer."""
-        return self._begun.wait(timeout_s)
-
     def stop(self) -> None:
         """Stop reading; a silent line ends with the process at the latest, since the thread is a daemon."""
         self._stopped.set()
@@ -93,19 +89,20 @@ class Feed:
     def _run(self) -> None:
         pause, breaks = BackOff(first_s=0.1, longest_s=5.0, factor=2.0), 0
         while not self._stopped.is_set():
+            begun_s = elapsed_s()
             try:
                 self._read()
-                breaks = 0
             except errors.DatabaseError as error:
-                breaks += 1
                 _LOG.debug("feed of %s broke: %s", self._database.name, error)
+            # A line that dies at once, cleanly or not, is no line: others who look after each break must not look all
+            # the time.
+            breaks = 0 if elapsed_s() - begun_s > self._heartbeat_s else breaks + 1
             self._stopped.wait(pause.wait_s(breaks))
 
     def _read(self) -> None:
         since = self._database.last_seq()
         for watcher in self._watchers:
             watcher.restarted()
-        self._begun.set()
         for row in self._database.feed(since, heartbeat_s=self._heartbeat_s):
             if self._stopped.is_set():
                 return

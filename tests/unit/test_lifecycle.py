@@ -77,7 +77,12 @@ def test_a_request_that_was_carried_out_is_not_carried_out_again():
 
 def test_an_unexpected_state_is_refused_and_told():
     with pytest.raises(StateRefused, match="is Delivered, not Reviewing") as caught:
-        status.changed(entity("Delivered", ""), Change(state="Verified"), SIGNATURE, expected=("Reviewing",))
+        status.changed(
+            entity("Delivered", ""),
+            Change(state="Verified"),
+            SIGNATURE,
+            expected=status.Expected(states=("Reviewing",)),
+        )
     assert caught.value.found == "Delivered"
 
 

@@ -23,8 +23,9 @@ def test_defaults_are_those_of_the_design(tmp_path):
     ("variable", "value", "says"),
     [
         ("DRW_PACE", "fast", "a number, 0 or more"),
-        ("DRW_LEASE_S", "-1", "a number, 0 or more"),
-        ("DRW_POLL_S", "nan", "a number, 0 or more"),
+        ("DRW_LEASE_S", "-1", "a number above 0"),
+        ("DRW_POLL_S", "0", "a number above 0"),
+        ("DRW_GRACE_S", "nan", "a number, 0 or more"),
         ("DRW_ATTEMPTS", "0", "a whole number, 1 or more"),
         ("DRW_EU_PORT", "65536", "a port from 1 to 65535"),
         ("DRW_COUCHDB_URL", "localhost:5984", "an address like"),
