@@ -53,7 +53,18 @@ def launch(me: Actor, request: ProcessRequest, executive: str, *, force: bool = 
         )
     me.bus.send_many([message])
     what = "was launched before, and still waits" if earlier else "is launched"
-    return f"{entity.entity_id} {what}: {entity.recipe} at {executive}, message {message.id}"
+    said = f"{entity.entity_id} {what}: {entity.recipe} at {executive}, message {message.id}"
+    return said if _driver_lives(me, executive) else f"{said}\nno pipeline-driver lives at {executive}: start one"
+
+
+def _driver_lives(me: Actor, executive: str) -> bool:
+    now = me.connection.clock.now()
+    return any(
+        doc.get("kind") == "pipeline-driver" and doc.get("executive") == executive and actor.is_alive(doc, now)
+        for doc in me.connection.database(actor.ACTORS_DATABASE).every(
+            start=f"pipeline-driver.{executive}@", end=f"pipeline-driver.{executive}@\ufff0"
+        )
+    )
 
 
 def _make_ready(me: Actor, request: ProcessRequest, executive: str, *, force: bool) -> StatusEntity:

@@ -9,8 +9,9 @@ import logging
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from couchlet import __version__
 from couchlet.auth.credentials import CredentialsError, drw_home, load_credentials
@@ -43,12 +44,28 @@ def _byte_count(text: str) -> int:
     return int(text)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say in one line what is wrong; the usage is for those who ask for it."""
+        self.exit(_CANNOT_START, f"{self.prog}: {message} ({self.prog} -h tells more)\n")
+
+
+class _UtcFormatter(logging.Formatter):
+    """The actors' format: ``2026-11-20T23:40:00.123Z couchlet INFO text``."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
+        """Return the record's time, UTC, to the millisecond."""
+        del datefmt
+        return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="couchlet",
         description="An embedded stand-in for Apache CouchDB 3.5: the same HTTP interface, for one machine.",
         epilog="The administrator is taken from COUCHDB_USER and COUCHDB_PASSWORD, else from $DRW_HOME/credentials "
-        "(DRW_HOME is ~/.drw if not set), which is made at the first start.",
+        "(DRW_HOME is ~/.drw if not set), which is made at the first start. "
+        "Example: couchlet --port 5984 --data /var/lib/couchlet",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=_port, default=5984, help="port to listen on, 0 for any (default %(default)s)")
@@ -73,11 +90,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server until SIGTERM or SIGINT; returns the exit code, 2 if it cannot start."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=options.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_UtcFormatter("%(asctime)s couchlet %(levelname)s %(message)s"))
+    logging.basicConfig(level=options.log_level.upper(), handlers=[handler])
     # The writer's thread comes back from a sync to a busy event loop: it should not wait long for its turn.
     sys.setswitchinterval(_SWITCH_S)
     sys.setrecursionlimit(RECURSION_LIMIT)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 from shared import errors, logs, names
 from shared.bus import Bus
 from shared.bus.retry import BackOff
-from shared.clock import stamp
+from shared.clock import elapsed_s, stamp
 from shared.dbcon import DbConnection
 from shared.settings import read_settings
 from shared.state import StateClient
@@ -178,7 +178,8 @@ def run(
 ) -> int:
     """Make the actor, wait for its database, and serve; every foreseen failure is one line and an exit status.
 
-    ``log=False`` keeps what is less than a warning from the terminal, for commands that print their result.
+    ``log=False`` is for commands that a person waits for: what is less than a warning is kept from the terminal, and
+    a database that is away is waited for no longer than for an answer to a call.
     """
     try:
         logs.set_up(
@@ -190,7 +191,10 @@ def run(
         )
         actor = Actor(kind, read_settings(), executive=executive)
         with _Signals(actor.stopping):
-            wait_for_database(actor.connection, actor.stopping, ["msgq", "status-entities", ACTORS_DATABASE])
+            limit_s = None if log else actor.settings.rpc_deadline_s
+            wait_for_database(
+                actor.connection, actor.stopping, ["msgq", "status-entities", ACTORS_DATABASE], limit_s=limit_s
+            )
             return FAILURE if actor.stopping.is_set() else serve(actor)
     except errors.BadInput as error:
         return _fail(kind, error, USAGE_ERROR)
@@ -200,18 +204,22 @@ def run(
         return _fail(kind, error, FAILURE)
 
 
-def wait_for_database(connection: DbConnection, stopping: threading.Event, databases: Sequence[str]) -> None:
+def wait_for_database(
+    connection: DbConnection, stopping: threading.Event, databases: Sequence[str], *, limit_s: float | None = None
+) -> None:
     """Return once CouchDB answers, accepts us and has the databases; keep trying while it is away.
 
-    Raises WrongPassword and DatabaseMissing, which waiting does not mend.
+    Raises WrongPassword and DatabaseMissing, which waiting does not mend, and DatabaseAway after ``limit_s`` seconds.
     """
-    back_off, tries = BackOff(first_s=0.5, longest_s=10.0, factor=1.5), 0
+    back_off, tries, begun_s = BackOff(first_s=0.5, longest_s=10.0, factor=1.5), 0, elapsed_s()
     while not stopping.is_set():
         try:
             connection.check_credentials()
             for name in databases:
                 connection.database(name).info()
         except errors.DatabaseAway:
+            if limit_s is not None and elapsed_s() - begun_s > limit_s:
+                raise
             tries += 1
             stopping.wait(back_off.wait_s(tries))
         else:
