@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shared import actor, delivery, lifecycle, names, ngas, status
 from shared.bus.retry import BackOff
 from shared.bus.wake import Feed
 from shared.clock import elapsed_s
+from shared.entities import Entities
 from shared.errors import ArchiveError, BadInput, DatabaseError, OutcomeUnknown, RemoteError
 from shared.lifecycle import DELIVERED, DELIVERY_IN_PROGRESS, PRODUCTS_INGESTED
 from shared.logs import about
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from shared.actor import Actor
 
 _LOG = logging.getLogger(__name__)
-_PAGE: Final = 100
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Tracker:
     def __init__(self, me: Actor) -> None:
         """Take the actor."""
         self._me = me
-        self._entities = me.connection.database(status.DATABASE)
+        self._entities = Entities(me.connection)
         self._records = delivery.Records(me.connection)
         self._archive = ngas.Archive(me.connection.database(ngas.DATABASE), me.connection.clock)
         self._back_off = BackOff(first_s=me.settings.poll_s, longest_s=me.settings.poll_max_s)
@@ -71,26 +71,9 @@ class Tracker:
 
     def run_once(self) -> int:
         """Check every OUS whose products are ingested; return how many became Delivered."""
-        found = self._ingested()
+        found = self._entities.in_state(DELIVERY_IN_PROGRESS, PRODUCTS_INGESTED)
         self._pending = {each.id: self._pending[each.id] for each in found if each.id in self._pending}
         return sum(self._check(each) for each in found if self._is_due(each))
-
-    def _ingested(self) -> list[StatusEntity]:
-        """Return the OUSs in delivery, read page by page: each page begins behind the last one's timestamp."""
-        found: dict[str, StatusEntity] = {}
-        since = ""
-        while True:
-            docs = self._entities.find(
-                {"state": DELIVERY_IN_PROGRESS, "substate": PRODUCTS_INGESTED, "timestamp": {"$gte": since}},
-                index=status.STATE_INDEX,
-                sort=status.INDEXES[status.STATE_INDEX],
-                limit=_PAGE,
-            )
-            fresh = {entity.id: entity for entity in status.readable(docs) if entity.id not in found}
-            found |= fresh
-            if len(docs) < _PAGE or docs[-1]["timestamp"] == since:
-                return list(found.values())
-            since = docs[-1]["timestamp"]
 
     def _is_due(self, entity: StatusEntity) -> bool:
         pending = self._pending.get(entity.id)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared import actor, delivery, lifecycle, names, ngas
 from shared.bus import Dead, Done
-from shared.cache import CacheDirectory
-from shared.errors import ArchiveError, BadInput, CacheError, SourceAway, StateRefused
+from shared.errors import ArchiveError, SourceAway, StateRefused
 from shared.messages import INGEST, IngestRequest, read
 from shared.status import Change
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from shared.actor import Actor
     from shared.bus import Delivery, Outcome
+    from shared.cache import CacheDirectory
     from shared.messages import FileEntry
 
 _LOG = logging.getLogger(__name__)
@@ -121,10 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def serve(me: Actor) -> int:
-        try:
-            cache = CacheDirectory.open(args.lcache)
-        except CacheError as error:
-            raise BadInput(str(error)) from error
+        cache = actor.cache_directory(args.lcache)
         me.bus.listen(INGEST, Ingestor(me, cache).handle, slots=_SLOTS)
         return me.serve(f"listening on {INGEST}, cache {cache.path}")
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 from shared import errors, logs, names
 from shared.bus import Bus
 from shared.bus.retry import BackOff
+from shared.cache import CacheDirectory
 from shared.clock import elapsed_s, stamp
 from shared.dbcon import DbConnection
 from shared.settings import read_settings
@@ -159,6 +160,14 @@ def parser(name: str, description: str, example: str) -> argparse.ArgumentParser
     made.add_argument("--log-format", default="text", choices=["text", "json"], help="how log lines look, default text")
     made.add_argument("--log-file", type=Path, metavar="FILE", help="log into this file too")
     return made
+
+
+def cache_directory(path: Path) -> CacheDirectory:
+    """Open the cache that was named on the command line; raise BadInput where it cannot be used."""
+    try:
+        return CacheDirectory.open(path)
+    except errors.CacheError as error:
+        raise errors.BadInput(str(error)) from error
 
 
 def checked(check: Callable[[Any], Any]) -> Callable[[str], Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shared import actor, lifecycle, report, reports, status
+from shared import actor, lifecycle, report, reports
 from shared.clock import elapsed_s
+from shared.entities import Entities
 from shared.errors import BadInput, DrwError, RemoteError, StateRefused
 from shared.messages import VERDICT, Flag, Verdict
 from shared.status import Change, Reviewer, StatusEntity
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 FLAGS: Final[dict[str, Flag]] = {"P": "Pass", "S": "Semipass", "F": "Fail"}
 """The QA2 flags by the letter that a reviewer types."""
 
-_PAGE: Final = 200
-
 
 class Desk:
     """A reviewer's place at AQUA."""
@@ -27,7 +26,7 @@ class Desk:
         """Take the actor and the name under which reviews go into the history."""
         self._me = me
         self.reviewer = reviewer
-        self._entities = me.connection.database(status.DATABASE)
+        self._entities = Entities(me.connection)
         self._reports = reports.Reports(me.connection.database(reports.DATABASE))
 
     def waiting(self) -> list[StatusEntity]:
@@ -35,24 +34,10 @@ class Desk:
 
         They are ReadyForReview, or Reviewing by somebody whose program has died.
         """
-        abandoned = [each for each in self._in_state(lifecycle.REVIEWING) if not self._holder_lives(each)]
-        return sorted([*self._in_state(lifecycle.READY_FOR_REVIEW), *abandoned], key=lambda each: each.timestamp)
-
-    def _in_state(self, state: str) -> list[StatusEntity]:
-        found: dict[str, StatusEntity] = {}
-        since = ""
-        while True:
-            docs = self._entities.find(
-                {"state": state, "substate": "", "timestamp": {"$gte": since}},
-                index=status.STATE_INDEX,
-                sort=status.INDEXES[status.STATE_INDEX],
-                limit=_PAGE,
-            )
-            fresh = {entity.id: entity for entity in status.readable(docs) if entity.id not in found}
-            found |= fresh
-            if len(docs) < _PAGE or docs[-1]["timestamp"] == since:
-                return list(found.values())
-            since = docs[-1]["timestamp"]
+        reviewing = self._entities.in_state(lifecycle.REVIEWING)
+        abandoned = [each for each in reviewing if not self._holder_lives(each)]
+        waiting = self._entities.in_state(lifecycle.READY_FOR_REVIEW)
+        return sorted([*waiting, *abandoned], key=lambda each: each.timestamp)
 
     def _holder_lives(self, entity: StatusEntity) -> bool:
         """Tell whether the program of the reviewer who has an OUS lives."""

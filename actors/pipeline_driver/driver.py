@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Final
 from actors.pipeline_driver.runs import Run, Runs
 from shared import actor, lifecycle, names, report
 from shared.bus import Dead, Done, Retry
-from shared.cache import CacheDirectory
-from shared.errors import BadInput, CacheError, DrwError, ProgramError, SourceAway, StateRefused
+from shared.errors import BadInput, DrwError, ProgramError, SourceAway, StateRefused
 from shared.messages import REPORTS, CachedFile, PipelineReport, ProcessRequest, cached_selector, process_selector, read
 from shared.names import shown
 from shared.program import Ended, start
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from shared.actor import Actor
     from shared.bus import Delivery, Outcome
+    from shared.cache import CacheDirectory
 
 _LOG = logging.getLogger(__name__)
 _PROBLEM: Final = 3
@@ -303,10 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
 
     def serve(me: Actor) -> int:
-        try:
-            cache = CacheDirectory.open(args.cache)
-        except CacheError as error:
-            raise BadInput(str(error)) from error
+        cache = actor.cache_directory(args.cache)
         driver = Driver(
             me,
             cache,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from actors.replicated_cache import web
 from shared import actor, names, ngas, replication, weblog
 from shared.bus import Dead, Done
-from shared.cache import CacheDirectory
 from shared.errors import BadInput, CacheError, ContentDiffers, SourceAway
 from shared.messages import CachedFile, cached_selector, read
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from shared.actor import Actor
     from shared.bus import Delivery, Outcome
+    from shared.cache import CacheDirectory
     from shared.messages import FileEntry
     from shared.replication import Rsync, Source
 
@@ -131,10 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
 
     def serve(me: Actor) -> int:
-        try:
-            cache = CacheDirectory.open(args.cache)
-        except CacheError as error:
-            raise BadInput(str(error)) from error
+        cache = actor.cache_directory(args.cache)
         sources = {each: getattr(args, each) for each in _ELSEWHERE if getattr(args, each)}
         archive = ngas.Archive(me.connection.database(ngas.DATABASE), me.connection.clock)
         replicator = Replicator(args.exec, cache, sources, replication.Rsync.found(os.environ), archive)

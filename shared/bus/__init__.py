@@ -10,8 +10,8 @@
 """
 
 from shared.bus.bus import Bus
+from shared.bus.delivery import Delivery
 from shared.bus.envelope import Message
-from shared.bus.listener import Delivery
 from shared.bus.outcomes import Dead, Done, Outcome, Retry, Snooze
 from shared.bus.retry import RetryPolicy
 from shared.bus.rpc import Executor, ExecutorClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 from shared.bus import envelope
 from shared.bus.leases import LeaseKeeper
@@ -13,11 +13,12 @@ from shared.bus.listener import Listener
 from shared.bus.outcomes import GiveBack
 from shared.bus.patterns import Pattern
 from shared.bus.queue import DATABASE, Queue
+from shared.bus.replies import Replies
 from shared.bus.retry import BackOff, RetryPolicy
-from shared.bus.rpc import Replies
 from shared.bus.settler import Settler
 from shared.bus.taker import Taker
 from shared.bus.wake import Feed
+from shared.bus.work import Work
 from shared.clock import Ticker, elapsed_s
 
 if TYPE_CHECKING:
@@ -31,6 +32,21 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _SEND_WITHIN_S: Final = 30.0
 _LAST_WRITES_S: Final = 5.0
+
+
+class Options(TypedDict, total=False):
+    """What a sender may choose. Times are in seconds.
+
+    ``dedup`` makes the id from a key: of two messages with one key and one selector the second is not sent.
+    ``delay_s`` is how long nobody may take it, ``expires_s`` after how long nobody shall.
+    """
+
+    message_id: str | None
+    dedup: str
+    cause: str
+    priority: int
+    delay_s: float
+    expires_s: float
 
 
 class Bus:
@@ -70,61 +86,30 @@ class Bus:
     # Sending
 
     def send(
-        self,
-        selector: str,
-        body: dict[str, Any],
-        *,
-        message_id: str | None = None,
-        dedup: str | None = None,
-        cause: str = "",
-        priority: int = envelope.DEFAULT_PRIORITY,
-        delay_s: float = 0.0,
-        expires_s: float | None = None,
-        within_s: float = _SEND_WITHIN_S,
+        self, selector: str, body: dict[str, Any], *, within_s: float = _SEND_WITHIN_S, **options: Unpack[Options]
     ) -> str:
         """Send a message and return its id; when this returns, it is stored.
 
-        ``dedup`` makes the id from a key: of two messages with one key and one selector the second is not sent.
-        ``delay_s`` is how long nobody may take it, ``expires_s`` after how long nobody shall, ``within_s`` how long to
-        try (seconds). Raises BadInput and Refused for what cannot be sent, SentDifferently when the id exists with
-        another body, OutcomeUnknown when the database did not answer in time.
+        ``within_s`` is how long to try (seconds). Raises BadInput and Refused for what cannot be sent, SentDifferently
+        when the id exists with another body, OutcomeUnknown when the database did not answer in time.
         """
-        message = self.compose(
-            selector,
-            body,
-            message_id=message_id,
-            dedup=dedup,
-            cause=cause,
-            priority=priority,
-            delay_s=delay_s,
-            expires_s=expires_s,
-        )
-        return self.queue.send([message], within_s=within_s)[0].id
+        return self.queue.send([self.compose(selector, body, **options)], within_s=within_s)[0].id
 
-    def compose(
-        self,
-        selector: str,
-        body: dict[str, Any],
-        *,
-        message_id: str | None = None,
-        dedup: str | None = None,
-        cause: str = "",
-        priority: int = envelope.DEFAULT_PRIORITY,
-        delay_s: float = 0.0,
-        expires_s: float | None = None,
-    ) -> Message:
+    def compose(self, selector: str, body: dict[str, Any], **options: Unpack[Options]) -> Message:
         """Return the message that :meth:`send` would send, for sending many at once by :meth:`send_many`."""
         created = self._ticker.next()
         envelope.selector(selector)
-        if dedup is not None:
-            message_id = envelope.caused_id(selector, dedup, 0, "once")
+        message_id = options.get("message_id")
+        if "dedup" in options:
+            message_id = envelope.caused_id(selector, options["dedup"], 0, "once")
+        delay_s, expires_s = options.get("delay_s", 0.0), options.get("expires_s")
         return envelope.new(
             message_id or envelope.new_id(selector, created),
             body,
             created=created,
             sender=self.me,
-            cause=cause,
-            priority=priority,
+            cause=options.get("cause", ""),
+            priority=options.get("priority", envelope.DEFAULT_PRIORITY),
             not_before=created + timedelta(seconds=delay_s) if delay_s else None,
             expires=created + timedelta(seconds=expires_s) if expires_s is not None else None,
         )
@@ -156,7 +141,8 @@ class Bus:
         if self._listeners:
             self.feed.watch(self._taker)
             for listener in self._listeners:
-                listener.start(self, self._keeper, self._settler)
+                work = Work(listener, sender=self, clock=self._clock, keeper=self._keeper, settler=self._settler)
+                listener.start(work.run_once)
             self._keeper.start()
             self._settler.start()
             self._taking.start()

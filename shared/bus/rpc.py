@@ -7,7 +7,6 @@ leak, and a call that is asked again under the same id is executed once.
 from __future__ import annotations
 
 import logging
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,78 +15,17 @@ import msgspec
 from shared import errors
 from shared.bus import envelope
 from shared.bus.outcomes import Done, Outcome
-from shared.bus.retry import BackOff
 from shared.clock import elapsed_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.bus.bus import Bus
+    from shared.bus.delivery import Delivery
     from shared.bus.envelope import Message
-    from shared.bus.listener import Delivery
-    from shared.bus.queue import Queue
-    from shared.bus.wake import Feed
 
 _LOG = logging.getLogger(__name__)
-_AWAIT: Final = BackOff(first_s=0.5, longest_s=10.0, factor=1.7)
-_SETTLED_GENERATION: Final = 3
 _ASK_TRIES: Final = 5
-_READ_S: Final = 5.0
-
-
-class Replies:
-    """Waits for settlements, woken by the feed. It is a :class:`~shared.bus.wake.Watcher`."""
-
-    def __init__(self, queue: Queue, feed: Feed) -> None:
-        """Take the queue to read from and the feed to be woken by."""
-        self._queue = queue
-        self._feed = feed
-        self._waiting: dict[str, threading.Event] = {}
-        self._lock = threading.Lock()
-        feed.watch(self)
-
-    def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
-        """Wake whoever waits for this message, once it can be settled: it was sent, then claimed, then settled."""
-        del own
-        event = self._waiting.get(doc_id)
-        if event is not None and generation >= _SETTLED_GENERATION:
-            event.set()
-
-    def restarted(self) -> None:
-        """Wake all who wait: their answers may have come unseen."""
-        with self._lock:
-            events = list(self._waiting.values())
-        for event in events:
-            event.set()
-
-    def expect(self, message_id: str) -> threading.Event:
-        """Begin to watch a message, before it is sent."""
-        self._feed.start()
-        with self._lock:
-            return self._waiting.setdefault(message_id, threading.Event())
-
-    def forget(self, message_id: str) -> None:
-        """Stop watching a message."""
-        with self._lock:
-            self._waiting.pop(message_id, None)
-
-    def wait(self, message_id: str, event: threading.Event, until_s: float) -> Message:
-        """Return a message once it came to its end; raise DeadlineExceeded at ``until_s``, and OutcomeUnknown."""
-        polls = 0
-        while (left_s := until_s - elapsed_s()) > 0:
-            polls += 1
-            event.wait(min(left_s, _AWAIT.wait_s(polls)))
-            event.clear()
-            try:
-                message = self._queue.get(message_id, timeout_s=min(max(left_s, 0.5), _READ_S))
-            except errors.DatabaseAway as error:
-                _LOG.debug("reply to %s not read: %s", message_id, error)
-                continue
-            if message is None:
-                raise errors.OutcomeUnknown(f"message {message_id} is gone; it was settled long ago")
-            if not message.is_open:
-                return message
-        raise errors.DeadlineExceeded(f"no answer to message {message_id} in time")
 
 
 class ExecutorClient:

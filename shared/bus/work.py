@@ -1,0 +1,72 @@
+"""Working on messages: a linear executor. A claimed message goes in, one outcome comes out and goes to the settler."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from shared import errors
+from shared.bus import envelope
+from shared.bus.delivery import Delivery
+from shared.bus.outcomes import Done, Expire, GiveBack, Outcome, Retry, of_error
+from shared.logs import about
+from shared.names import shown
+
+if TYPE_CHECKING:
+    from shared.bus.delivery import Sender
+    from shared.bus.leases import Held, LeaseKeeper
+    from shared.bus.listener import Listener
+    from shared.bus.settler import Settler
+    from shared.clock import Clock
+
+_LOG = logging.getLogger(__name__)
+
+
+class Work:
+    """One run of a handler."""
+
+    def __init__(
+        self, listener: Listener, *, sender: Sender, clock: Clock, keeper: LeaseKeeper, settler: Settler
+    ) -> None:
+        """Take the listener, what its handler sends by, the database's time, and who keeps and settles its claims."""
+        self._listener = listener
+        self._sender = sender
+        self._clock = clock
+        self._keeper = keeper
+        self._settler = settler
+
+    def run_once(self, held: Held) -> None:
+        """Handle one message and pass its outcome on; nothing that a handler does ends the thread."""
+        with about(message=held.message.id, ous=str(held.message.body.get("ousUID", ""))):
+            outcome = self._before(held) or self._outcome(held)
+        if outcome is None or held.lost:
+            self._settler.drop(held, self._listener)
+        else:
+            self._settler.settle(held, outcome, self._listener)
+
+    def _before(self, held: Held) -> Outcome | None:
+        """Return what becomes of a message whose work must not begin: its time is over, or its lease is not sure."""
+        if envelope.is_expired(held.message, self._clock.now()):
+            return Expire()
+        try:
+            sure = self._keeper.secure(held)
+        except errors.DatabaseError as error:
+            _LOG.warning("not begun, because its lease cannot be renewed: %s", error)
+            sure = False
+        return None if sure else GiveBack(refund=True)
+
+    def _outcome(self, held: Held) -> Outcome | None:
+        delivery = Delivery(self._sender, self._keeper, held, self._listener.policy)
+        try:
+            outcome = self._listener.handler(delivery)
+        except BaseException as error:  # noqa: BLE001 (a handler may raise anything; it becomes an outcome)
+            if held.aborted and not held.lost:
+                return GiveBack(refund=False)
+            foreseen = isinstance(error, errors.DrwError)
+            _LOG.warning("%s", str(error) or type(error).__name__, exc_info=None if foreseen else error)
+            return of_error(error)
+        if outcome is None:
+            return Done()
+        if not isinstance(outcome, Outcome):
+            return Retry(f"the handler returned {shown(outcome)}, not Done, Retry, Snooze or Dead")
+        return outcome
