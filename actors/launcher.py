@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared import actor, names
+from shared import actor, heartbeats, names
 from shared.errors import DrwError, StateRefused
 from shared.lifecycle import LAUNCHABLE, READY_FOR_PROCESSING
 from shared.messages import ProcessRequest, process_selector
@@ -60,7 +60,7 @@ def launch(me: Actor, request: ProcessRequest, executive: str, *, force: bool = 
 def _driver_lives(me: Actor, executive: str) -> bool:
     now = me.connection.clock.now()
     return any(
-        doc.get("kind") == "pipeline-driver" and doc.get("executive") == executive and actor.is_alive(doc, now)
+        doc.get("kind") == "pipeline-driver" and doc.get("executive") == executive and heartbeats.is_alive(doc, now)
         for doc in me.connection.database(actor.ACTORS_DATABASE).every(
             start=f"pipeline-driver.{executive}@", end=f"pipeline-driver.{executive}@\ufff0"
         )

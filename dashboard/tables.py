@@ -1,13 +1,13 @@
-"""The tables of the dashboard: which databases they show, and how a page of one is read."""
+"""The tables of the dashboard that show documents, one a row: which databases they show, and how a page is read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from shared import delivery, ngas, reports, status
-from shared.bus import envelope, queue
-from shared.lifecycle import STATES
+from dashboard import cells
+from dashboard.cells import Cell, Page
+from shared import delivery, lifecycle, ngas, reports, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,15 +15,14 @@ if TYPE_CHECKING:
     from shared.dbcon import Database, DbConnection, Doc
 
 PAGE: Final = 25
-_UNREAD_SHOWN: Final = 100
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, and what it shows of a document."""
+    """A column: its heading, and what it shows of a document; weblogs are at the address that comes second."""
 
     head: str
-    cell: Callable[[Doc], Any]
+    cell: Callable[[Doc, str], Cell]
 
 
 @dataclass(frozen=True)
@@ -36,18 +35,23 @@ class Kind:
     columns: tuple[Column, ...]
 
 
-@dataclass(frozen=True)
-class Page:
-    """One page of a table: its rows, how many there are in all, and where the next page begins."""
-
-    kind: Kind
-    rows: list[list[Any]]
-    total: int
-    after: str
+def _field(name: str, head: str = "", show: Callable[[Any], Cell] = cells.plain) -> Column:
+    return Column(head or name, lambda doc, _: show(doc.get(name, "")))
 
 
-def _field(name: str, head: str = "") -> Column:
-    return Column(head or name, lambda doc: doc.get(name, ""))
+def remark(doc: Doc) -> Cell:
+    """Return what somebody should know of an OUS: who reviews it, why it failed, that it waits for a launch."""
+    history = doc.get("history") or [{}]
+    note = str(history[-1].get("note", "")) if isinstance(history[-1], dict) else ""
+    reviewer = doc.get("reviewer")
+    state = doc.get("state")
+    if state == lifecycle.REVIEWING and isinstance(reviewer, dict):
+        return cells.prose(f"reviewed by {reviewer.get('name', 'somebody')}")
+    if state == lifecycle.PROCESSING_PROBLEM:
+        return cells.prose(note or "no reason given", "bad")
+    if state == lifecycle.READY_FOR_PROCESSING and note.startswith("Fail"):
+        return cells.prose(f"{note}; waits for a launch", "bad")
+    return cells.prose(note if state == lifecycle.READY_FOR_PROCESSING else "")
 
 
 KINDS: Final = (
@@ -56,13 +60,14 @@ KINDS: Final = (
         "OUS status",
         status.DATABASE,
         (
-            _field("entityId", "OUS"),
+            _field("entityId", "OUS", cells.ous),
             _field("progID", "program"),
             _field("state"),
             _field("substate"),
             _field("executive"),
-            _field("recipe"),
-            _field("timestamp", "since (UTC)"),
+            _field("timestamp", "since (UTC)", cells.at),
+            Column("weblog", lambda doc, weblogs: cells.weblog(weblogs, doc.get("entityId"), doc.get("run"))),
+            Column("remark", lambda doc, _: remark(doc)),
         ),
     ),
     Kind(
@@ -70,18 +75,23 @@ KINDS: Final = (
         "Pipeline reports",
         reports.DATABASE,
         (
-            _field("ousUID", "OUS"),
+            _field("ousUID", "OUS", cells.ous),
             _field("timestamp", "run"),
             _field("source"),
             _field("productsDir", "products directory"),
-            Column("report, characters", lambda doc: len(doc.get("encodedReport", ""))),
+            Column("weblog", lambda doc, weblogs: cells.weblog(weblogs, doc.get("ousUID"), doc.get("timestamp"))),
         ),
     ),
     Kind(
         "ngas",
         "NGAS documents",
         ngas.DATABASE,
-        (_field("_id", "file"), _field("size", "bytes"), _field("sha256"), _field("writeTimestamp", "written (UTC)")),
+        (
+            _field("_id", "file"),
+            _field("size", "bytes"),
+            _field("sha256", show=cells.checksum),
+            _field("writeTimestamp", "written (UTC)", cells.at),
+        ),
     ),
     Kind(
         "metadata",
@@ -89,10 +99,11 @@ KINDS: Final = (
         delivery.METADATA_DATABASE,
         (
             _field("_id", "product"),
-            _field("ousUID", "OUS"),
+            _field("ousUID", "OUS", cells.ous),
             _field("progID", "program"),
             _field("timestamp", "run"),
             _field("size", "bytes"),
+            _field("sha256", show=cells.checksum),
         ),
     ),
     Kind(
@@ -100,52 +111,34 @@ KINDS: Final = (
         "Delivery status",
         delivery.STATUS_DATABASE,
         (
-            _field("ousUID", "OUS"),
+            _field("ousUID", "OUS", cells.ous),
             _field("progID", "program"),
             _field("timestamp", "run"),
-            Column("products", lambda doc: len(doc.get("dataProducts", ()))),
-            Column("complete", lambda doc: "yes" if doc.get("complete") else "no"),
+            Column("products", lambda doc, _: cells.plain(len(doc.get("dataProducts") or ()))),
+            Column("complete", lambda doc, _: cells.plain("yes" if doc.get("complete") else "no")),
         ),
     ),
 )
 """The seed's tables, but for that of the unread messages."""
 
 
-def read_page(connection: DbConnection, kind: Kind, after: str = "") -> Page:
+def read_page(connection: DbConnection, kind: Kind, weblog_url: str, after: str = "") -> Page:
     """Return the page of a table that begins behind the document with id ``after``."""
     database = connection.database(kind.database)
     docs = _documents(database, after, PAGE + 1)
     shown, more = docs[:PAGE], docs[PAGE:]
-    rows = [[column.cell(doc) for column in kind.columns] for doc in shown]
-    return Page(kind, rows, _total(database), shown[-1]["_id"] if more else "")
+    rows = [[column.cell(doc, weblog_url) for column in kind.columns] for doc in shown]
+    heads = [column.head for column in kind.columns]
+    return Page(kind.key, kind.title, heads, rows, _total(database), shown[-1]["_id"] if more else "")
 
 
 def count_states(connection: DbConnection) -> dict[str, int]:
     """Return how many OUSs are in each state, in the order of life."""
-    counts = dict.fromkeys(STATES, 0)
+    counts = dict.fromkeys(lifecycle.STATES, 0)
     for doc in connection.database(status.DATABASE).every():
-        counts[doc.get("state", "")] = counts.get(doc.get("state", ""), 0) + 1
+        state = str(doc.get("state", ""))
+        counts[state] = counts.get(state, 0) + 1
     return counts
-
-
-def unread_messages(connection: DbConnection) -> list[list[str]]:
-    """Return selector, state and id of the messages that wait or are worked on, as far as a survey shows them."""
-    database = connection.database(queue.DATABASE)
-    rows: list[list[str]] = []
-    for index, states in ((queue.READY_INDEX, {envelope.READY}), (queue.DUE_INDEX, envelope.OPEN_STATES)):
-        docs = database.find(
-            {"selector": {"$gt": None}},
-            index=index,
-            sort=queue.INDEXES[index][0],
-            limit=_UNREAD_SHOWN,
-            fields=["_id", "selector", "state", "creationTimestamp"],
-        )
-        rows += [
-            [doc["selector"], doc["state"], doc["creationTimestamp"], doc["_id"]]
-            for doc in docs
-            if doc["state"] in states
-        ]
-    return rows
 
 
 def _documents(database: Database, after: str, limit: int) -> list[Doc]:

@@ -78,7 +78,7 @@ def refuse_other_mode(before: State, mode: str) -> None:
     if alive and before.mode != mode:
         names = ", ".join(row.process.name for row in alive)
         where = "under tmux" if before.mode == "tmux" else "in the background"
-        raise ProgramError(f"{names} already run {where}: end them first with ./launch-all.sh --stop")
+        raise ProgramError(f"{names} already run {where}: end that first with ./launch-all.sh --stop")
 
 
 def _runs(state: State, name: str) -> bool:
@@ -91,13 +91,13 @@ def _want(
 ) -> Wanted:
     """Write down what is to run from now on: this, and what runs already."""
     wanted = place.wanted()
-    names = {process.name for process in processes}
-    others = [row.process for row in before.rows if row.process.name not in names] if place.is_supervised() else []
+    asked = {process.name: process for process in processes}
+    kept = {row.process.name: row.process for row in before.rows} if place.is_supervised() else {}
     wanted.order += 1
     # What is logged but not yet written must be in the log when a process dies.
     wanted.environ = {"PYTHONUNBUFFERED": "1", **environ}
     wanted.grace_s = grace_s
-    wanted.processes = [*others, *processes]
+    wanted.processes = [*(kept | asked).values()]
     place.write(wanted)
     return wanted
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from rich.table import Table
-
+from drw import columns
+from drw.columns import Line, counted
 from shared import delivery, manifest, names, ngas, reports, status
 from shared.bus import envelope, queue
 from shared.cache import MARKER
@@ -23,17 +23,28 @@ if TYPE_CHECKING:
     from shared.messages import FileEntry
     from shared.status import StatusEntity
 
+HEADS: Final = ("OUS", "state", "reports", "products", "weblog", "OK")
 _PRODUCTS: Final = 5
 _OPEN_SHOWN: Final = 5
 
 
 @dataclass
 class Verdict:
-    """What was found of one OUS, or of everything: facts to show, and what is wrong."""
+    """What was found of one OUS, or of everything: what to show of it, and what is wrong."""
 
     subject: str
-    facts: list[str] = field(default_factory=list)
+    fact: str = ""
     wrong: list[str] = field(default_factory=list)
+
+
+@dataclass
+class OusVerdict(Verdict):
+    """What was found of one OUS."""
+
+    state: str = "-"
+    reports: int = 0
+    products: int = 0
+    weblog: str = "-"
 
 
 class Checker:
@@ -47,33 +58,32 @@ class Checker:
         self._records = delivery.Records(connection)
         self._archive = ngas.Archive(connection.database(ngas.DATABASE), connection.clock)
 
-    def ous(self, ous_uid: str, *, runs: int | None = None, products: int = _PRODUCTS) -> Verdict:
+    def ous(self, ous_uid: str, *, runs: int | None = None, products: int = _PRODUCTS) -> OusVerdict:
         """Check one OUS: Delivered, a report a run, a complete delivery, products and weblog proved in the archive."""
-        verdict = Verdict(ous_uid)
+        verdict = OusVerdict(ous_uid)
         doc = self._entities.get(names.document_id(ous_uid))
         if doc is None:
             verdict.wrong.append("no status entity")
             return verdict
         entity = status.read(doc)
-        verdict.facts.append(entity.state)
+        verdict.state = entity.state
         if entity.state != DELIVERED:
             verdict.wrong.append(f"{entity.state} instead of {DELIVERED}")
-        reported = self._reports.runs(ous_uid)
-        verdict.facts.append(f"{len(reported)} reports")
+        verdict.reports = len(self._reports.runs(ous_uid))
         expected = runs if runs is not None else _reviewed_runs(entity)
-        if len(reported) != expected:
-            verdict.wrong.append(f"{len(reported)} pipeline reports for {expected} runs")
+        if verdict.reports != expected:
+            verdict.wrong.append(f"{counted(verdict.reports, 'pipeline report')} for {counted(expected, 'run')}")
         self._check_delivery(entity, products, verdict)
         return verdict
 
-    def _check_delivery(self, entity: StatusEntity, products: int, verdict: Verdict) -> None:
+    def _check_delivery(self, entity: StatusEntity, products: int, verdict: OusVerdict) -> None:
         found = self._records.status(entity.id)
         if found is None or not found.complete or found.timestamp != entity.run:
             verdict.wrong.append(f"no complete delivery status of run {entity.run}")
             return
-        verdict.facts.append(f"{len(found.data_products)} products")
-        if len(found.data_products) != products:
-            verdict.wrong.append(f"{len(found.data_products)} products instead of {products}")
+        verdict.products = len(found.data_products)
+        if verdict.products != products:
+            verdict.wrong.append(f"{counted(verdict.products, 'product')} instead of {products}")
         for name in found.data_products:
             metadata = self._records.metadata(name)
             if metadata is None:
@@ -84,7 +94,7 @@ class Checker:
         archived = self._archive.describe(weblog)
         wrong = self._archive.check(weblog, size=archived.size, sha256=archived.sha256) if archived else "no weblog"
         verdict.wrong += filter(None, [wrong])
-        verdict.facts.append("weblog archived" if not wrong else "no weblog")
+        verdict.weblog = "no" if wrong else "yes"
 
     def no_open_message(self) -> Verdict:
         """Check that no message waits or is worked on; the dead ones are counted too."""
@@ -93,11 +103,11 @@ class Checker:
         messages = [doc for doc in database.every() if envelope.is_message_id(doc["_id"])]
         open_ = [doc["_id"] for doc in messages if doc.get("state") in envelope.OPEN_STATES]
         dead = [doc["_id"] for doc in messages if doc.get("state") == envelope.DEAD]
-        verdict.facts.append(f"{len(messages)} messages, {len(open_)} open, {len(dead)} dead")
+        verdict.fact = f"{counted(len(messages), 'message')}, {len(open_)} open, {len(dead)} dead"
         if open_:
-            verdict.wrong.append(f"{len(open_)} open messages: {', '.join(open_[:_OPEN_SHOWN])}")
+            verdict.wrong.append(f"{counted(len(open_), 'open message')}: {_some(open_)}")
         if dead:
-            verdict.wrong.append(f"{len(dead)} dead messages: {', '.join(dead[:_OPEN_SHOWN])}")
+            verdict.wrong.append(f"{counted(len(dead), 'dead message')}: {_some(dead)} (see: drw dead list)")
         return verdict
 
     def caches_alike(self, first: Path, second: Path) -> Verdict:
@@ -108,21 +118,41 @@ class Checker:
         except DrwError as error:
             verdict.wrong.append(str(error))
             return verdict
-        verdict.facts.append(f"{len(one)} files, {sum(entry.size for entry in one)} bytes")
+        verdict.fact = f"{counted(len(one), 'file')}, {counted(sum(entry.size for entry in one), 'byte')}"
         differing = sorted({entry.path for entry in set(one) ^ set(other)})
         if differing:
-            verdict.wrong.append(f"{len(differing)} files differ: {', '.join(differing[:_OPEN_SHOWN])}")
+            verdict.wrong.append(f"{counted(len(differing), 'file')} not alike: {_some(differing)}")
         return verdict
 
 
-def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
-    """Print what was found as a table, a line each."""
-    table = Table(title="Checking that all is OK", title_justify="left")
-    for head in ("what", "found", "OK"):
-        table.add_column(head, overflow="fold")
-    for each in verdicts:
-        table.add_row(each.subject, ", ".join(each.facts), "yes" if not each.wrong else "NO: " + "; ".join(each.wrong))
-    console.print(table, markup=False)
+def print_verdicts(ouss: Sequence[OusVerdict], others: Sequence[Verdict], console: Console) -> None:
+    """Print what was found: a table of the OUSs, then a line for each of the others."""
+    columns.say(console, "Checking that all is OK", style="bold")
+    lines = [
+        Line(
+            (each.subject, each.state, str(each.reports), str(each.products), each.weblog, _yes(each)),
+            "; ".join(each.wrong),
+            "red" if each.wrong else "",
+        )
+        for each in ouss
+    ]
+    if lines:
+        columns.print_table(console, HEADS, lines)
+    else:
+        columns.say(console, "there is no OUS yet")
+    for each in others:
+        columns.say(console, f"{each.subject}: {each.fact}: {'OK' if not each.wrong else 'NOT OK'}")
+        for wrong in each.wrong:
+            columns.say(console, f"    {wrong}", style="red")
+
+
+def _yes(verdict: Verdict) -> str:
+    return "NO" if verdict.wrong else "yes"
+
+
+def _some(names_: Sequence[str]) -> str:
+    more = f" and {len(names_) - _OPEN_SHOWN} more" if len(names_) > _OPEN_SHOWN else ""
+    return ", ".join(names_[:_OPEN_SHOWN]) + more
 
 
 def _reviewed_runs(entity: StatusEntity) -> int:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from drw import setup
-from shared import actor, cache, errors
+from drw import command_line, database, heartbeats, processes, setup, starting
+from drw.columns import counted
+from drw.running import Home
+from shared import actor, cache
 from shared.dbcon import DbConnection
+from shared.errors import DrwError
 from shared.settings import read_settings
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
+    from shared.dbcon import Database
     from shared.settings import Settings
 
 _CHECKOUT: Final = Path(__file__).resolve().parent.parent
+NAME: Final = "clear-all.sh"
 _YES: Final = "yes"
 
 
@@ -38,48 +45,75 @@ def what_is_there(connection: DbConnection, caches: Sequence[Path]) -> list[str]
     """Return a line for each thing that :func:`clear` would destroy."""
     existing = set(connection.database_names())
     lines = [
-        f"database {name}: {connection.database(name).info()['doc_count']} documents"
+        f"database {name}: {counted(_documents(connection.database(name)), 'document')}"
         for name in setup.DATABASES
         if name in existing
     ]
-    return lines + [f"cache {path}: {len(list(path.iterdir()))} entries" for path in caches if path.is_dir()]
+    return lines + [
+        f"cache {path}: {counted(len(list(path.iterdir())), 'entry', 'entries')}" for path in caches if path.is_dir()
+    ]
+
+
+def _documents(database: Database) -> int:
+    count: int = database.info()["doc_count"]
+    return count - len(database.rows(startkey="_design/", endkey="_design0"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Clear everything, or say why not."""
     parser = actor.OneLineParser(
-        prog="clear-all.sh",
+        prog=NAME,
         description="Drop and make anew drw's databases and the caches DRW_EU_CACHE and DRW_JAO_CACHE. Destructive.",
         epilog="example:  ./clear-all.sh --yes",
     )
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    args = parser.parse_args(argv)
-    try:
-        return _run(read_settings(), ask=not args.yes)
-    except errors.BadInput as error:
-        print(f"clear-all: {error}", file=sys.stderr)
-        return actor.USAGE_ERROR
-    except (errors.DrwError, OSError) as error:
-        print(f"clear-all: {error}", file=sys.stderr)
-        return actor.FAILURE
+    parser.add_argument("--force", action="store_true", help="go on though actors that were started by hand run")
+    return command_line.run(NAME, partial(_run, parser.parse_args(argv)))
 
 
-def _run(settings: Settings, *, ask: bool) -> int:
-    connection = DbConnection(settings)
+def _run(args: argparse.Namespace) -> int:
+    settings = read_settings()
     caches = [settings.eu_cache_dir(), settings.jao_cache_dir()]
-    connection.welcome()
-    actor.wait_for_database(connection, threading.Event(), [])
+    starting.refuse_nested_caches(settings)
     for path in caches:
         cache.refuse_unless_clearable(path, protected=[_CHECKOUT])
+    _refuse_while_running(settings)
+    database.refuse_the_demos(settings)
+    with database.for_a_moment(settings) as reached:
+        connection = DbConnection(reached)
+        try:
+            return _clear_asking(connection, caches, args)
+        finally:
+            connection.close()
+
+
+def _clear_asking(connection: DbConnection, caches: Sequence[Path], args: argparse.Namespace) -> int:
+    actor.wait_for_database(connection, threading.Event(), [])
+    if not args.force:
+        heartbeats.refuse_living(connection, "or go on with --force")
     there = what_is_there(connection, caches)
-    print(f"CouchDB at {settings.couchdb_url}")
+    print(f"CouchDB at {connection.url}")
     print("\n".join(f"  will be emptied: {line}" for line in there) or "  nothing there yet")
-    if there and ask and not _agreed():
+    if there and not args.yes and not _agreed():
         print("nothing was changed")
         return actor.FAILURE
     clear(connection, caches)
     print(f"{len(setup.DATABASES)} databases and {len(caches)} caches are ready and empty")
+    print("\n".join(f"  cache {path}" for path in caches))
     return 0
+
+
+def _refuse_while_running(settings: Settings) -> None:
+    """Raise DrwError while actors that were started here run; the database may."""
+    place = Home(settings.home)
+    supervised = place.is_supervised()
+    names = [
+        row.process.name
+        for row in place.state().rows
+        if row.is_alive() or (supervised and row.phase in {"starting", "waiting"})
+    ]
+    if actors := [name for name in names if name != processes.COUCHLET]:
+        raise DrwError(f"{', '.join(actors)} run here: end them first with ./launch-all.sh --stop")
 
 
 def _agreed() -> bool:

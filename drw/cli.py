@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from drw import dead, setup
+from drw import command_line, database, dead, setup
 from drw.check import Checker, print_verdicts
-from shared import actor, errors, names, status
+from shared import actor, names, status
 from shared.dbcon import DbConnection
+from shared.errors import WrongPassword
 from shared.settings import read_settings
 
 if TYPE_CHECKING:
@@ -33,21 +34,23 @@ example:  drw dead list
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says."""
-    args = _parser().parse_args(argv)
+    return command_line.run("drw", partial(_do, _parser().parse_args(argv)))
+
+
+def _do(args: argparse.Namespace) -> int:
+    settings = read_settings()
+    if args.command == "env":
+        return _env(settings)
+    database.require_answer(settings)
+    connection = DbConnection(settings)
     try:
-        settings = read_settings()
-        if args.command == "env":
-            return _env(settings)
-        connection = DbConnection(settings)
-        connection.welcome()
         actor.wait_for_database(connection, threading.Event(), [])
         return _run(args, connection)
-    except errors.BadInput as error:
-        print(f"drw: {error}", file=sys.stderr)
-        return actor.USAGE_ERROR
-    except errors.DrwError as error:
-        print(f"drw: {error}", file=sys.stderr)
-        return actor.FAILURE
+    except WrongPassword:
+        database.refuse_the_demos(settings)
+        raise
+    finally:
+        connection.close()
 
 
 def _run(args: argparse.Namespace, connection: DbConnection) -> int:
@@ -81,9 +84,9 @@ def _env(settings: Settings) -> int:
 def _check(connection: DbConnection, wanted: Sequence[str]) -> int:
     checker = Checker(connection)
     ouss = wanted or [doc["entityId"] for doc in connection.database(status.DATABASE).every()]
-    verdicts = [*(checker.ous(ous) for ous in ouss), checker.no_open_message()]
-    print_verdicts(verdicts, Console())
-    return actor.FAILURE if any(each.wrong for each in verdicts) else 0
+    verdicts, bus = [checker.ous(ous) for ous in ouss], checker.no_open_message()
+    print_verdicts(verdicts, [bus], Console())
+    return actor.FAILURE if any(each.wrong for each in [*verdicts, bus]) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,8 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     actions.add_parser("list", help="show them, with the reasons")
     for what, meaning in (("requeue", "make them ready again"), ("discard", "end them for good")):
         action = actions.add_parser(what, help=meaning)
-        action.add_argument("ids", nargs="*", metavar="message")
+        action.add_argument("ids", nargs="*", metavar="message", help="its id, or how that begins")
         action.add_argument("--all", action="store_true", help="every dead message")
-        if what == "discard":
-            action.add_argument("--reason", required=True, help="is kept with the message")
+        action.add_argument("--reason", required=what == "discard", default="", help="is kept in the audit")
     return parser

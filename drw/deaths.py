@@ -32,16 +32,16 @@ def output_file(process: Process) -> Path:
     return process.log.with_suffix(".out") if process.writes_log else process.log
 
 
-def says_ready(row: Row, screen: str = "") -> bool:
-    """Tell whether the log, since its start, or its terminal says that the process serves."""
-    said = tails.since(row.process.log, row.log_from)
-    return any(re.search(row.process.ready, text) for text in (said, screen))
+def says_ready(row: Row) -> bool:
+    """Tell whether the log says, since its start, that the process serves."""
+    return bool(re.search(row.process.ready, tails.since(row.process.log, row.log_from)))
 
 
 def last_words(row: Row) -> list[str]:
     """Return the last lines of a process's log since its start, and what it said besides."""
     said = tails.last_lines(tails.since(row.process.log, row.log_from), LAST_LINES)
-    besides = tails.since(output_file(row.process), 0) if row.process.writes_log else ""
+    elsewhere = row.process.writes_log and not row.window
+    besides = tails.since(output_file(row.process), 0) if elsewhere else ""
     return (said + [line for line in tails.last_lines(besides, LAST_LINES) if line not in said])[-LAST_LINES:]
 
 

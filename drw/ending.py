@@ -63,10 +63,14 @@ def _end_rows(rows: Sequence[Row], grace_s: float) -> None:
     for layer in sorted({row.process.layer for row in rows}, reverse=True):
         ending = [row for row in rows if row.process.layer == layer]
         for row in ending:
-            pids.terminate(row.pid, row.born)
+            if pids.is_alive(row.pid, row.born):
+                pids.terminate(row.pid, row.born)
+            else:  # its keeper was killed
+                pids.terminate(row.child, row.child_born)
         if not _are_gone(ending, grace_s):
             for row in ending:
                 pids.kill_group(row.pid, row.born)
+                pids.kill(row.child, row.child_born)
             _are_gone(ending, KILL_S)
 
 

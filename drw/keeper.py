@@ -71,9 +71,16 @@ class Keeper:
         pids.terminate(self.row.pid, self.row.born)
         if not await self._is_over(grace_s):
             _LOG.warning("%s has not ended within %g s: it is killed", self.row.process.name, grace_s)
-            pids.kill_group(self.row.pid, self.row.born)
+            self._kill()
             if not await self._is_over(KILL_S):
                 _LOG.error("%s (pid %d) cannot be killed", self.row.process.name, self.row.pid)
+
+    async def over(self) -> None:
+        """Wait until nothing is kept any more: after :meth:`end`, or a fault in here."""
+        await asyncio.wait({self._task})
+
+    def _kill(self) -> None:
+        pids.kill_group(self.row.pid, self.row.born)
 
     async def _is_over(self, limit_s: float) -> bool:
         done, _ = await asyncio.wait({self._task}, timeout=limit_s)
@@ -98,7 +105,7 @@ class Keeper:
         self._awake.clear()
         self.row.ending = ending
         self.row.phase = "failed" if pause_s is None else "waiting"
-        what_next = "it is not started again" if pause_s is None else f"it is started again in {pause_s:g} s"
+        what_next = "it is not started again by itself" if pause_s is None else f"it is started again in {pause_s:g} s"
         words = deaths.last_words(self.row) or ["nothing"]
         _LOG.error("%s %s; %s; it said: %s", self.row.process.name, ending, what_next, words[-1])
         self._changed()
@@ -117,7 +124,10 @@ class Keeper:
         self._found = False
         ended = asyncio.ensure_future(self._ended(child))
         await self._watch_start(ended)
-        status = await ended
+        return self._judge(await ended)
+
+    def _judge(self, status: int | None) -> tuple[str, bool]:
+        """Return how the process ended, in words, and whether it is of no use to start it again."""
         return ("ended" if status is None else deaths.ending(status)), status == USAGE_ERROR
 
     async def _start(self) -> Child:
@@ -125,10 +135,21 @@ class Keeper:
         process.log.parent.mkdir(parents=True, exist_ok=True)
         row.phase, row.since, row.log_from = "starting", now(), tails.size(process.log)
         row.pid, row.born = 0, ""
+        child = await self._spawn()
+        row.pid, row.born = child.pid, pids.birth(child.pid)
+        self._changed()
+        _LOG.info("%s started as pid %d", process.name, child.pid)
+        if self._ending:
+            pids.terminate(row.pid, row.born)
+        return child
+
+    async def _spawn(self) -> Child:
+        """Start the process without a terminal, as the leader of a group of its own."""
+        process = self.row.process
         fresh = os.O_TRUNC if process.writes_log else 0
         output = os.open(deaths.output_file(process), os.O_WRONLY | os.O_CREAT | os.O_APPEND | fresh, 0o644)
         try:
-            child = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *process.argv,
                 env=self._environ(),
                 stdin=DEVNULL,
@@ -138,12 +159,6 @@ class Keeper:
             )
         finally:
             os.close(output)
-        row.pid, row.born = child.pid, pids.birth(child.pid)
-        self._changed()
-        _LOG.info("%s started as pid %d", process.name, child.pid)
-        if self._ending:
-            pids.terminate(row.pid, row.born)
-        return child
 
     async def _ended(self, child: Child | None) -> int | None:
         """Wait for the end; the status is known only of a process that was started by this supervisor."""

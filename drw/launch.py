@@ -2,64 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import httpx
-from rich.console import Console
-from rich.table import Table
-
-from drw import background, ending, processes, setup, tmux
+from drw import background, command_line, database, ending, heartbeats, ports, processes, setup, showing, starting, tmux
 from drw.running import Home, status
 from shared import actor
+from shared.dbcon import DbConnection
 from shared.errors import BadInput, DrwError
 from shared.settings import read_settings
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
-    from drw.background import Started
+    from drw.heartbeats import Living
     from drw.processes import Process
-    from drw.running import Row, State
     from shared.settings import Settings
 
-    Start = Callable[[Sequence[Process]], Started]
-
 NAME: Final = "launch-all.sh"
-_PROBE_S: Final = 5.0
-_UNAUTHORIZED: Final = 401
-_INTERRUPTED: Final = 130
-_PHASES: Final = {
-    "starting": "starting",
-    "ready": "[green]runs[/]",
-    "waiting": "[yellow]is started again[/]",
-    "failed": "[red]ended[/]",
-    "gone": "[red]gone[/]",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     args = _parser().parse_args(arguments)
-    try:
-        settings = read_settings()
-        if args.stop:
-            return _stop(settings)
-        if args.status:
-            return _status(settings)
-        return _launch(args, settings)
-    except BadInput as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
-        return actor.USAGE_ERROR
-    except (DrwError, OSError) as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
-        return actor.FAILURE
-    except KeyboardInterrupt:
-        print(f"{NAME}: interrupted; what was started goes on: see --status and --stop", file=sys.stderr)
-        return _INTERRUPTED
+    return command_line.run(
+        NAME, partial(_run, args), interrupted="interrupted; what was started goes on: see --status and --stop"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,23 +47,45 @@ def _parser() -> argparse.ArgumentParser:
     return made
 
 
+def _run(args: argparse.Namespace) -> int:
+    settings = read_settings()
+    if args.stop:
+        return _stop(settings)
+    if args.status:
+        return _status(settings)
+    return _launch(args, settings)
+
+
 def _launch(args: argparse.Namespace, settings: Settings) -> int:
     in_tmux = _wants_tmux(args, settings)
-    environ = environment(settings)
-    start = starter(settings, environ, in_tmux=in_tmux)
-    already = {row.process.name for row in status(settings.home).alive()}
+    before = status(settings.home)
+    background.refuse_other_mode(before, "tmux" if in_tmux else "background")
+    starting.refuse_nested_caches(settings)
+    database.refuse_the_demos(settings)
+    already = {row.process.name for row in before.alive()}
+    wanted = processes.actors(settings, prompt=in_tmux, log_format=args.log_format)
+    there = _started_by_hand(settings, wanted) if database.answers(settings) else {}
+    wanted = tuple(process for process in wanted if process.name in already or process.name not in there)
+    _check_ports(settings, [process for process in wanted if process.name not in already])
     try:
-        settings = start_database(settings, start)
-        setup.ensure(settings)
-        for cache in (settings.eu_cache_dir(), settings.jao_cache_dir()):
-            background.make_folder(cache)
-        start(processes.actors(settings, prompt=in_tmux, log_format=args.log_format))
+        _start(settings, wanted, in_tmux=in_tmux)
     finally:
-        _show(status(settings.home), already)
+        showing.show(status(settings.home), already=already)
+        for name, each in there.items():
+            print(f"{name} already runs by hand ({each.where}): no second one is started")
     if in_tmux:
         print(f"to see them: tmux attach -t {tmux.SESSION}")
     print(f"to end them: ./{NAME} --stop")
     return 0
+
+
+def _start(settings: Settings, wanted: Sequence[Process], *, in_tmux: bool) -> None:
+    start = starting.starter(settings, starting.environment(settings), in_tmux=in_tmux)
+    settings = database.start_database(settings, start)
+    setup.ensure(settings)
+    for cache in (settings.eu_cache_dir(), settings.jao_cache_dir()):
+        background.make_folder(cache)
+    start(wanted)
 
 
 def _wants_tmux(args: argparse.Namespace, settings: Settings) -> bool:
@@ -108,65 +100,29 @@ def _wants_tmux(args: argparse.Namespace, settings: Settings) -> bool:
     return tmux.is_there() and sys.stdout.isatty()
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """Return the environment for the actors: this one, its folders made absolute, because they start elsewhere."""
-    folders = {
-        "DRW_HOME": settings.home,
-        "DRW_EU_CACHE": settings.eu_cache,
-        "DRW_JAO_CACHE": settings.jao_cache,
-        "DRW_WORK_DIR": settings.work_dir,
-        "DRW_LOG_DIR": settings.log_dir,
-    }
-    return {**os.environ, **{name: str(path) for name, path in folders.items() if path}}
-
-
-def starter(settings: Settings, environ: Mapping[str, str], *, in_tmux: bool = False) -> Start:
-    """Return what starts processes with these settings, in the background or under tmux."""
-    way = tmux.start if in_tmux else background.start
-
-    def start(wanted: Sequence[Process]) -> Started:
-        return way(
-            wanted,
-            environ=environ,
-            home=settings.home,
-            logs=settings.logs_dir(),
-            # What ends well within its own grace must have a moment to leave.
-            grace_s=settings.grace_s + 2.0,
-        )
-
-    return start
-
-
-def start_database(settings: Settings, start: Start) -> Settings:
-    """Start couchlet unless a CouchDB answers; return the settings with the credentials that there are now."""
-    ours = any(row.process.name == processes.COUCHLET for row in status(settings.home).rows)
-    if answers(settings) and not ours:
-        return settings
-    couchlet = processes.couchlet(settings)
-    if not ours:
-        print(f"no CouchDB answers at {settings.couchdb_url}: couchlet is started there, in its place")
-    start([couchlet])
-    return read_settings()
-
-
-def answers(settings: Settings) -> bool:
-    """Tell whether a CouchDB answers at ``DRW_COUCHDB_URL``; DrwError if something else does."""
-    loopback = processes.is_loopback(httpx.URL(settings.couchdb_url).host)
+def _started_by_hand(settings: Settings, wanted: Sequence[Process]) -> dict[str, Living]:
+    """Return which of the actors live without having been started here."""
+    ours: Collection[int] = {row.shown_pid() for row in Home(settings.home).state().rows}
+    connection = DbConnection(settings)
     try:
-        # A proxy would look for the address of this machine on its own.
-        reply = httpx.get(f"{settings.couchdb_url}/", timeout=_PROBE_S, trust_env=not loopback)
-    except httpx.TransportError:
-        return False
-    if reply.status_code == _UNAUTHORIZED or '"couchdb"' in reply.text:
-        return True
-    raise DrwError(
-        f"what answers at DRW_COUCHDB_URL, {settings.couchdb_url}, is no CouchDB: stop it, or name another address"
-    )
+        connection.check_credentials()
+        return heartbeats.by_hand(heartbeats.living(connection, ours=ours), wanted)
+    finally:
+        connection.close()
+
+
+def _check_ports(settings: Settings, starting_now: Sequence[Process]) -> None:
+    try:
+        ports.refuse_taken(starting_now)
+    except BadInput as error:
+        hint = database.demo_runs(settings)
+        raise BadInput(f"{error}; {hint}" if hint else str(error)) from error
 
 
 def _stop(settings: Settings) -> int:
     ended = ending.stop(settings.home)
     print(f"ended {', '.join(ended)}" if ended else "nothing that was started here runs")
+    _mention_demo(settings)
     return 0
 
 
@@ -174,35 +130,33 @@ def _status(settings: Settings) -> int:
     state = status(settings.home)
     if not state.rows:
         print(f"nothing runs that was started here; to start it: ./{NAME}")
+        _mention_demo(settings)
         return 1
-    _show(state, set())
-    return 0 if all(row.phase == "ready" for row in state.rows) else 1
+    showing.show(state)
+    missing = _missing(settings, {row.process.name for row in state.rows})
+    if missing:
+        print(f"not started: {', '.join(missing)}; ./{NAME} starts what is missing")
+    _mention_demo(settings)
+    return 0 if showing.is_well(state) and not missing else 1
 
 
-def _show(state: State, already: set[str]) -> None:
-    """Print what runs where."""
-    if not state.rows:
-        return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("actor", "state", "pid", "since (UTC)", "restarts", "open", "log"):
-        table.add_column(heading, overflow="fold")
-    for row in state.rows:
-        table.add_row(*_cells(row, row.process.name in already))
-    console = Console()
-    if not console.is_terminal:
-        # A log or a pipe has no width to keep to.
-        console = Console(width=max(console.width, 200))
-    console.print(table, highlight=False)
+def _missing(settings: Settings, rows: Collection[str]) -> list[str]:
+    """Return what was not started here; say of what was started by hand instead that it runs."""
+    absent = [process for process in processes.actors(settings) if process.name not in rows]
+    if not absent:
+        return []
+    try:
+        there = _started_by_hand(settings, absent)
+    except DrwError:  # the database is away, and its row says so
+        there = {}
+    for name, each in there.items():
+        print(f"{name} runs by hand ({each.where})")
+    return [process.name for process in absent if process.name not in there]
 
 
-def _cells(row: Row, already: bool) -> tuple[str, ...]:
-    phase = _PHASES[row.phase]
-    if row.phase in {"waiting", "failed"} and row.ending:
-        phase += f": {row.ending}"
-    elif already:
-        phase += " already"
-    log = shlex.quote(str(row.process.log))
-    return (row.process.name, phase, str(row.pid), row.since, str(row.restarts), row.process.address, log)
+def _mention_demo(settings: Settings) -> None:
+    if hint := database.demo_runs(settings):
+        print(hint)
 
 
 if __name__ == "__main__":

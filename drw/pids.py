@@ -51,6 +51,13 @@ def terminate(pid: int, born: str) -> None:
             os.kill(pid, signal.SIGTERM)
 
 
+def kill(pid: int, born: str) -> None:
+    """End a process at once, if it is still the one that was meant."""
+    if is_alive(pid, born):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def kill_group(pid: int, born: str) -> None:
     """End a process that leads its group, and all of that group, at once; nothing if it is not the one meant."""
     if is_alive(pid, born):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -32,7 +32,8 @@ class Process:
 
     ``log`` is its log file, and ``ready`` the regular expression that its log matches once it serves. A program that
     does not write that file itself (``writes_log``) gets its output sent there. What has a lower ``layer`` is ended
-    later: the database is under the actors. ``address`` is what to open in a browser.
+    later: the database is under the actors. ``address`` is what to open in a browser; it listens on ``port``, which the
+    setting ``port_setting`` changes. One that ``prompts`` asks a person at its terminal, who may quit it.
     """
 
     name: str
@@ -42,6 +43,9 @@ class Process:
     writes_log: bool = True
     layer: int = 1
     address: str = ""
+    port: int = 0
+    port_setting: str = ""
+    prompts: bool = False
 
 
 def scripts_dir() -> Path:
@@ -55,21 +59,31 @@ def actors(settings: Settings, *, prompt: bool = False, log_format: str = "text"
     xtss comes first, because most others ask it something soon.
     """
     eu_cache, jao_cache = str(settings.eu_cache_dir()), str(settings.jao_cache_dir())
-    eu_port, jao_port, port = str(settings.eu_port), str(settings.jao_port), str(settings.dashboard_port)
-    eu_args = ("-e", "EU", "-lc", eu_cache, "-p", eu_port)
-    jao_args = ("-e", "JAO", "-lc", jao_cache, "-euc", eu_cache, "-p", jao_port)
-    commands: Sequence[tuple[str, tuple[str, ...], str]] = (
-        ("xtss", ("xtss", "--strict"), ""),
-        ("replicated-cache-EU", ("replicated-cache", *eu_args), _local(eu_port)),
-        ("replicated-cache-JAO", ("replicated-cache", *jao_args), _local(jao_port)),
-        ("pipeline-driver-EU", ("pipeline-driver", "EU", eu_cache), ""),
-        (REVIEWER, (REVIEWER,) if prompt else (REVIEWER, "--listen"), ""),
-        ("product-ingestor", ("product-ingestor", jao_cache), ""),
-        ("data-tracker", ("data-tracker",), ""),
-        ("dashboard", ("dashboard", "--port", port), _local(port)),
+    eu_port, jao_port, port = settings.eu_port, settings.jao_port, settings.dashboard_port
+    eu_args = ("-e", "EU", "-lc", eu_cache, "-p", str(eu_port))
+    jao_args = ("-e", "JAO", "-lc", jao_cache, "-euc", eu_cache, "-p", str(jao_port))
+    commands: Sequence[tuple[str, tuple[str, ...], int, str]] = (
+        ("xtss", ("xtss", "--strict"), 0, ""),
+        ("replicated-cache-EU", ("replicated-cache", *eu_args), eu_port, "DRW_EU_PORT"),
+        ("replicated-cache-JAO", ("replicated-cache", *jao_args), jao_port, "DRW_JAO_PORT"),
+        ("pipeline-driver-EU", ("pipeline-driver", "EU", eu_cache), 0, ""),
+        (REVIEWER, (REVIEWER,) if prompt else (REVIEWER, "--listen"), 0, ""),
+        ("product-ingestor", ("product-ingestor", jao_cache), 0, ""),
+        ("data-tracker", ("data-tracker",), 0, ""),
+        ("dashboard", ("dashboard", "--port", str(port)), port, "DRW_DASHBOARD_PORT"),
     )
-    made = (Process(name=n, argv=a, log=settings.logs_dir() / f"{n}.log", address=at) for n, a, at in commands)
-    return tuple(_logged(process, log_format) for process in made)
+    return tuple(
+        Process(
+            name=name,
+            argv=_logged(argv, settings.logs_dir() / f"{name}.log", log_format),
+            log=settings.logs_dir() / f"{name}.log",
+            address=f"http://localhost:{at}/" if at else "",
+            port=at,
+            port_setting=setting,
+            prompts=prompt and name == REVIEWER,
+        )
+        for name, argv, at, setting in commands
+    )
 
 
 def couchlet(settings: Settings) -> Process:
@@ -101,11 +115,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _logged(process: Process, log_format: str) -> Process:
-    program, *arguments = process.argv
-    log = ("--log-file", str(process.log), "--log-format", log_format)
-    return replace(process, argv=(str(scripts_dir() / program), *arguments, *log))
-
-
-def _local(port: str) -> str:
-    return f"http://localhost:{port}/"
+def _logged(argv: tuple[str, ...], log: Path, log_format: str) -> tuple[str, ...]:
+    program, *arguments = argv
+    return (str(scripts_dir() / program), *arguments, "--log-file", str(log), "--log-format", log_format)

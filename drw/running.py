@@ -1,8 +1,9 @@
-"""What runs where, as kept in ``$DRW_HOME``: two small files and two locks, readable by their owner only.
+"""What runs where, as kept in ``$DRW_HOME``: small files and two locks, readable by their owner only.
 
 ::
 
     running.json     who runs with which pid, since when, how it fares; written by whoever starts the processes
+    windows/         the same of each process under tmux, a file each; written by the keeper in its window
     wanted.json      what is to run and in which environment; written by the launcher, read by the supervisor
     launch.lock      held by a launcher at work, so that two agree
     supervisor.lock  held by the supervisor as long as it lives
@@ -12,10 +13,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _T = TypeVar("_T")
+_WINDOWS: Final = "windows"
 Phase = Literal["starting", "ready", "waiting", "failed", "gone"]
 """``waiting``: it ended and is started again in a while; ``failed``: it is not; ``gone``: nobody knows why."""
 
@@ -45,11 +48,31 @@ class Row(msgspec.Struct, kw_only=True):
     log_from: int = 0
     """Where in its log file its latest start begins (bytes)."""
     window: str = ""
-    """The id of its tmux window, if it has one."""
+    """The id of its tmux window, if it has one. Then ``pid`` is that of its keeper in there."""
+    child: int = 0
+    """The pid of the process itself, if ``pid`` is that of its keeper."""
+    child_born: str = ""
 
     def is_alive(self) -> bool:
-        """Tell whether it runs now, whatever its phase says."""
-        return pids.is_alive(self.pid, self.born)
+        """Tell whether it, or its keeper, runs now, whatever its phase says."""
+        return pids.is_alive(self.pid, self.born) or pids.is_alive(self.child, self.child_born)
+
+    def shown_pid(self) -> int:
+        """Return the pid of the process itself."""
+        return self.child or self.pid
+
+
+class Window(msgspec.Struct, kw_only=True):
+    """How the process in a tmux window fares, as its keeper (pid ``keeper``) has it; otherwise as :class:`Row`."""
+
+    keeper: int
+    phase: Phase
+    pid: int
+    born: str
+    since: str
+    restarts: int
+    ending: str
+    log_from: int
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -60,6 +83,7 @@ class State(msgspec.Struct, kw_only=True):
     order: int = 0
     supervisor: int = 0
     supervisor_born: str = ""
+    supervisor_since: str = ""
     rows: list[Row] = msgspec.field(default_factory=list)
 
     def row(self, name: str) -> Row | None:
@@ -99,7 +123,17 @@ class Home:
 
     def state(self) -> State:
         """Return what was started, as its writer left it; empty if nothing was."""
-        return self._read("running.json", State) or State()
+        state = self._read("running.json", State) or State()
+        for row in state.rows:
+            if row.window:
+                self._look_into_window(row)
+        return state
+
+    def _look_into_window(self, row: Row) -> None:
+        said = self._read(f"{_WINDOWS}/{row.process.name}.json", Window)
+        if said and said.keeper == row.pid:
+            row.phase, row.since, row.restarts, row.ending = said.phase, said.since, said.restarts, said.ending
+            row.log_from, row.child, row.child_born = said.log_from, said.pid, said.born
 
     def wanted(self) -> Wanted:
         """Return what is to run."""
@@ -107,7 +141,15 @@ class Home:
 
     def write(self, content: State | Wanted) -> None:
         """Write one of the two, whole or not at all."""
-        path = self.path / ("running.json" if isinstance(content, State) else "wanted.json")
+        self._write("running.json" if isinstance(content, State) else "wanted.json", content)
+
+    def write_window(self, name: str, window: Window) -> None:
+        """Write how the process ``name`` fares in its window."""
+        (self.path / _WINDOWS).mkdir(mode=0o700, exist_ok=True)
+        self._write(f"{_WINDOWS}/{name}.json", window)
+
+    def _write(self, name: str, content: State | Wanted | Window) -> None:
+        path = self.path / name
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         text = msgspec.json.format(msgspec.json.encode(content, enc_hook=str))
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -115,7 +157,8 @@ class Home:
         temporary.replace(path)
 
     def forget(self) -> None:
-        """Remove both: nothing runs any more."""
+        """Remove them: nothing runs any more."""
+        shutil.rmtree(self.path / _WINDOWS, ignore_errors=True)
         (self.path / "running.json").unlink(missing_ok=True)
         (self.path / "wanted.json").unlink(missing_ok=True)
 
@@ -175,11 +218,14 @@ def now() -> str:
 
 
 def status(home: Path) -> State:
-    """Return what runs where, looked at now: what should run and does not is ``gone``."""
+    """Return what runs where, looked at now: what should run, or be started again, and is not, is ``gone``."""
     place = Home(home)
     state = place.state()
+    supervised = place.is_supervised()
     for row in state.rows:
-        if row.phase in {"starting", "ready"} and not row.is_alive():
+        lost = row.phase in {"starting", "ready"} and not row.is_alive()
+        forsaken = row.phase == "waiting" and not (supervised or row.is_alive())
+        if lost or forsaken:
             row.phase = "gone"
     return state
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
+from drw import audit
 from shared import actor, delivery, ngas, reports, status
 from shared.bus import queue
 from shared.dbcon import DbConnection
@@ -12,7 +13,6 @@ from shared.dbcon import DbConnection
 if TYPE_CHECKING:
     from shared.settings import Settings
 
-AUDIT_DATABASE: Final = "audit"
 DATABASES: Final = (
     queue.DATABASE,
     status.DATABASE,
@@ -21,7 +21,7 @@ DATABASES: Final = (
     delivery.STATUS_DATABASE,
     ngas.DATABASE,
     actor.ACTORS_DATABASE,
-    AUDIT_DATABASE,
+    audit.DATABASE,
 )
 """Every database of ours: those of the seed, then the two of our own."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from drw import deaths, pids, tails
 from drw.keeper import Keeper
-from drw.running import Home, Row, State
+from drw.running import Home, Row, State, now
 from shared import logs
 from shared.errors import DrwError
 
@@ -39,6 +39,7 @@ class Supervisor:
         self._wanted = home.wanted()
         self._keepers: dict[str, Keeper] = {}
         self._order = 0
+        self._since = now()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -86,7 +87,8 @@ class Supervisor:
     def _save(self) -> None:
         me = os.getpid()
         rows = [keeper.row for keeper in self._keepers.values()]
-        state = State(order=self._order, supervisor=me, supervisor_born=pids.birth(me), rows=rows)
+        born = pids.birth(me)
+        state = State(order=self._order, supervisor=me, supervisor_born=born, supervisor_since=self._since, rows=rows)
         try:
             self._home.write(state)
         except OSError:

@@ -1,7 +1,7 @@
 """Starting processes in the windows of a tmux session, one each.
 
-A window stays when its process ends, with what that said last. Nothing is started again by itself: whoever has the
-terminals before them does that, or the next start.
+In each window a keeper (:mod:`drw.window`) starts the process again when that dies. A window whose process is not
+started again stays, with what was said last, until the next start.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from drw import background, deaths, pids, tails
-from drw.running import Home, Row, State, now
+from drw.running import Home, Row, now, status
 from shared.errors import ProgramError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from pathlib import Path
 
     from drw.processes import Process
+    from drw.running import State
 
 SESSION: Final = "drw"
 _WINDOW_FORMAT: Final = "#{window_id} #{pane_pid}"
@@ -48,20 +49,31 @@ def start(
         background.make_folder(logs)
         state = place.state()
         background.refuse_other_mode(state, "tmux")
-        already = tuple(row.process.name for row in state.alive())
+        # The keeper of one that has failed may still be about to end.
+        already = tuple(row.process.name for row in state.alive() if row.phase != "failed")
         missing = [process for process in processes if process.name not in already]
         wanted = place.wanted()
         wanted.processes, wanted.environ, wanted.grace_s = missing, dict(environ), grace_s
         place.write(wanted)
         names = {process.name for process in missing}
         close_windows([row for row in state.rows if row.process.name in names])
-        state.mode, state.rows = "tmux", [row for row in state.rows if row.process.name not in names]
+        state.mode = "tmux"
         for process in missing:
-            state.rows.append(_open_window(place, process))
+            _place(state, _open_window(place, process))
             place.write(state)
-        rows = [row for row in state.rows if row.process.name in {process.name for process in processes}]
-        _wait(place, state, rows, limit_s)
-    return background.Started(rows=tuple(state.rows), started=tuple(p.name for p in missing), already=already)
+        _wait(place, {process.name for process in processes}, limit_s)
+    return background.Started(
+        rows=tuple(status(home).rows), started=tuple(process.name for process in missing), already=already
+    )
+
+
+def _place(state: State, row: Row) -> None:
+    """Put a row where the earlier one of the same name was, else at the end."""
+    names = [each.process.name for each in state.rows]
+    if row.process.name in names:
+        state.rows[names.index(row.process.name)] = row
+    else:
+        state.rows.append(row)
 
 
 def close_windows(rows: Sequence[Row]) -> None:
@@ -76,7 +88,7 @@ def close_windows(rows: Sequence[Row]) -> None:
 
 
 def _open_window(place: Home, process: Process) -> Row:
-    """Run a process in a new window, by way of :mod:`drw.window`, which becomes that process."""
+    """Run a process in a new window, by way of :mod:`drw.window`, which keeps it."""
     row = Row(process=process, since=now(), log_from=tails.size(process.log))
     run = [sys.executable, "-P", "-m", "drw.window", str(place.path), process.name]
     options = ["-d", "-P", "-F", _WINDOW_FORMAT, "-n", process.name, "-c", str(place.path)]
@@ -95,29 +107,22 @@ def _has_session() -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0  # noqa: S603
 
 
-def _wait(place: Home, state: State, rows: Sequence[Row], limit_s: float) -> None:
+def _wait(place: Home, names: Container[str], limit_s: float) -> None:
+    """Wait until everything named serves or has died."""
     deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline and any(row.phase == "starting" for row in rows):
-        for row in rows:
-            _look(row)
+    while True:
+        rows = [row for row in status(place.path).rows if row.process.name in names]
+        if time.monotonic() > deadline or all(row.phase != "starting" for row in rows):
+            break
         time.sleep(_LOOK_S)
-    place.write(state)
     if dead := [_complaint(row, limit_s) for row in rows if row.phase != "ready"]:
         raise ProgramError("\n".join(dead))
 
 
-def _look(row: Row) -> None:
-    if row.phase == "starting":
-        if not row.is_alive():
-            row.phase = "failed"
-        elif deaths.says_ready(row, _screen(row)):
-            # A program that asks at its terminal says there that it serves.
-            row.phase = "ready"
-
-
 def _complaint(row: Row, limit_s: float) -> str:
     slow = row.phase == "starting"
-    what = f"runs, but did not say that it is ready within {limit_s:g} s" if slow else "died at its start"
+    died = f"{row.ending or 'died'} at its start"
+    what = f"runs, but did not say that it is ready within {limit_s:g} s" if slow else died
     return deaths.report(row, what, tails.last_lines(_screen(row), deaths.LAST_LINES))
 
 

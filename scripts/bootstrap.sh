@@ -89,6 +89,12 @@ is_up_to_date() { # is_up_to_date runtime|dev
     wanted=$(recipe "$1") && [[ $wanted == "$(<"$DRW_VENV/drw-made-$1")" ]] && is_of_asked_python
 }
 
+# Whether .venv was made whole, if not for the requirement files as they are now.
+was_set_up() {
+    local marks=("$DRW_VENV"/drw-made-*)
+    [[ -x $DRW_VENV_PYTHON && -e ${marks[0]} && ! -e $DRW_VENV_UNFINISHED ]]
+}
+
 # Whether .venv, though not up to date, can be installed into: complete, made here, and of a Python that will do.
 is_usable() {
     [[ -x $DRW_VENV_PYTHON && ! -e $DRW_VENV_UNFINISHED ]] || return 1
@@ -144,14 +150,31 @@ except BlockingIOError:
 '
 }
 
+# Ends with the real cause when whoever runs this can neither use .venv nor make it.
+refuse_unwritable() {
+    local me cause target
+    [[ ! -w $DRW_ROOT || (-e $DRW_VENV && ! -w $DRW_VENV) ]] || return 0
+    me=$(id -un)
+    if [[ -e $DRW_VENV && ! -x $DRW_VENV/bin ]]; then
+        cause="$me may not look into $DRW_VENV/bin"
+    elif [[ -L $DRW_VENV_PYTHON && ! -x $DRW_VENV_PYTHON ]]; then
+        target=$(readlink "$DRW_VENV_PYTHON")
+        cause="$DRW_VENV_PYTHON leads to $target, which is gone or which $me may not run"
+        cause+=" (removed, .venv is made anew, with a Python that all may run if one is named in DRW_PYTHON)"
+    elif [[ -x $DRW_VENV_PYTHON ]]; then
+        cause="it is not what the requirement files say now, and $me may not write there"
+    else
+        cause="$me may not write there"
+    fi
+    fail 1 "$DRW_VENV cannot be set up: $cause; run this as the owner of the checkout"
+}
+
 bootstrap() { # bootstrap runtime|dev
     is_up_to_date "$1" && return
     find_python
     lock_checkout
     if ! is_up_to_date "$1"; then
-        if [[ ! -w $DRW_ROOT || (-e $DRW_VENV && ! -w $DRW_VENV) ]]; then
-            fail 1 "$DRW_VENV cannot be set up: $(id -un) may not write there; run this as the owner of the checkout"
-        fi
+        refuse_unwritable
         say "setting up $DRW_VENV, once (Python packages, half a minute or so)"
         make_venv
         install_packages "$1"

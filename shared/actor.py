@@ -10,11 +10,10 @@ import signal
 import socket
 import sys
 import threading
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
-from shared import errors, logs, names
+from shared import errors, logs
 from shared.bus import Bus
 from shared.bus.retry import BackOff
 from shared.cache import CacheDirectory
@@ -34,15 +33,7 @@ USAGE_ERROR: Final = 2
 FAILURE: Final = 1
 _LOOK_S: Final = 0.5
 _INTERRUPTED: Final = 130
-_HEARTBEATS_MISSED: Final = 3
 _LOG = logging.getLogger("drw")
-
-
-def is_alive(doc: Doc | None, now: datetime) -> bool:
-    """Tell from an actor's document in ``actors`` whether it lives: it gives a sign at least every third heartbeat."""
-    if doc is None or doc.get("ended"):
-        return False
-    return now - names.moment(doc["at"]) < timedelta(seconds=_HEARTBEATS_MISSED * doc["every"])
 
 
 class WebServer(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shared import actor, lifecycle, report, reports
+from shared import actor, heartbeats, lifecycle, report, reports
 from shared.clock import elapsed_s
 from shared.entities import Entities
 from shared.errors import BadInput, DrwError, RemoteError, StateRefused
@@ -45,7 +45,7 @@ class Desk:
         if session == self._me.me or not session:
             return False
         doc = self._me.connection.database(actor.ACTORS_DATABASE).get(session)
-        return actor.is_alive(doc, self._me.connection.clock.now())
+        return heartbeats.is_alive(doc, self._me.connection.clock.now())
 
     def take(self, ous_uid: str, *, over: bool = False) -> tuple[StatusEntity, StoredReport]:
         """Begin the review of an OUS: set it to Reviewing, in this reviewer's name, and return it with its report.

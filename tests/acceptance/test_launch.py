@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -13,8 +14,9 @@ import urllib.request
 
 import pytest
 
-from drw import ending
-from drw.running import status
+from drw import ending, heartbeats, starting
+from drw.running import Home, status
+from shared.settings import read_credentials, read_settings
 
 ACTORS = {
     "xtss",
@@ -53,8 +55,11 @@ class Launcher:
         }
 
     def __call__(self, *arguments, **environ):
+        return self.run("drw.launch", *arguments, **environ)
+
+    def run(self, module, *arguments, **environ):
         return subprocess.run(
-            [sys.executable, "-P", "-m", "drw.launch", *arguments],
+            [sys.executable, "-P", "-m", module, *arguments],
             env=self.environ | environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -88,7 +93,7 @@ def test_everything_is_started_shown_mended_and_ended(launch):
 
     second = launch("--background")
     assert second.returncode == 0
-    assert second.stdout.count("runs already") == len(pids)
+    assert "all of it ran already" in second.stdout
     assert launch.alive() == pids
 
     os.kill(pids["xtss"], signal.SIGKILL)
@@ -98,7 +103,9 @@ def test_everything_is_started_shown_mended_and_ended(launch):
     assert launch.alive()["xtss"] != pids["xtss"]
     shown = launch("--status")
     assert shown.returncode == 0
-    assert re.search(r"xtss +runs +\d+ .* 1 ", shown.stdout)
+    assert re.search(r"^xtss +runs +\d+ +[\d:]+ +1$", shown.stdout, re.MULTILINE)
+    assert [line.split()[0] for line in shown.stdout.splitlines()[1:4]] == ["supervisor", "couchlet", "xtss"]
+    assert max(map(len, shown.stdout.splitlines()[:-1])) <= 80
 
     stopped = launch("--stop")
     assert stopped.returncode == 0
@@ -108,15 +115,68 @@ def test_everything_is_started_shown_mended_and_ended(launch):
     assert launch("--stop").stdout == "nothing that was started here runs\n"
 
 
-def test_a_port_in_use_is_named_and_the_next_start_brings_up_what_is_missing(launch):
+def test_a_port_in_use_is_named_with_its_setting_before_anything_is_started(launch):
     with socket.create_server(("127.0.0.1", int(launch.jao))):
-        first = launch("--background")
-    assert first.returncode == 1
-    assert "replicated-cache-JAO exited with status" in first.stderr
-    assert launch.jao in first.stderr
-    assert "Traceback" not in first.stderr
+        first = launch("--background", DRW_EU_PORT=launch.dashboard)
+    assert first.returncode == 2
+    assert (
+        f"port {launch.jao}, for replicated-cache-JAO, is in use: end what uses it, or set DRW_JAO_PORT" in first.stderr
+    )
+    assert "given to both replicated-cache-EU and dashboard: set DRW_DASHBOARD_PORT" in first.stderr
+    assert len(first.stderr.splitlines()) == 1
+    assert launch.alive() == {}
+
+
+def test_a_dead_supervisor_is_shown_and_the_next_start_brings_it_back(launch):
+    launch("--background")
+    os.kill(status(launch.home).supervisor, signal.SIGKILL)
+    wait_until(lambda: not Home(launch.home).is_supervised())
+    shown = launch("--status")
+    assert shown.returncode == 1
+    assert re.search(r"^supervisor +dead ", shown.stdout, re.MULTILINE)
+    assert "nothing is started again while it is dead: ./launch-all.sh brings it back" in shown.stdout
+    before = launch.alive()
     assert launch("--background").returncode == 0
-    assert set(launch.alive()) == ACTORS | {"couchlet"}
+    assert launch.alive() == before
+    assert launch("--status").returncode == 0
+
+
+def test_what_runs_by_hand_gets_no_second_copy_and_is_not_cleared_under(launch, system):
+    user, password = read_credentials(system.home / "credentials")
+    database = {"DRW_COUCHDB_URL": system.couchlet.url, "COUCHDB_USER": user, "COUCHDB_PASSWORD": password}
+    by_hand = system.start("xtss")
+    system.wait_until(lambda: heartbeats.living(system.connection), database="actors")
+    done = launch("--background", **database)
+    assert done.returncode == 0, done.stderr
+    assert f"xtss already runs by hand (pid {by_hand.process.pid} on " in done.stdout
+    assert set(launch.alive()) == ACTORS - {"xtss"}
+    assert launch("--status", **database).returncode == 0
+    refused = launch.run("drw.clear", "--yes", "--force", **database)
+    assert refused.returncode == 1
+    assert "dashboard run here: end them first with ./launch-all.sh --stop" in refused.stderr
+    launch("--stop", **database)
+    refused = launch.run("drw.clear", "--yes", **database)
+    assert refused.returncode == 1
+    assert f"xtss (pid {by_hand.process.pid} on " in refused.stderr
+    assert launch.run("drw.clear", "--yes", "--force", **database).returncode == 0
+    by_hand.stop()
+    assert launch.run("drw.clear", "--yes", **database).returncode == 0
+
+
+def test_the_address_of_weblogs_follows_the_port(launch):
+    assert starting.environment(read_settings(launch.environ), launch.environ)["DRW_WEBLOG_URL"] == (
+        f"http://localhost:{launch.jao}/weblogs"
+    )
+    given = launch.environ | {"DRW_WEBLOG_URL": "http://logs.example.org/w"}
+    assert starting.environment(read_settings(given), given)["DRW_WEBLOG_URL"] == "http://logs.example.org/w"
+
+
+@pytest.mark.parametrize("jao", ["eu-cache", "eu-cache/jao"])
+def test_caches_that_are_one_or_in_each_other_are_refused(launch, jao):
+    done = launch("--background", DRW_JAO_CACHE=str(launch.home / jao))
+    assert done.returncode == 1
+    assert "name two folders in DRW_EU_CACHE and DRW_JAO_CACHE" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_another_server_in_couchdbs_place_is_refused(launch):
@@ -136,13 +196,20 @@ def test_another_server_in_couchdbs_place_is_refused(launch):
 
 
 def wait_for_port(port):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            return socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-    raise AssertionError(port)
+    def answers():
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return True
+
+    wait_until(answers)
+
+
+def wait_until(condition, limit_s=20.0):
+    """Look until something is so: nobody tells of the processes of others."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -165,6 +166,37 @@ def test_help_needs_no_set_up(fresh, script):
     assert done.returncode == 0
     assert "example: " in done.stdout
     assert not fresh.venv.exists()
+
+
+@pytest.mark.parametrize(("option", "status"), [("--status", 1), ("--stop", 0)])
+@pytest.mark.parametrize("demo", [(), ("--demo",)])
+def test_looking_and_ending_need_no_set_up(fresh, option, status, demo):
+    done = fresh.run("launch-all.sh", *demo, option)
+    assert (done.returncode, done.stderr) == (status, "")
+    assert done.stdout.startswith(f"nothing runs that was started here: {fresh.venv} is not set up")
+    assert not fresh.venv.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_a_python_that_another_user_may_not_run_is_named(fresh):
+    hidden = fresh.root / "only-root"
+    hidden.mkdir(mode=0o700)
+    (fresh.venv / "bin").mkdir(parents=True)
+    (fresh.venv / "bin" / "python").symlink_to(hidden / "python3")
+    for folder in (fresh.root, *fresh.root.parents):
+        if folder.is_relative_to(tempfile.gettempdir()) and str(folder) != tempfile.gettempdir():
+            folder.chmod(folder.stat().st_mode | 0o055)
+    done = subprocess.run(
+        [fresh.root / "launch-all.sh"],
+        env=fresh.environ | {"DRW_PYTHON": "/usr/bin/python3"},
+        capture_output=True,
+        text=True,
+        user="nobody",
+        cwd="/",
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"leads to {hidden}/python3, which is gone or which nobody may not run" in done.stderr
 
 
 def stand_in_python(folder: Path, answer: str) -> str:

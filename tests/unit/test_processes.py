@@ -252,6 +252,13 @@ def test_stop_ends_what_a_killed_supervisor_left(home):
     assert not any(row.is_alive() for row in left.values())
 
 
+def test_what_is_started_again_keeps_its_place(home):
+    with pytest.raises(ProgramError):
+        start(home, process(home, "one", "exit 2"), process(home, "two"), process(home, "three"))
+    start(home, process(home, "two"), process(home, "one"))
+    assert list(rows(home)) == ["one", "two", "three"]
+
+
 def test_what_ended_while_nobody_looked_is_gone(home):
     start(home, process(home, "one"))
     os.kill(status(home).supervisor, signal.SIGKILL)
@@ -320,6 +327,45 @@ def test_under_tmux_a_dead_window_shows_why_and_is_replaced(home, tmux_server):
     assert windows() == ["one"]
     start_windows(home, process(home, "one"))
     assert windows() == ["one"]
+
+
+def test_under_tmux_what_dies_is_started_again_in_its_window(home, tmux_server):
+    start_windows(home, process(home, "one"), process(home, "two"))
+    first = rows(home)["one"]
+    os.kill(first.child, signal.SIGKILL)
+    until(lambda: rows(home)["one"].restarts == 1 and rows(home)["one"].phase == "ready")
+    after = rows(home)["one"]
+    assert (after.pid, after.window) == (first.pid, first.window)
+    assert after.child != first.child
+    assert list(rows(home)) == ["one", "two"]
+    said = "one was killed by SIGKILL; it is started again in 1 s"
+    assert said in (home / "log" / "supervisor.log").read_text()
+    until(lambda: said in " ".join(screen("one").split()))
+    ending.stop(home)
+    assert not pids.birth(after.child)
+
+
+def test_under_tmux_what_is_ended_with_ctrl_c_stays_so(home, tmux_server):
+    start_windows(home, process(home, "one"))
+    subprocess.run(["tmux", "send-keys", "-t", "drw:one", "C-c"], check=True)
+    until(lambda: rows(home)["one"].phase == "failed")
+    assert rows(home)["one"].ending == "was ended with Ctrl-C"
+    assert start_windows(home, process(home, "one")).started == ("one",)
+
+
+def test_under_tmux_what_a_killed_keeper_left_is_ended(home, tmux_server):
+    start_windows(home, process(home, "one", f"trap '' HUP; {STUBBORN}"))
+    row = rows(home)["one"]
+    os.kill(row.pid, signal.SIGKILL)
+    until(lambda: not pids.birth(row.pid))
+    assert rows(home)["one"].is_alive()
+    assert ending.stop(home) == ("one",)
+    assert not pids.birth(row.child)
+
+
+def screen(name):
+    asked = ["tmux", "capture-pane", "-p", "-S", "-100", "-t", f"drw:{name}"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
 
 
 def test_stop_leaves_the_windows_of_others_alone(home, tmux_server):

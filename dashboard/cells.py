@@ -1,0 +1,81 @@
+"""What stands in the cells of the dashboard's tables. Templates escape all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from flask import url_for
+
+from shared import names
+from shared.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HASH_SHOWN: Final = 12
+_SECOND: Final = len("2026-11-20T23:40:00")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text; where it leads, what it says in full, and whether it stands out (``bad``, ``good``, ``prose``)."""
+
+    text: str
+    href: str = ""
+    title: str = ""
+    look: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a table: its rows, how many there are in all, and where the next page is."""
+
+    key: str
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    total: int
+    after: str = ""
+    remark: str = ""
+    """What there is to say below it, such as that there are more than can be counted."""
+
+
+def plain(value: Any) -> Cell:  # noqa: ANN401 (whatever a document holds)
+    """Return a value as it is."""
+    return Cell("" if value is None else str(value))
+
+
+def prose(text: str, look: str = "") -> Cell:
+    """Return a text that may be long, and is folded."""
+    return Cell(text, look=f"prose {look}".strip())
+
+
+def at(value: object) -> Cell:
+    """Return a time to the second, in full where one points at it."""
+    text = value if isinstance(value, str) else ""
+    return Cell(text[:_SECOND].replace("T", " "), title=text)
+
+
+def checksum(value: object) -> Cell:
+    """Return the beginning of a checksum, in full where one points at it."""
+    text = value if isinstance(value, str) else ""
+    return Cell(text[:_HASH_SHOWN] + "…" if len(text) > _HASH_SHOWN else text, title=text)
+
+
+def ous(uid: object) -> Cell:
+    """Return the UID of an OUS, leading to its page; what is none leads nowhere."""
+    try:
+        return Cell(str(uid), href=url_for("ous", doc_id=names.document_id(str(uid))))
+    except BadInput:
+        return plain(uid)
+
+
+def weblog(weblog_url: str, uid: object, run: object) -> Cell:
+    """Return a link to the weblog of a run, if it has one."""
+    try:
+        name = names.weblog(str(uid), str(run)).removesuffix(".zip")
+    except BadInput:
+        return Cell("")
+    return Cell("weblog", href=f"{weblog_url}/{quote(name)}/", title=name)

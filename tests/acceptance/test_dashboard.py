@@ -1,0 +1,240 @@
+"""The dashboard: a real process, asked over HTTP, on databases that hold what each of its tables must show."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.clock import stamp
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+OUS = "uid://X1/X1/Xb0"
+DOC_ID = "uid___X1_X1_Xb0"
+RUN = "2018-07-19T07:10:03.781"
+EVIL = "<script>alert(1)</script>"
+
+
+class Site:
+    """A running dashboard."""
+
+    def __init__(self, system):
+        self.system = system
+        self.process = system.start("dashboard", "--port", "0")
+        self.url = re.search(r"http://127\.0\.0\.1:\d+", self.process.wait_for(" ready")).group()
+
+    def get(self, path="/"):
+        """Return status, headers and text of a page, its markup taken apart from its text."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=20) as answer:
+                return answer.status, answer.headers, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers, error.read().decode()
+
+    def rows(self, key, path="/"):
+        """Return the rows of a table, the text of each cell."""
+        section = self.get(path)[2].partition(f'<section id="{key}">')[2].partition("</section>")[0]
+        return [
+            [html.unescape(re.sub(r"<[^>]*>", "", cell)) for cell in re.findall(r"<td.*?</td>", row)]
+            for row in re.findall(r"<tr><td.*?</tr>", section)
+        ]
+
+
+@pytest.fixture
+def site(system):
+    return Site(system)
+
+
+def put(system, database, **doc):
+    system.connection.database(database).put({"schema": 1, **doc})
+
+
+def put_ous(system, state, note="", doc_id=DOC_ID, **more):
+    entry = {"at": "2026-11-20T10:00:00.123456", "by": "ada", "state": state, "note": note}
+    put(
+        system,
+        "status-entities",
+        _id=doc_id,
+        entityId="uid://" + "/".join(doc_id.split("_")[3:]),
+        progID="2015.1.00657.S",
+        recipe="PipelineCalibration",
+        state=state,
+        substate="",
+        executive="EU",
+        timestamp="2026-11-20T10:00:00.123456",
+        history=[entry],
+        **more,
+    )
+
+
+def put_message(system, number, state, **more):
+    put(
+        system,
+        "msgq",
+        _id=f"xtss:{number}:abc",
+        selector="xtss",
+        state=state,
+        priority=5,
+        creationTimestamp="2026-11-20T10:00:00.000001",
+        sender="test",
+        body={},
+        digest="",
+        attempts=2,
+        **more,
+    )
+
+
+def test_ouss_say_what_one_should_know_of_them_and_lead_to_their_page_and_weblog(system, site):
+    put_ous(system, "ProcessingProblem", note=f"the pipeline died {EVIL}", run=RUN)
+    put_ous(system, "Reviewing", doc_id="uid___X1_X1_Xb1", reviewer={"name": "ada", "until": ""})
+    put_ous(system, "ReadyForProcessing", note="Fail: bad", doc_id="uid___X1_X1_Xb2")
+    first, second, third = site.rows("ous")
+    assert first[0] == OUS
+    assert first[5] == "2026-11-20 10:00:00"
+    assert first[-1] == f"the pipeline died {EVIL}"
+    assert second[-1] == "reviewed by ada"
+    assert third[-1] == "Fail: bad; waits for a launch"
+    text = site.get()[2]
+    assert EVIL not in text
+    assert f'href="/ous/{DOC_ID}"' in text
+    assert f'href="http://localhost:8001/weblogs/weblog-X1-X1-Xb0-{RUN.replace(":", "%3A")}/"' in text
+
+
+def test_the_page_of_an_ous_has_its_history_and_its_runs(system, site):
+    put_ous(system, "ReadyForReview", note="run 1", run=RUN)
+    put(
+        system,
+        "pipeline-reports",
+        _id=f"{RUN}.{DOC_ID}",
+        ousUID=OUS,
+        timestamp=RUN,
+        source="EU",
+        productsDir="2015.1.00657.S_2018_07_19T07_10_03.781",
+        encodedReport="",
+    )
+    path = f"/ous/{DOC_ID}"
+    assert site.rows("history", path) == [["2026-11-20 10:00:00", "ReadyForReview", "", "ada", "run 1"]]
+    assert site.rows("runs", path)[0][:2] == [RUN, "EU"]
+    assert site.get("/ous/uid___X1_X1_Xbf")[0] == 404
+    assert site.get("/table/nothing")[0] == 404
+
+
+def test_messages_say_why_they_wait_or_are_dead(system, site):
+    failed = {"at": "2026-11-20T10:00:01.000000", "by": "xtss@here:1", "what": f"no such thing {EVIL}"}
+    put_message(system, 1, "ready")
+    put_message(system, 2, "delayed", due="2026-11-20T11:00:00.000001", waits="the products are not here yet")
+    put_message(system, 3, "delayed", due="2026-11-20T12:00:00.000001", errors=[failed])
+    put_message(system, 4, "dead", doneAt="2026-11-20T10:00:01.000000", errors=[failed])
+    rows = site.rows("unread")
+    assert [row[1] for row in rows] == ["ready", "delayed", "delayed"]
+    assert rows[1][3] == "2026-11-20 11:00:00"
+    assert [row[5] for row in rows] == ["", "waits: the products are not here yet", f"failed: {failed['what']}"]
+    assert site.rows("dead") == [["xtss", "2026-11-20 10:00:01", "2", failed["what"], "xtss:4:abc"]]
+    assert EVIL not in site.get()[2]
+
+
+def test_actors_are_alive_dead_or_ended(system, site):
+    now = system.connection.clock.now()
+    for name, age_s, ended in (("fresh", 0, False), ("silent", 40, False), ("done", 40, True)):
+        put(
+            system,
+            "actors",
+            _id=name,
+            kind=name,
+            executive="EU",
+            host="elsewhere",
+            pid=1,
+            since=stamp(now),
+            at=stamp(now - timedelta(seconds=age_s)),
+            every=10.0,
+            doing="",
+            ended=ended,
+        )
+    stands = {row[0]: row[2] for row in site.rows("actors")}
+    assert {name: stands[name] for name in ("fresh", "silent", "done")} == {
+        "fresh": "alive",
+        "silent": "dead",
+        "done": "ended",
+    }
+
+
+@pytest.mark.parametrize("key", ["dead", "ous"])
+def test_a_long_table_has_its_total_and_a_next_page(system, site, key):
+    for number in range(30):
+        if key == "dead":
+            put_message(system, number, "dead", doneAt=f"2026-11-20T10:00:{number:02}.000000")
+        else:
+            put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}")
+    text = site.get()[2]
+    assert "25 of 30 shown" in text
+    onward = html.unescape(re.search(rf'href="(/table/{key}\?after=[^"]+)"', text).group(1))
+    assert len(site.rows(key)) == 25
+    assert len(site.rows(key, onward)) == 5
+
+
+def test_checksums_are_short_and_whole_where_one_points(system, site):
+    put(system, "ngas", _id="product-0.data", size=3, sha256="a" * 64, writeTimestamp="2026-11-20T10:00:00.123456")
+    assert site.rows("ngas") == [["product-0.data", "3", "a" * 12 + "…", "2026-11-20 10:00:00"]]
+    assert f'title="{"a" * 64}"' in site.get()[2]
+
+
+def test_strange_documents_do_not_break_a_page(system, site):
+    for database in ("status-entities", "pipeline-reports", "ngas", "products-metadata", "delivery-status", "actors"):
+        system.connection.database(database).put(
+            {"_id": "strange", "entityId": [1], "history": "x", "state": {}, "timestamp": 7, "at": 3, "sha256": 1}
+        )
+    assert site.get()[0] == 200
+    assert site.get("/ous/strange")[0] == 200
+    assert site.get("/table/dead?after=-7")[0] == 200
+    assert site.get("/table/dead?after=x")[0] == 200
+
+
+def test_pages_run_no_script_of_others(site):
+    headers = site.get()[1]
+    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_database_that_is_away_is_said(system, site):
+    system.couchlet.kill()
+    status, _, text = site.get()
+    assert status == 503
+    assert "does not answer" in text
+    system.couchlet.start()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--port", "70000"), "is no port: give a number from 0"),
+        (("--port", "-1"), "is no port"),
+        (("--host", "nowhere.invalid", "--port", "0"), "nowhere.invalid is no address of this machine"),
+    ],
+)
+def test_bad_addresses_are_one_line_and_status_2(system, arguments, said):
+    done = system.run("dashboard", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_it_starts_as_the_seed_has_it_without_the_environment_being_active():
+    base = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+    done = subprocess.run(
+        [base, "-s", "./server.py", "-h"],
+        cwd=CHECKOUT / "dashboard",
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Show the whole system" in done.stdout

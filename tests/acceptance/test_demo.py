@@ -1,0 +1,143 @@
+"""``launch-all.sh --demo``, whole: the ten OUSs, left running or ended, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from drw import ending, setup
+from drw.running import status
+from shared import status as entities
+from shared.dbcon import DbConnection
+from shared.settings import read_settings
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+
+class Demo:
+    """The demo in a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environ = {key: value for key, value in os.environ.items() if not key.startswith(("DRW_", "COUCHDB_"))} | {
+            "DRW_HOME": str(home),
+            "DRW_PACE": "0",
+            "DRW_GRACE_S": "3",
+            "COLUMNS": "80",
+        }
+
+    def __call__(self, *arguments: str, module: str = "drw.demo", **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", module, *arguments],
+            env=self.environ | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def strays(self) -> list[str]:
+        """Return the command lines of the processes that have this home among their arguments."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if str(self.home) in command:
+                found.append(command)
+        return found
+
+
+@pytest.fixture
+def demo(tmp_path):
+    made = Demo(tmp_path / "home")
+    yield made
+    ending.stop(made.home / "demo")
+
+
+def assert_all_ok(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    table = [line.split() for line in lines if re.match(r"uid://X1/X1/Xb[0-8a]  ", line)]
+    assert len(table) == 10
+    assert [row[1] for row in table] == ["Delivered"] * 10
+    assert [row[3:] for row in table] == [["5", "yes", "yes"]] * 10
+    assert re.search(r"^eu-cache = jao-cache: \d+ files, \d+ bytes: OK$", done.stdout, re.MULTILINE)
+    assert re.search(r"^message bus: \d+ messages, 0 open, 0 dead: OK$", done.stdout, re.MULTILINE)
+    assert "one run was failed by the reviewer and launched again" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_with_exit_it_ends_everything_twice_in_a_row(demo):
+    for _ in range(2):
+        done = demo("--exit")
+        assert_all_ok(done)
+        assert "everything was ended (--exit)" in done.stdout
+        assert demo.strays() == []
+
+
+def test_without_exit_it_is_left_running_until_it_is_stopped(demo):
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+    database, eu, jao, taken = (probe.getsockname()[1] for probe in probes)
+    for probe in probes[:3]:
+        probe.close()
+    url = f"http://127.0.0.1:{database}"
+    ports = {"DRW_EU_PORT": str(eu), "DRW_JAO_PORT": str(jao), "DRW_DASHBOARD_PORT": str(taken)}
+    with probes[3]:
+        done = demo(DRW_COUCHDB_URL=url, **ports)
+    assert_all_ok(done)
+    assert f"starting couchlet at {url}, its data and all else in {demo.home / 'demo'}" in done.stdout
+    assert f"port {taken} is taken: the dashboard is at " in done.stdout
+    rows = status(demo.home / "demo").rows
+    assert len(rows) == 9
+    shown = demo("--status")
+    assert shown.returncode == 0
+    assert all(row.process.name in shown.stdout for row in rows)
+    address = next(row.process.address for row in rows if row.process.name == "dashboard")
+    with urllib.request.urlopen(address, timeout=10) as page:
+        assert b"uid://X1/X1/Xb0" in page.read()
+    looked = subprocess.run(look_further(done.stdout), shell=True, capture_output=True, text=True, check=False)
+    assert looked.returncode == 0, looked.stdout + looked.stderr
+
+    for module, arguments in (("drw.launch", ("--background",)), ("drw.clear", ("--yes",))):
+        refused = demo(*arguments, module=module, DRW_COUCHDB_URL=url)
+        assert refused.returncode == 1
+        assert "the demo is running there: ./launch-all.sh --demo --stop ends it" in refused.stderr
+    assert "the demo is running: ./launch-all.sh --demo --stop" in demo("--status", module="drw.launch").stdout
+
+    stopped = demo("--stop")
+    assert stopped.returncode == 0
+    assert stopped.stdout.count(",") == 8
+    assert demo.strays() == []
+    assert demo("--stop").stdout == "no demo runs\n"
+    assert demo("--status").returncode == 1
+
+
+def look_further(said: str) -> str:
+    return next(line for line in said.splitlines() if line.startswith("Look further:")).partition(":")[2].strip()
+
+
+def test_it_refuses_a_couchdb_that_holds_other_ouss(demo, couchlet):
+    environ = {**demo.environ, "DRW_HOME": str(couchlet.home), "DRW_COUCHDB_URL": couchlet.url}
+    settings = read_settings(environ)
+    setup.ensure(settings)
+    connection = DbConnection(settings)
+    database = connection.database(entities.DATABASE)
+    database.put({"_id": "uid___A003_X1_X1b", "schema": 1})
+    given = {"DRW_COUCHDB_URL": couchlet.url, "COUCHDB_USER": settings.user, "COUCHDB_PASSWORD": settings.password}
+    done = demo("--exit", **given)
+    assert done.returncode == 1
+    assert "holds OUSs that are not the demo's (1, such as uid___A003_X1_X1b)" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert database.get("uid___A003_X1_X1b")
+    connection.close()
+    assert status(demo.home / "demo").rows == []
