@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dashboard import cells
 from dashboard.cells import Cell, Page
-from dashboard.tables import remark
+from dashboard.tables import remark, view_of
 from shared import reports, status
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def read(connection: DbConnection, doc_id: str, weblog_url: str) -> Life | None:
     uid = str(doc.get("entityId", doc_id))
     facts = [(name, cells.plain(doc.get(name))) for name in _FIELDS]
     facts += [("since (UTC)", cells.at(doc.get("timestamp")))]
-    facts += [("run", cells.plain(doc.get("run"))), ("remark", remark(doc))]
+    facts += [("run", cells.plain(doc.get("run"))), ("remark", remark(doc, view_of(connection, weblog_url, [doc])))]
     return Life(uid, [fact for fact in facts if fact[1].text], _history(doc), _runs(connection, uid, doc, weblog_url))
 
 

@@ -7,22 +7,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dashboard import cells
 from dashboard.cells import Cell, Page
-from shared import delivery, lifecycle, ngas, reports, status
+from shared import delivery, lifecycle, names, ngas, reports, status
+from shared.bus import queue
+from shared.messages import process_selector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from shared.dbcon import Database, DbConnection, Doc
 
 PAGE: Final = 25
+_MOST_LAUNCHES: Final = 10_000
+
+
+@dataclass(frozen=True)
+class View:
+    """What a row shows besides its document: where weblogs are, and which OUSs have a launch that is still open."""
+
+    weblogs: str
+    launched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, and what it shows of a document; weblogs are at the address that comes second."""
+    """A column: its heading, and what it shows of a document."""
 
     head: str
-    cell: Callable[[Doc, str], Cell]
+    cell: Callable[[Doc, View], Cell]
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ def _field(name: str, head: str = "", show: Callable[[Any], Cell] = cells.plain)
     return Column(head or name, lambda doc, _: show(doc.get(name, "")))
 
 
-def remark(doc: Doc) -> Cell:
+def remark(doc: Doc, view: View) -> Cell:
     """Return what somebody should know of an OUS: who reviews it, why it failed, that it waits for a launch."""
     history = doc.get("history") or [{}]
     note = str(history[-1].get("note", "")) if isinstance(history[-1], dict) else ""
@@ -49,9 +60,29 @@ def remark(doc: Doc) -> Cell:
         return cells.prose(f"reviewed by {reviewer.get('name', 'somebody')}")
     if state == lifecycle.PROCESSING_PROBLEM:
         return cells.prose(note or "no reason given", "bad")
-    if state == lifecycle.READY_FOR_PROCESSING and note.startswith("Fail"):
-        return cells.prose(f"{note}; waits for a launch", "bad")
-    return cells.prose(note if state == lifecycle.READY_FOR_PROCESSING else "")
+    if state != lifecycle.READY_FOR_PROCESSING:
+        return cells.prose("")
+    if doc.get("entityId") in view.launched:
+        return cells.prose(f"{note}; launched again" if note.startswith("Fail") else note)
+    return cells.prose(f"{note}; waits for a launch" if note else "waits for a launch", "bad")
+
+
+def view_of(connection: DbConnection, weblogs: str, docs: Sequence[Doc]) -> View:
+    """Return what rows show besides their documents; open launches are looked for only where one matters."""
+    if not any(doc.get("state") == lifecycle.READY_FOR_PROCESSING for doc in docs):
+        return View(weblogs)
+    return View(weblogs, frozenset(_open_launches(connection.database(queue.DATABASE))))
+
+
+def _open_launches(database: Database) -> Iterator[str]:
+    for executive in names.EXECUTIVES:
+        selector = {"selector": process_selector(executive)}
+        for index in (queue.READY_INDEX, queue.DUE_INDEX):
+            sort = queue.INDEXES[index][0]
+            for doc in database.find(selector, index=index, sort=sort, limit=_MOST_LAUNCHES, fields=["body"]):
+                body = doc.get("body")
+                if isinstance(body, dict):
+                    yield str(body.get("ousUID"))
 
 
 KINDS: Final = (
@@ -66,8 +97,8 @@ KINDS: Final = (
             _field("substate"),
             _field("executive"),
             _field("timestamp", "since (UTC)", cells.at),
-            Column("weblog", lambda doc, weblogs: cells.weblog(weblogs, doc.get("entityId"), doc.get("run"))),
-            Column("remark", lambda doc, _: remark(doc)),
+            Column("weblog", lambda doc, view: cells.weblog(view.weblogs, doc.get("entityId"), doc.get("run"))),
+            Column("remark", remark),
         ),
     ),
     Kind(
@@ -79,7 +110,7 @@ KINDS: Final = (
             _field("timestamp", "run"),
             _field("source"),
             _field("productsDir", "products directory"),
-            Column("weblog", lambda doc, weblogs: cells.weblog(weblogs, doc.get("ousUID"), doc.get("timestamp"))),
+            Column("weblog", lambda doc, view: cells.weblog(view.weblogs, doc.get("ousUID"), doc.get("timestamp"))),
         ),
     ),
     Kind(
@@ -127,7 +158,8 @@ def read_page(connection: DbConnection, kind: Kind, weblog_url: str, after: str 
     database = connection.database(kind.database)
     docs = _documents(database, after, PAGE + 1)
     shown, more = docs[:PAGE], docs[PAGE:]
-    rows = [[column.cell(doc, weblog_url) for column in kind.columns] for doc in shown]
+    view = view_of(connection, weblog_url, shown if kind.database == status.DATABASE else ())
+    rows = [[column.cell(doc, view) for column in kind.columns] for doc in shown]
     heads = [column.head for column in kind.columns]
     return Page(kind.key, kind.title, heads, rows, _total(database), shown[-1]["_id"] if more else "")
 

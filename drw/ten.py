@@ -42,6 +42,7 @@ class Ten:
         self._commands = commands.Commands(environ)
         self._view = _View(console)
         self._launches: Counter[str] = Counter()
+        self._launched_at: dict[str, int] = {}
         self._flags: list[str] = []
 
     def run(self) -> None:
@@ -78,10 +79,16 @@ class Ten:
             if entity.state == lifecycle.READY_FOR_REVIEW:
                 self._review(ous)
                 return True
-            if entity.state == lifecycle.PROCESSING_PROBLEM or _was_failed(entity):
+            if self._waits_for_launch(entity):
+                self._launched_at[ous] = len(entity.history)
                 self._launch(ous)
                 return True
         return False
+
+    def _waits_for_launch(self, entity: StatusEntity) -> bool:
+        """Tell whether an OUS failed and was not launched since: its history shows that only once it is taken."""
+        failed = entity.state == lifecycle.PROCESSING_PROBLEM or _was_failed(entity)
+        return failed and self._launched_at.get(entity.entity_id) != len(entity.history)
 
     def _launch(self, ous: str) -> None:
         self._launches[ous] += 1

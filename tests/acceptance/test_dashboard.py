@@ -75,17 +75,17 @@ def put_ous(system, state, note="", doc_id=DOC_ID, **more):
     )
 
 
-def put_message(system, number, state, **more):
+def put_message(system, number, state, *, selector="xtss", body=None, **more):
     put(
         system,
         "msgq",
-        _id=f"xtss:{number}:abc",
-        selector="xtss",
+        _id=f"{selector}:{number}:abc",
+        selector=selector,
         state=state,
         priority=5,
         creationTimestamp="2026-11-20T10:00:00.000001",
         sender="test",
-        body={},
+        body=body or {},
         digest="",
         attempts=2,
         **more,
@@ -102,6 +102,8 @@ def test_ouss_say_what_one_should_know_of_them_and_lead_to_their_page_and_weblog
     assert first[-1] == f"the pipeline died {EVIL}"
     assert second[-1] == "reviewed by ada"
     assert third[-1] == "Fail: bad; waits for a launch"
+    put_message(system, 1, "ready", selector="pipeline.process.EU", body={"ousUID": "uid://X1/X1/Xb2"})
+    assert site.rows("ous")[2][-1] == "Fail: bad; launched again"
     text = site.get()[2]
     assert EVIL not in text
     assert f'href="/ous/{DOC_ID}"' in text
