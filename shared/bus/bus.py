@@ -7,11 +7,12 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
-from shared.bus import envelope
+from shared.bus import envelope, groups
 from shared.bus.leases import LeaseKeeper
 from shared.bus.listener import Listener
 from shared.bus.outcomes import GiveBack
 from shared.bus.patterns import Pattern
+from shared.bus.pauses import Pauses
 from shared.bus.queue import DATABASE, Queue
 from shared.bus.replies import Replies
 from shared.bus.retry import BackOff, RetryPolicy
@@ -71,10 +72,12 @@ class Bus:
         self._listeners: list[Listener] = []
         self._stopping = threading.Event()
         self._keeper = LeaseKeeper(self.queue)
+        self._pauses = Pauses(database, connection.clock, on_change=self._wake)
         self._taker = Taker(
             self.queue,
             self._keeper,
             self._listeners,
+            self._pauses,
             back_off=BackOff(first_s=settings.poll_s, longest_s=settings.poll_max_s),
             stopping=self._stopping,
             wrote=self.feed.own_writes.note,
@@ -133,16 +136,36 @@ class Bus:
             Listener(Pattern(pattern), handler, slots=slots, batch=batch, policy=policy or self.policy)
         )
 
+    def subscribe(
+        self,
+        group: str,
+        service: str,
+        handler: Handler,
+        *,
+        slots: int = 1,
+        batch: int = 1,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        """As :meth:`listen`, for the messages sent to a group: each subscribed service gets a copy of every one.
+
+        The subscription is stored before this returns, and stays when the process ends. Processes of one service
+        share its copies. Raises BadInput, and DatabaseAway.
+        """
+        selector = groups.subscribe(self.queue.database, group, service, by=self.me, now=self._clock.now())
+        self.listen(selector, handler, slots=slots, batch=batch, policy=policy)
+        if not any(each.pattern.text == group for each in self._listeners):
+            self.listen(group, groups.expansion(self.queue))
+
     # Life
 
     def start(self) -> None:
         """Start the feed and, where there are listeners, everything that serves them."""
         self._started = True
         if self._listeners:
+            self.feed.watch(self._pauses)
             self.feed.watch(self._taker)
             for listener in self._listeners:
-                work = Work(listener, sender=self, clock=self._clock, keeper=self._keeper, settler=self._settler)
-                listener.start(work.run_once)
+                listener.start(self._work_of(listener).run_once)
             self._keeper.start()
             self._settler.start()
             self._taking.start()
@@ -206,6 +229,19 @@ class Bus:
     def __exit__(self, *_: object) -> None:
         """Stop, with grace."""
         self.stop()
+
+    def _work_of(self, listener: Listener) -> Work:
+        return Work(
+            listener,
+            sender=self,
+            clock=self._clock,
+            keeper=self._keeper,
+            settler=self._settler,
+            pauses=self._pauses,
+        )
+
+    def _wake(self) -> None:
+        self._taker.wake()
 
     def _settled(self, message: Message) -> None:
         self.feed.own_writes.note(message.rev)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shared.bus.envelope import Message
     from shared.bus.leases import LeaseKeeper
     from shared.bus.listener import Listener
+    from shared.bus.pauses import Pauses
     from shared.bus.queue import Queue
 
 _LOG = logging.getLogger(__name__)
@@ -44,15 +45,17 @@ class Taker:
         queue: Queue,
         keeper: LeaseKeeper,
         listeners: list[Listener],
+        pauses: Pauses,
         *,
         back_off: BackOff,
         stopping: threading.Event,
         wrote: Callable[[str], None],
     ) -> None:
-        """Take the queue, whom to claim for, and when to stop; ``wrote`` hears of revisions that are no news."""
+        """Take the queue, whom to claim for, what is paused, when to stop; ``wrote`` hears of what is no news."""
         self._queue = queue
         self._keeper = keeper
         self._listeners = listeners
+        self._pauses = pauses
         self._back_off = back_off
         self._stopping = stopping
         self._wrote = wrote
@@ -83,7 +86,7 @@ class Taker:
     def settled(self, message: Message) -> None:
         """Hear that one of our claims came to its end: there is room for another, or it is due again later."""
         in_s = self._queue.takeable_in_s(message)
-        if message.state == envelope.DELAYED and in_s is not None:
+        if in_s is not None:
             self._agenda.fetch(message.id, message.selector, elapsed_s() + in_s)
         self._wake.set()
 
@@ -129,6 +132,7 @@ class Taker:
 
     def run_once(self) -> bool:
         """Claim what can be claimed now; tell whether anything was."""
+        self._pauses.refresh()
         if not any(listener.free() for listener in self._listeners):
             return False
         asked_s = elapsed_s()
@@ -146,11 +150,12 @@ class Taker:
         """Return how long to wait for a wake-up: for ever, as it were, while all hands are full."""
         if not any(listener.free() for listener in self._listeners):
             return self._back_off.longest_s
-        return min(max(0.0, self._agenda.next_s(self._has_room) - elapsed_s()), self._back_off.longest_s)
+        next_s = min(self._agenda.next_s(self._has_room), self._pauses.next_end_s())
+        return min(max(0.0, next_s - elapsed_s()), self._back_off.longest_s)
 
     def _has_room(self, selector: str) -> bool:
         listener = self._listener_of(selector)
-        return listener is not None and listener.free() > 0
+        return listener is not None and listener.free() > 0 and not self._pauses.holds(selector)
 
     # Nominating
 
@@ -167,12 +172,12 @@ class Taker:
         for each in ready:
             if self._listener_of(each.selector):
                 self._agenda.look_through(each.selector)
-                found += 1
+                found += not self._pauses.holds(each.selector)
         for each in waiting:
             if self._listener_of(each.selector) and not self._keeper.holds(each.id):
                 in_s = self._queue.due_in_s(each.state, each.due)
                 self._agenda.fetch(each.id, each.selector, now_s + in_s)
-                found += in_s <= 0
+                found += in_s <= 0 and not self._pauses.holds(each.selector)
         self._empty_surveys = 0 if found else self._empty_surveys + 1
         self._agenda.survey_by(now_s + self._back_off.wait_s(self._empty_surveys, random.random()))  # noqa: S311 (jitter)
 
@@ -181,6 +186,8 @@ class Taker:
         rooms = Counter({id(listener): listener.free() for listener in self._listeners})
 
         def room(selector: str) -> bool:
+            if self._pauses.holds(selector):
+                return False
             key = id(self._listener_of(selector))
             rooms[key] -= 1
             return rooms[key] >= 0

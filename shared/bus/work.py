@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shared.bus.delivery import Sender
     from shared.bus.leases import Held, LeaseKeeper
     from shared.bus.listener import Listener
+    from shared.bus.pauses import Pauses
     from shared.bus.settler import Settler
     from shared.clock import Clock
 
@@ -26,14 +27,22 @@ class Work:
     """One run of a handler."""
 
     def __init__(
-        self, listener: Listener, *, sender: Sender, clock: Clock, keeper: LeaseKeeper, settler: Settler
+        self,
+        listener: Listener,
+        *,
+        sender: Sender,
+        clock: Clock,
+        keeper: LeaseKeeper,
+        settler: Settler,
+        pauses: Pauses,
     ) -> None:
-        """Take the listener, what its handler sends by, the database's time, and who keeps and settles its claims."""
+        """Take the listener, what its handler sends by, the database's time, its claims' keepers, what is paused."""
         self._listener = listener
         self._sender = sender
         self._clock = clock
         self._keeper = keeper
         self._settler = settler
+        self._pauses = pauses
 
     def run_once(self, held: Held) -> None:
         """Handle one message and pass its outcome on; nothing that a handler does ends the thread."""
@@ -45,9 +54,11 @@ class Work:
             self._settler.settle(held, outcome, self._listener)
 
     def _before(self, held: Held) -> Outcome | None:
-        """Return what becomes of a message whose work must not begin: its time is over, or its lease is not sure."""
+        """Return what becomes of a message whose work must not begin: too late, paused, or its lease is not sure."""
         if envelope.is_expired(held.message, self._clock.now()):
             return Expire()
+        if self._pauses.holds(held.message.selector):
+            return GiveBack(refund=True)
         try:
             sure = self._keeper.secure(held)
         except errors.DatabaseError as error:

@@ -1,0 +1,132 @@
+"""Pausing: selectors of which nobody shall take messages, kept in the queue's database so that it outlasts everybody.
+
+A pause is a control document of ``msgq``, ``control:pause:<pattern>``: outside every index of messages, and seen by
+the one feed of every process, so that listeners obey at once. Messages are still sent; what has begun goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shared.bus.patterns import Pattern
+from shared.clock import elapsed_s, stamp
+from shared.errors import BadInput
+from shared.names import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from shared.clock import Clock
+    from shared.dbcon import Database, Doc
+
+_PREFIX: Final = "control:pause:"
+_SCHEMA: Final = 1
+_NEVER: Final = float("inf")
+
+
+class Pause(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who paused which selectors, since when and until when (UTC; without ``until``, until somebody resumes), why."""
+
+    pattern: str
+    by: str
+    since: str
+    reason: str
+    until: str | None = None
+
+    def is_over(self, now: datetime) -> bool:
+        """Tell whether the pause has ended by itself."""
+        return self.until is not None and moment(self.until) <= now
+
+
+def pause(database: Database, pattern: str, *, by: str, reason: str, now: datetime, until: datetime | None) -> Pause:
+    """Pause a selector or a range (``cached.*``); one that is paused already gets the new reason and end.
+
+    Raises BadInput for what is no selector, without a reason, or with an end that is past.
+    """
+    if not reason.strip():
+        raise BadInput("a pause needs a reason, for whoever wonders why nothing moves")
+    if until is not None and until <= now:
+        raise BadInput(f"{stamp(until)} is past: a pause ends later than now")
+    made = Pause(Pattern(pattern).text, by, stamp(now), reason, stamp(until) if until else None)
+    fields = msgspec.to_builtins(made) | {"schema": _SCHEMA}
+    database.mutate(_PREFIX + pattern, lambda doc: {"_rev": doc["_rev"], **fields} if doc else fields)
+    return made
+
+
+def resume(database: Database, pattern: str) -> bool:
+    """Lift the pause of exactly this pattern; False where there is none."""
+    doc = database.get(_PREFIX + Pattern(pattern).text)
+    if doc is None:
+        return False
+    database.put({"_id": doc["_id"], "_rev": doc["_rev"], "_deleted": True})
+    return True
+
+
+def current(database: Database, now: datetime) -> list[Pause]:
+    """Return the pauses that are in force, by pattern."""
+    found = [_read(doc) for doc in database.every(start=_PREFIX, end=_PREFIX + "\ufff0")]
+    return [each for each in found if each and not each.is_over(now)]
+
+
+def _read(doc: Doc) -> Pause | None:
+    try:
+        made = msgspec.convert(doc, Pause)
+        Pattern(made.pattern)
+        made.is_over(moment(made.since))
+    except (msgspec.ValidationError, BadInput, ValueError):
+        return None  # made by hand, and not a pause that could be obeyed: 'drw doctor' shows it
+    return made
+
+
+class Pauses:
+    """The pauses as a listening process knows them. It is a :class:`~shared.bus.wake.Watcher`."""
+
+    def __init__(self, database: Database, clock: Clock, *, on_change: Callable[[], None]) -> None:
+        """Take the queue's database and its time; ``on_change`` is called when they have to be read again."""
+        self._database = database
+        self._clock = clock
+        self._on_change = on_change
+        self._stale = threading.Event()
+        self._stale.set()
+        self._pauses: list[tuple[Pattern, float]] = []
+
+    def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
+        """Hear of a change: only pauses matter."""
+        del generation, own
+        if doc_id.startswith(_PREFIX):
+            self.restarted()
+
+    def restarted(self) -> None:
+        """Hear that changes may have been missed."""
+        self._stale.set()
+        self._on_change()
+
+    def refresh(self) -> None:
+        """Read the pauses if they may have changed; raises DatabaseError, and what was known then stays in force."""
+        if not self._stale.is_set():
+            return
+        self._stale.clear()
+        now = self._clock.now()
+        try:
+            pauses = current(self._database, now)
+        except BaseException:
+            self._stale.set()
+            raise
+        now_s = elapsed_s()
+        self._pauses = [
+            (Pattern(each.pattern), now_s + (moment(each.until) - now).total_seconds() if each.until else _NEVER)
+            for each in pauses
+        ]
+
+    def holds(self, selector: str) -> bool:
+        """Tell whether a selector is paused now."""
+        return any(pattern.covers(selector) and elapsed_s() < end_s for pattern, end_s in self._pauses)
+
+    def next_end_s(self) -> float:
+        """Return when the next pause ends by itself, a moment of :func:`~shared.clock.elapsed_s`."""
+        now_s = elapsed_s()
+        return min((end_s for _, end_s in self._pauses if end_s > now_s), default=_NEVER)

@@ -1,0 +1,78 @@
+"""Groups: every subscribed service gets its copy, whoever dies on the way."""
+
+import pytest
+
+from shared.bus import groups
+from shared.errors import BadInput
+
+GROUP = "state.change"
+
+
+def subscriber(place, seen, service, me=None):
+    bus = place.bus(me or service)
+    bus.subscribe(GROUP, service, lambda delivery: seen.add((service, bus.me, delivery.body["n"])))
+    return bus
+
+
+def test_every_subscribed_service_gets_every_message_and_its_processes_share_them(place, seen):
+    buses = [subscriber(place, seen, "page", "page1"), subscriber(place, seen, "page", "page2")]
+    buses.append(subscriber(place, seen, "mail"))
+    for bus in buses:
+        bus.start()
+    sender = place.bus("sender")
+    sender.send_many([sender.compose(GROUP, {"n": n}) for n in range(20)])
+    handled = seen.wait_for(40)
+    for service in ("page", "mail"):
+        assert sorted(n for name, _, n in handled if name == service) == list(range(20))
+
+
+def test_a_service_that_is_away_finds_its_copies_when_it_is_back(place, seen):
+    subscriber(place, seen, "mail")  # subscribes, and never starts
+    sent = place.bus("sender").send(GROUP, {"n": 1})
+    with subscriber(place, seen, "page"):
+        seen.wait_for(1)
+        place.wait_for_state(sent, "consumed")
+    with subscriber(place, seen, "mail", "mail2"):
+        assert seen.wait_for(2) == [("page", "page", 1), ("mail", "mail2", 1)]
+
+
+def test_an_expansion_that_is_done_again_sends_nothing_twice(place, seen):
+    sender, page = place.bus("sender"), subscriber(place, seen, "page")
+    sent = sender.send(GROUP, {"n": 1}, priority=2)
+    expand = groups.expansion(page.queue)
+
+    class Delivered:
+        message = page.queue.get(sent)
+
+        @staticmethod
+        def check():
+            pass
+
+    assert expand(Delivered) is None
+    assert expand(Delivered) is None
+    with page:
+        place.wait_for_state(sent, "consumed")
+        seen.wait_for(1)
+    copies = list(place.database.every(start=f"{GROUP}.to.", end=f"{GROUP}.to.\ufff0"))
+    assert [(doc["cause"], doc["priority"], doc["body"]) for doc in copies] == [(sent, 2, {"n": 1})]
+    assert len(seen.items) == 1
+
+
+def test_a_message_to_a_group_without_subscribers_waits_for_the_first(place, seen):
+    sent = place.bus("sender").send(GROUP, {"n": 1})
+    with subscriber(place, seen, "page"):
+        seen.wait_for(1)
+        place.wait_for_state(sent, "consumed")
+
+
+def test_a_subscription_can_be_taken_back(place, seen):
+    subscriber(place, seen, "mail")
+    assert groups.unsubscribe(place.database, GROUP, "mail")
+    assert not groups.unsubscribe(place.database, GROUP, "mail")
+    assert groups.services(place.database, GROUP) == []
+
+
+@pytest.mark.parametrize(("group", "service"), [("State", "page"), (GROUP, "a page"), (GROUP, "a.b"), (GROUP, "")])
+def test_names_that_make_no_selector_are_refused(place, group, service):
+    with pytest.raises(BadInput):
+        place.bus().subscribe(group, service, lambda delivery: None)
