@@ -232,7 +232,8 @@ class DbConnection:
 
     def _judge(self, response: httpx.Response, what: str) -> None:
         status = response.status_code
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+        passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
+        if passing or status == HTTPStatus.TOO_MANY_REQUESTS:
             reason = f"{status}: {_reason(response)}"
             self._outage.began(reason)
             raise errors.DatabaseAway(f"CouchDB at {self.url} answered {what} with {reason}")
@@ -277,6 +278,16 @@ class Database:
         content, params = msgspec.json.encode({"keys": list(ids)}), {"include_docs": "true"}
         answer = self.server.call("POST", self.path("_all_docs"), content=content, params=params, timeout_s=timeout_s)
         return [row.get("doc") for row in answer["rows"]]
+
+    def leaves(self, ids: Iterable[str], *, timeout_s: float = _TIME_LIMIT_S) -> dict[str, list[Doc]]:
+        """Return every leaf of the revision trees of some documents, deleted ones too; none for what does not exist."""
+        wanted = list(ids)
+        content = msgspec.json.encode({"docs": [{"id": each} for each in wanted]})
+        answer = self.server.call("POST", self.path("_bulk_get"), content=content, timeout_s=timeout_s)
+        found: dict[str, list[Doc]] = {each: [] for each in wanted}
+        for result in answer["results"]:
+            found[result["id"]] += [each["ok"] for each in result["docs"] if "ok" in each]
+        return found
 
     def put(self, doc: Doc) -> str:
         """Write one document at the revision that it was read at and return the new one.

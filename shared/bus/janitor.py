@@ -1,0 +1,222 @@
+"""Purging what is over: settled messages past their retention, so that the queue's file stays small.
+
+A deleted document would stay for ever as a tombstone, so messages are purged, which needs a server administrator and
+is not replicated. A message is purged when every leaf of it is over, when its cause is (or children would be sent
+twice by a cause that runs again), when its retention has passed, and when every replication out of this database has
+passed it. Dead messages wait for an operator, however long.
+
+After a purge every index is asked once, because CouchDB keeps what was purged until each index has read it, and then
+everything is compacted (CouchDB's documentation, "Clustered Purge" and "Compaction").
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shared import errors
+from shared.bus import envelope
+from shared.bus.queue import ENDED_INDEX, INDEXES
+from shared.bus.retry import BackOff
+from shared.clock import elapsed_s, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shared.dbcon import Database, Doc
+
+_LOG = logging.getLogger(__name__)
+_OVER: Final = (envelope.CONSUMED, envelope.EXPIRED)
+_LEAST_RETENTION_S: Final = 3600.0
+_LEAST_LEASES: Final = 20
+_PAGE: Final = 500
+_PURGED_AT_ONCE: Final = 100
+"""CouchDB refuses more ids in one request (``max_document_id_number``)."""
+
+_COMPACTING: Final = BackOff(first_s=0.1, longest_s=5.0)
+
+
+@dataclass(frozen=True)
+class Tidied:
+    """What a round of the janitor did: messages purged and kept, the file's and the live documents' size (bytes)."""
+
+    purged: int
+    kept: Mapping[str, int]
+    file_bytes: int
+    live_bytes: int
+
+
+def retention_s(wanted_s: float, lease_s: float) -> float:
+    """Return how long settled messages are kept: what is wanted, and never under an hour or twenty leases.
+
+    For so long a process that slept may still come back and believe that it holds one.
+    """
+    return max(wanted_s, _LEAST_RETENTION_S, _LEAST_LEASES * lease_s)
+
+
+class Janitor:
+    """Purges one queue's database. Needs the credentials of a server administrator."""
+
+    def __init__(self, database: Database, *, kept_s: float, stopping: threading.Event | None = None) -> None:
+        """Take the database, and for how long (seconds) settled messages are kept; ``stopping`` ends a round early."""
+        self._database = database
+        self._kept_s = kept_s
+        self._stopping = stopping or threading.Event()
+
+    def tidy(self) -> Tidied:
+        """Purge what may be purged, then give the space back; raises DatabaseError."""
+        kept: dict[str, int] = {}
+        purged = 0
+        outgoing = _Outgoing(self._database)
+        for page in self._over():
+            doomed, reasons = self._doomed(page, outgoing)
+            for reason in reasons:
+                kept[reason] = kept.get(reason, 0) + 1
+            purged += self._purge(doomed)
+            if self._stopping.is_set():
+                break
+        if purged and not self._stopping.is_set():
+            self._give_back_space()
+        sizes = self._database.info()["sizes"]
+        return Tidied(purged, kept, sizes["file"], sizes["active"])
+
+    def _over(self) -> Iterator[list[Doc]]:
+        """Yield, page by page, the settled messages whose retention is over, the oldest first."""
+        horizon = stamp(self._database.server.clock.now() - timedelta(seconds=self._kept_s))
+        for state in _OVER:
+            since, seen = "", set[str]()
+            while True:
+                docs = self._database.find(
+                    {"state": state, "doneAt": {"$gte": since, "$lt": horizon}},
+                    index=ENDED_INDEX,
+                    sort=INDEXES[ENDED_INDEX][0],
+                    limit=_PAGE + len(seen),
+                    fields=["_id", "doneAt", "cause"],
+                )
+                fresh = [doc for doc in docs if doc["_id"] not in seen]
+                if not fresh:
+                    break
+                yield fresh
+                since = fresh[-1]["doneAt"]
+                seen = {doc["_id"] for doc in docs if doc["doneAt"] == since}
+
+    def _doomed(self, page: list[Doc], outgoing: _Outgoing) -> tuple[dict[str, list[str]], list[str]]:
+        """Return the leaves of each message to purge, and why each of the others is kept."""
+        causes = {doc["cause"] for doc in page if doc.get("cause")}
+        busy = {doc["_id"] for doc in self._database.fetch(causes) if doc and doc.get("state") not in _OVER}
+        trees = self._database.leaves(doc["_id"] for doc in page)
+        behind = outgoing.behind(list(trees))
+        doomed: dict[str, list[str]] = {}
+        reasons = []
+        for doc in page:
+            leaves = trees[doc["_id"]]
+            if doc.get("cause") in busy:
+                reasons.append("its cause is not over")
+            elif doc["_id"] in behind:
+                reasons.append("a replication has not passed it")
+            elif not all(leaf.get("_deleted") or self._is_over(leaf, leaves) for leaf in leaves):
+                reasons.append("it is not over in every leaf")
+            elif leaves:
+                doomed[doc["_id"]] = [leaf["_rev"] for leaf in leaves]
+        return doomed, reasons
+
+    def _is_over(self, leaf: Doc, leaves: list[Doc]) -> bool:
+        """Tell whether a leaf is settled, or is a lost claim of long ago beside a settled leaf of more revisions."""
+        if leaf.get("state") in _OVER:
+            return True
+        settled = max((_generation(each) for each in leaves if each.get("state") in _OVER), default=0)
+        horizon = stamp(self._database.server.clock.now() - timedelta(seconds=self._kept_s))
+        touched = str(leaf.get("due") or leaf.get("creationTimestamp") or "")
+        return leaf.get("state") in envelope.OPEN_STATES and _generation(leaf) < settled and touched < horizon
+
+    def _purge(self, doomed: dict[str, list[str]]) -> int:
+        items = list(doomed.items())
+        for start in range(0, len(items), _PURGED_AT_ONCE):
+            content = msgspec.json.encode(dict(items[start : start + _PURGED_AT_ONCE]))
+            self._database.server.call("POST", self._database.path("_purge"), content=content)
+        return len(items)
+
+    def _give_back_space(self) -> None:
+        for name, (fields, _) in INDEXES.items():
+            first = {fields[0]: {"$gt": None}}
+            self._database.find(first, index=name, sort=fields, limit=1, fields=["_id"])
+        for path in ("_compact", *(f"_compact/{name}" for name in INDEXES)):
+            self._database.server.call("POST", self._database.path(*path.split("/")), content=b"{}")
+        polls = 0
+        while self._database.info().get("compact_running") and not self._stopping.wait(_COMPACTING.wait_s(polls)):
+            polls += 1  # CouchDB has no other way to tell that it has ended
+
+
+class _Outgoing:
+    """The replications out of a database that its own server runs, and what they have not carried over yet."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reached = [_reached(each) for each in self._replications()]
+
+    def _replications(self) -> list[Doc]:
+        try:
+            docs: list[Doc] = self._database.server.call("GET", "/_scheduler/docs", params={"limit": "1000"})["docs"]
+        except (errors.Refused, errors.NotFound, errors.DatabaseMissing):
+            return []  # a server that does not replicate
+        over = {"completed", "failed"}
+        return [each for each in docs if _names(each.get("source"), self._database.name) and each["state"] not in over]
+
+    def behind(self, ids: list[str]) -> set[str]:
+        """Return those of some documents whose last change a replication has not passed, or may not have."""
+        missing: set[str] = set()
+        for since in self._reached:
+            if since is None:
+                return set(ids)
+            rows = self._changes(since, ids)
+            missing |= {row["id"] for row in rows}
+        return missing
+
+    def _changes(self, since: str, ids: list[str]) -> list[Doc]:
+        answer = self._database.server.call(
+            "POST",
+            self._database.path("_changes"),
+            content=msgspec.json.encode({"doc_ids": ids}),
+            params={"filter": "_doc_ids", "since": since},
+        )
+        rows: list[Doc] = answer["results"]
+        return rows
+
+
+def _reached(replication: Doc) -> str | None:
+    info: Any = replication.get("info")
+    reached = info.get("checkpointed_source_seq") if isinstance(info, dict) else None
+    return str(reached) if reached else None
+
+
+def _names(source: object, database: str) -> bool:
+    return isinstance(source, str) and source.rstrip("/").rpartition("/")[2] == database
+
+
+def _generation(leaf: Doc) -> int:
+    return int(leaf["_rev"].partition("-")[0])
+
+
+def run(janitor: Janitor, *, every_s: float, stopping: threading.Event) -> None:
+    """Tidy now and then, until told to stop; a database that is away is tried again at the next round."""
+    while not stopping.is_set():
+        begun_s = elapsed_s()
+        try:
+            tidied = janitor.tidy()
+        except errors.DatabaseAway as error:
+            _LOG.warning("not tidied: %s", error)
+        else:
+            _LOG.info("%s", sentence(tidied))
+        stopping.wait(max(1.0, every_s - (elapsed_s() - begun_s)))
+
+
+def sentence(tidied: Tidied) -> str:
+    """Return what a round did, for people."""
+    kept = "".join(f", {count} kept because {reason}" for reason, count in sorted(tidied.kept.items()))
+    sizes = f"the queue's file has {tidied.file_bytes} bytes, its documents {tidied.live_bytes}"
+    return f"{tidied.purged} messages purged{kept}; {sizes}"
