@@ -256,9 +256,9 @@ class Database:
         """Return the path of something in this database; every part is percent-encoded."""
         return "/".join([self._path, *(quote(part, safe="") for part in parts)])
 
-    def info(self) -> Doc:
+    def info(self, *, timeout_s: float = _TIME_LIMIT_S) -> Doc:
         """Return what ``GET /{db}`` answers: sizes in bytes, counts, ``cluster``."""
-        info: Doc = self.server.call("GET", self._path)
+        info: Doc = self.server.call("GET", self._path, timeout_s=timeout_s)
         return info
 
     def limit_revisions(self, count: int) -> None:

@@ -23,6 +23,7 @@ from shared import errors
 from shared.bus import envelope
 from shared.bus.queue import ENDED_INDEX, INDEXES
 from shared.bus.retry import BackOff
+from shared.bus.trees import generation
 from shared.clock import elapsed_s, stamp
 
 if TYPE_CHECKING:
@@ -129,10 +130,10 @@ class Janitor:
         """Tell whether a leaf is settled, or is a lost claim of long ago beside a settled leaf of more revisions."""
         if leaf.get("state") in _OVER:
             return True
-        settled = max((_generation(each) for each in leaves if each.get("state") in _OVER), default=0)
+        settled = max((generation(each) for each in leaves if each.get("state") in _OVER), default=0)
         horizon = stamp(self._database.server.clock.now() - timedelta(seconds=self._kept_s))
         touched = str(leaf.get("due") or leaf.get("creationTimestamp") or "")
-        return leaf.get("state") in envelope.OPEN_STATES and _generation(leaf) < settled and touched < horizon
+        return leaf.get("state") in envelope.OPEN_STATES and generation(leaf) < settled and touched < horizon
 
     def _purge(self, doomed: dict[str, list[str]]) -> int:
         items = list(doomed.items())
@@ -196,10 +197,6 @@ def _reached(replication: Doc) -> str | None:
 
 def _names(source: object, database: str) -> bool:
     return isinstance(source, str) and source.rstrip("/").rpartition("/")[2] == database
-
-
-def _generation(leaf: Doc) -> int:
-    return int(leaf["_rev"].partition("-")[0])
 
 
 def run(janitor: Janitor, *, every_s: float, stopping: threading.Event) -> None:

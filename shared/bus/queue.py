@@ -17,12 +17,13 @@ from shared import errors
 from shared.bus import envelope
 from shared.bus import patterns as patterns_of
 from shared.bus.envelope import Message, selector_of
+from shared.bus.trees import Trees
 from shared.bus.writes import Result, Writer
 from shared.clock import elapsed_s, stamp
 from shared.names import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from shared.bus.patterns import Pattern
     from shared.bus.retry import RetryPolicy
@@ -66,7 +67,8 @@ class Queue:
         self.me = me
         self.lease_s = lease_s
         self._spare = timedelta(seconds=spare_s)
-        self.writer = Writer(database)
+        self._trees = Trees(database)
+        self.writer = Writer(database, self._trees)
         self._unusable: dict[str, str] = {}
 
     def send(self, messages: Sequence[Message], *, within_s: float) -> list[Message]:
@@ -167,18 +169,32 @@ class Queue:
 
         What is past its time is written ``expired`` instead, and what has no attempt left ``dead``.
         """
-        changed = [self._taken(message, policy, token) for message in messages]
+        changed = [self._taken(message, policy, token) for message in self._reapable(messages)]
         results = self.writer.write(changed, until_s=elapsed_s() + self.lease_s / 2)
         for result in results:
             if result.standing == "refused":
                 self._unusable[result.message.id] = result.message.rev
                 _LOG.error("message %s cannot be claimed, and is left alone: %s", result.message.id, result.reason)
+            elif result.standing == "forked":
+                self._trees.step_back(result.message)
         mine = [
             result.message
             for result in results
             if result.standing == "written" and result.message.state == envelope.CLAIMED
         ]
-        return mine, sum(result.standing == "lost" for result in results)
+        return mine, sum(result.standing in {"lost", "forked"} for result in results)
+
+    def _reapable(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return the nominated messages without those of which another leaf says that they are not free."""
+        lapsed = [message for message in messages if message.state == envelope.CLAIMED]
+        if not lapsed or not self._trees.may_fork(timeout_s=_READ_S):
+            return messages
+        free = self._trees.reapable(lapsed, is_over=self._is_over)
+        return [message for message in messages if message.state != envelope.CLAIMED] + free
+
+    def _is_over(self, leaf: Doc) -> bool:
+        """Tell whether nobody can be at work on a leaf any more: it is not claimed, or its lease surely is over."""
+        return leaf.get("state") != envelope.CLAIMED or self.due_in_s(envelope.CLAIMED, str(leaf.get("due"))) <= 0
 
     def _taken(self, message: Message, policy: RetryPolicy, token: str) -> Message:
         now = self.clock.now()
@@ -203,10 +219,26 @@ class Queue:
         To be asked before a write when the lease may be over or the answer to the last write was lost. A revision
         fences only a document that exists: CouchDB would accept a write to one that was purged.
         """
-        found = self.get(message.id, timeout_s=timeout_s)
-        if found is None or found.claim is None or message.claim is None or found.claim.token != message.claim.token:
-            return None
-        return found
+        token = message.claim.token if message.claim else ""
+        doc = self._stored(message.id, lambda leaf: (leaf.get("claim") or {}).get("token") == token, timeout_s)
+        return self._understood(doc) if doc and token else None
+
+    def written(self, message: Message, *, timeout_s: float = _READ_S) -> Message | None:
+        """Return a message as stored if it is this very write that is stored, by its ``opId``; else None."""
+        op_id = message.last.op_id if message.last else ""
+        doc = self._stored(message.id, lambda leaf: (leaf.get("last") or {}).get("opId") == op_id, timeout_s)
+        return self._understood(doc) if doc and op_id else None
+
+    def _stored(self, message_id: str, is_it: Callable[[Doc], bool], timeout_s: float) -> Doc | None:
+        if self._trees.may_fork(timeout_s=timeout_s):
+            return self._trees.leaf(message_id, is_it, timeout_s=timeout_s)
+        doc = self.database.get(message_id, timeout_s=timeout_s)
+        return doc if doc and is_it(doc) else None
+
+    def prune(self, settled: Message) -> None:
+        """Remove the leaves that lost against a message that was just settled, where there can be such."""
+        if self._trees.may_fork(timeout_s=_READ_S):
+            self._trees.prune(settled)
 
     def _messages(self, docs: Iterable[Doc | None]) -> list[Message]:
         understood = (self._understood(doc) for doc in docs if doc)

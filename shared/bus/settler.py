@@ -133,9 +133,8 @@ class Settler:
         It is ``held.message`` itself when the claim is lost.
         """
         held, tried = each.held, each.tried
-        if tried is not None and tried.last:
-            found = self._queue.get(held.message.id)
-            if found and found.last and found.last.op_id == tried.last.op_id:
+        if tried is not None:
+            if found := self._queue.written(tried):
                 return found
             held.doubtful, each.tried = True, None
         return None if self._keeper.is_mine(held) else held.message
@@ -170,6 +169,7 @@ class Settler:
 
     def _finish(self, each: _Settlement, message: Message, *, written: bool) -> None:
         if written:
+            self._queue.prune(message)
             _log(each.outcome, message)
         else:
             _LOG.warning("result of message %s is dropped", message.id)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.bus.envelope import Message
+    from shared.bus.trees import Trees
     from shared.dbcon import Database, Doc, Row
 
 _FIRST_PAUSE_S: Final = 0.05
@@ -29,7 +30,10 @@ _SHORTEST_TRY_S: Final = 0.5
 _LONGEST_TRY_S: Final = 30.0
 _BATCH_BYTES: Final = 8_000_000
 
-Standing = Literal["written", "lost", "refused", "unknown"]
+_DECISIVE: Final = frozenset({"claim", "expire", "bury_lapsed"})
+"""Writes that several may try at once, and of which one must be the only one."""
+
+Standing = Literal["written", "lost", "forked", "refused", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Result:
     """What became of one write.
 
     ``written``: the message stands, with its new revision. ``lost``: somebody else wrote first, or it was purged.
+    ``forked``: it stands in the revision tree, perhaps beside another's, and does not count.
     ``refused``: CouchDB does not take this content, ``reason`` says why. ``unknown``: no answer in time.
     """
 
@@ -48,14 +53,14 @@ class Result:
 class Writer:
     """Writes new revisions of messages to the queue's database."""
 
-    def __init__(self, database: Database) -> None:
-        """Take the database.
+    def __init__(self, database: Database, trees: Trees) -> None:
+        """Take the database, and what knows of its revision trees.
 
         Where it has several copies of each shard, documents are written one a request: there a conflict can be
         answered 202 to each of two writers, and only 201 says that a majority agreed.
         """
         self._database = database
-        self._copies = 0
+        self._trees = trees
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -108,9 +113,7 @@ class Writer:
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     def _send(self, messages: Sequence[Message], encoded: list[bytes], timeout_s: float) -> list[Row]:
-        if not self._copies:
-            self._copies = self._database.info().get("cluster", {}).get("n", 1)
-        if self._copies == 1:
+        if not self._trees.may_fork(timeout_s=timeout_s):
             return self._database.bulk_bytes(b'{"docs":[' + b",".join(encoded) + b"]}", timeout_s=timeout_s)
         return [
             self._database.put_row(message.id, data, timeout_s=timeout_s)
@@ -119,14 +122,23 @@ class Writer:
 
     def _recover(self, results: list[Result], until_s: float) -> list[Result]:
         """Read whether writes without an answer of their own happened: the document then carries their ``opId``."""
-        open_ids = [result.message.id for result in results if result.standing in {"lost", "unknown"}]
-        if not open_ids:
-            return results
+        missing = [result.message for result in results if result.standing in {"lost", "unknown"}]
         try:
-            found = {doc["_id"]: doc for doc in self._database.fetch(open_ids, timeout_s=_left_s(until_s)) if doc}
+            found = self._stored(missing, _left_s(until_s)) if missing else {}
         except errors.DatabaseError:
             return results
-        return [_recognised(result, found.get(result.message.id)) for result in results]
+        return [_recognised(result, found.get(result.message.id, [])) for result in results]
+
+    def _stored(self, messages: list[Message], timeout_s: float) -> dict[str, list[Doc]]:
+        """Return what is stored under some ids: what is shown, or all leaves where several may stand side by side.
+
+        There a write that only one may win is not won by being there: only its own 201 counts.
+        """
+        if not self._trees.may_fork(timeout_s=timeout_s):
+            ids = [message.id for message in messages]
+            return {doc["_id"]: [doc] for doc in self._database.fetch(ids, timeout_s=timeout_s) if doc}
+        ids = [message.id for message in messages if not _is_decisive(message)]
+        return self._database.leaves(ids, timeout_s=timeout_s) if ids else {}
 
 
 def _left_s(until_s: float) -> float:
@@ -139,18 +151,22 @@ def _judge(message: Message, row: Row) -> Result:
         return Result("lost", message, row.reason)
     if row.error:
         return Result("refused", message, f"{row.error}: {row.reason}")
-    if not row.sure and message.last and message.last.op == "claim":
-        return Result("lost", message, "too few copies took the claim")
+    if not row.sure and _is_decisive(message):
+        return Result("forked", msgspec.structs.replace(message, rev=row.rev), "too few copies took it at once")
     return Result("written", msgspec.structs.replace(message, rev=row.rev))
 
 
-def _recognised(result: Result, doc: Doc | None) -> Result:
+def _recognised(result: Result, stored: list[Doc]) -> Result:
+    """Return what reading tells of a write without an answer."""
     last = result.message.last
-    if doc is None or last is None or result.standing not in {"lost", "unknown"}:
+    if last is None or result.standing not in {"lost", "unknown"}:
         return result
-    if doc.get("last", {}).get("opId") != last.op_id:
-        return result
-    return Result("written", msgspec.structs.replace(result.message, rev=doc["_rev"]))
+    rev = next((doc["_rev"] for doc in stored if doc.get("last", {}).get("opId") == last.op_id), "")
+    return Result("written", msgspec.structs.replace(result.message, rev=rev)) if rev else result
+
+
+def _is_decisive(message: Message) -> bool:
+    return message.last is not None and message.last.op in _DECISIVE
 
 
 def _batches(encoded: list[tuple[int, bytes]]) -> list[list[tuple[int, bytes]]]:

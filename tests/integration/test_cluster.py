@@ -1,0 +1,194 @@
+"""The bus where the database has three copies of each shard.
+
+Between the bus and couchlet stands what such a cluster adds: a claim that lost the race is answered 202 now and then,
+and its leaf stays in the revision tree, sometimes as the one that is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from shared.dbcon import DbConnection
+from shared.settings import read_settings
+
+
+class Cluster(ThreadingHTTPServer):
+    """Passes requests on to couchlet, as the node of a cluster with three copies."""
+
+    daemon_threads = True
+    request_queue_size = 100
+
+    def __init__(self, place, seed) -> None:
+        super().__init__(("127.0.0.1", 0), Node)
+        self.upstream = httpx.Client(base_url=place.settings.couchdb_url, timeout=30)
+        self.random = random.Random(seed)
+        self.forked = self.shown = 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def fork(self, path, body, authorization) -> dict | None:
+        """Keep the claim that lost as a leaf of its own; now and then only, as in a cluster."""
+        if body.get("last", {}).get("op") != "claim" or self.random.random() < 0.3:
+            return None
+        shown = self.random.random() < 0.5
+        generation, _, parent = body["_rev"].partition("-")
+        name = ("f" if shown else "0") * 8 + secrets.token_hex(12)
+        length = int(generation) + 1
+        revisions = {"start": length, "ids": [name, parent]}
+        leaf = body | {"_rev": f"{length}-{name}", "_revisions": revisions}
+        content = {"docs": [leaf], "new_edits": False}
+        self.upstream.post(
+            path.rsplit("/", 1)[0] + "/_bulk_docs", json=content, headers={"Authorization": authorization}
+        ).raise_for_status()
+        self.forked += 1
+        self.shown += shown
+        return {"ok": True, "id": body["_id"], "rev": leaf["_rev"]}
+
+
+class Node(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _pass_on(self) -> None:
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in {"host", "connection"}}
+        if "feed=continuous" in self.path:
+            self._stream(headers)
+            return
+        answer = self.server.upstream.request(self.command, self.path, content=content, headers=headers)
+        status, body = answer.status_code, answer.content
+        if self.command == "GET" and self.path == "/msgq":
+            body = json.dumps(answer.json() | {"cluster": {"q": 2, "n": 3, "w": 2, "r": 2}}).encode()
+        if self.command == "PUT" and status == 409:
+            kept = self.server.fork(self.path, json.loads(content), self.headers["Authorization"])
+            if kept:
+                status, body = 202, json.dumps(kept).encode()
+        self.send_response(status)
+        for name in ("Content-Type", "Date"):
+            if name in answer.headers and name != "Date":
+                self.send_header(name, answer.headers[name])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _stream(self, headers) -> None:
+        with self.server.upstream.stream("GET", self.path, headers=headers, timeout=None) as answer:
+            self.send_response(answer.status_code)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.close_connection = True
+            try:
+                for piece in answer.iter_raw():
+                    self.wfile.write(piece)
+                    self.wfile.flush()
+            except OSError:
+                return  # the reader went away
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on  # noqa: N815 (names that http.server looks for)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def cluster(place):
+    made = Cluster(place, seed=7)
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    direct = place.connection
+    place.environ["DRW_COUCHDB_URL"] = made.url
+    place.connection = DbConnection(read_settings(place.environ))
+    yield made
+    place.connection.close()
+    place.connection = direct
+    made.shutdown()
+    made.server_close()
+    made.upstream.close()
+
+
+def conflicts(place):
+    return {
+        doc["_id"]: [(leaf["_rev"], leaf.get("state")) for leaf in leaves]
+        for doc in place.database.every()
+        for leaves in place.database.leaves([doc["_id"]]).values()
+        if len([leaf for leaf in leaves if not leaf.get("_deleted")]) > 1
+    }
+
+
+def test_no_message_is_handled_twice_or_stays_behind_and_no_conflict_is_left(place, cluster, seen):
+    workers = []
+    for number in range(4):
+        worker = place.bus(f"worker{number}")
+        worker.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]), slots=2, batch=10)
+        workers.append(worker)
+        worker.start()
+    sender = place.bus("sender")
+    for start in range(0, 120, 20):
+        sender.send_many([sender.compose("work.EU", {"n": n}) for n in range(start, start + 20)])
+    seen.wait_for(120, timeout=60)
+    for worker in workers:  # what has just been claimed and lost is removed by then
+        worker.stop()
+    assert sorted(seen.items) == list(range(120))
+    assert cluster.forked > 0, "no two claims met: this has shown nothing"
+    assert cluster.shown > 0
+    assert {doc["state"] for doc in place.database.every()} == {"consumed"}
+    assert conflicts(place) == {}
+
+
+def test_a_holder_whose_leaf_is_not_shown_keeps_its_message_and_a_lapsed_fork_is_taken_over(place, cluster, seen):
+    """The leaf that lost is shown, and its lease runs out: nobody may take the message while its holder works."""
+    del cluster
+    sender, worker = place.bus("sender"), place.bus("worker")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(delivery):
+        begun.set()
+        assert go_on.wait(20)
+        seen.add((delivery.message.id, "worker"))
+
+    worker.listen("work.EU", work)
+    worker.start()
+    sent = sender.send("work.EU", {"n": 1})
+    assert begun.wait(10)
+    held = place.database.get(sent)
+    first = place.database.get(sent, revs=True)["_revisions"]["ids"][1]
+    loser = held | {"_rev": "2-" + "f" * 32, "_revisions": {"start": 2, "ids": ["f" * 32, first]}}
+    loser["claim"] = loser["claim"] | {"by": "loser", "token": "lost"}
+    place.database.bulk([loser], new_edits=False)
+    other = place.bus("other")
+    other.listen("work.EU", lambda delivery: seen.add((delivery.message.id, "other")))
+    with other:
+        assert not threading.Event().wait(4)  # more than two leases
+        assert seen.items == []
+        go_on.set()
+        assert seen.wait_for(1) == [(sent, "worker")]
+        place.wait_for_state(sent, "consumed")
+    worker.stop()
+    assert conflicts(place) == {}
+
+
+def test_a_fork_of_two_lapsed_claims_is_taken_over_once(place, cluster, seen):
+    del cluster
+    sent = place.bus("sender").send("work.EU", {"n": 1})
+    doc = place.database.get(sent)
+    at = "2026-01-01T00:00:00.000000"
+    for token, name in (("a", "a" * 32), ("b", "b" * 32)):
+        claim = {"by": token, "token": token, "since": at, "until": at}
+        leaf = doc | {"state": "claimed", "claim": claim, "due": at, "attempts": 1, "_rev": f"2-{name}"}
+        leaf["_revisions"] = {"start": 2, "ids": [name, doc["_rev"].partition("-")[2]]}
+        place.database.bulk([leaf], new_edits=False)
+    workers = [place.bus(f"worker{number}") for number in range(3)]
+    for worker in workers:
+        worker.listen("work.EU", lambda delivery, me=worker.me: seen.add(me))
+        worker.start()
+    seen.wait_for(1)
+    place.wait_for_state(sent, "consumed")
+    for worker in workers:
+        worker.stop()
+    assert len(seen.items) == 1
+    assert conflicts(place) == {}
