@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shared.status import Signature, StatusEntity
 
 _LOG = logging.getLogger(__name__)
-_SLOTS: Final = 8
+SLOTS: Final = 8
 
 
 class StateSystem:
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def serve(me: actor.Actor) -> int:
         system = StateSystem(me.connection.database(status.DATABASE), me.connection.clock, strict=args.strict)
-        Executor(me.bus, XTSS, system.execute, slots=_SLOTS)
+        Executor(me.bus, XTSS, system.execute, slots=SLOTS)
         return me.serve(f"executing requests on {XTSS}{' strictly' if args.strict else ''}")
 
     return actor.run("xtss", args, serve)

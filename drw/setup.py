@@ -44,9 +44,9 @@ def ensure(settings: Settings) -> list[str]:
 
 def ensure_databases(connection: DbConnection) -> list[str]:
     """As :func:`ensure`, through a connection."""
-    made = [name for name in DATABASES if _make(connection, name)]
-    for name, (fields, only) in queue.INDEXES.items():
-        connection.create_index(queue.DATABASE, name, fields, only)
+    made = [name for name in DATABASES if name != queue.DATABASE and connection.create_database(name)]
+    if ensure_queue(connection):
+        made.insert(0, queue.DATABASE)
     for database, indexes in ((status.DATABASE, status.INDEXES), (reports.DATABASE, reports.INDEXES)):
         for name, fields in indexes.items():
             connection.create_index(database, name, fields)
@@ -54,8 +54,12 @@ def ensure_databases(connection: DbConnection) -> list[str]:
     return made
 
 
-def _make(connection: DbConnection, name: str) -> bool:
-    return connection.create_database(name, **({"n": 1} if name == queue.DATABASE else {}))
+def ensure_queue(connection: DbConnection, name: str = queue.DATABASE) -> bool:
+    """Make a database that is a message queue, and its indexes, where they are missing; tell whether it was made."""
+    made = connection.create_database(name, n=1)
+    for index, (fields, only) in queue.INDEXES.items():
+        connection.create_index(name, index, fields, only)
+    return made
 
 
 def drop_databases(connection: DbConnection) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Final
 
 _DATE_RESOLUTION_S: Final = 1.0
 _CONVINCING: Final = 3
+_STAMP_LENGTH: Final = len("2018-07-19T08:01:10.228000")
 
 
 def elapsed_s() -> float:
@@ -95,4 +96,5 @@ class Ticker:
 
 def stamp(moment: datetime) -> str:
     """Return a moment as it is stored: UTC, microseconds, always as long, so that text order is time order."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds")[:_STAMP_LENGTH]

@@ -15,7 +15,6 @@ import random
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -45,8 +44,7 @@ _MUTATE_PAUSE_S: Final = 0.02
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """What was answered for one document: its new revision, or an error's name and reason.
 
     ``sure`` is False where too few nodes of a cluster took a single PUT (202 instead of 201).
@@ -392,7 +390,7 @@ class Database:
         """
         params = {"feed": "continuous", "since": since, "heartbeat": str(int(heartbeat_s * 1000))}
         with self.server.stream(self.path("_changes"), params, read_timeout_s=2.5 * heartbeat_s) as response:
-            for line in response.iter_lines():
+            for line in _lines(response.iter_bytes()):
                 yield _decoded(line) if line else {}
 
     def last_seq(self) -> str:
@@ -420,6 +418,14 @@ _BY_STATUS: Final[dict[int, type[errors.DatabaseError]]] = {
     HTTPStatus.CONFLICT: errors.Conflict,
     HTTPStatus.PRECONDITION_FAILED: errors.Conflict,
 }
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of what comes in pieces; only a line feed ends one, whatever Unicode has besides."""
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
 
 
 def _decoded(text: bytes | str) -> Any:  # noqa: ANN401 (any JSON)

@@ -57,12 +57,12 @@ class Bus:
     added before :meth:`start`; sending and calling need no start.
     """
 
-    def __init__(self, connection: DbConnection, settings: Settings, *, me: str) -> None:
-        """Take the server, the bus's times, and the name that this process signs with."""
+    def __init__(self, connection: DbConnection, settings: Settings, *, me: str, database_name: str = DATABASE) -> None:
+        """Take the server, the bus's times, the name that this process signs with, and which database is the queue."""
         self._settings = settings
         self.me = me
         self.lease_s = settings.lease_s
-        database = connection.database(DATABASE)
+        database = connection.database(database_name)
         self.queue = Queue(database, connection.clock, me=me, lease_s=settings.lease_s, spare_s=settings.clock_spare_s)
         self.feed = Feed(database, heartbeat_s=settings.heartbeat_s)
         self.replies = Replies(self.queue, self.feed)
@@ -82,7 +82,7 @@ class Bus:
             stopping=self._stopping,
             wrote=self.feed.own_writes.note,
         )
-        self._settler = Settler(self.queue, self._keeper, on_settled=self._settled)
+        self._settler = Settler(self.queue, self._keeper, on_handled=self._taker.wake, on_settled=self._settled)
         self._taking = threading.Thread(target=self._taker.run, name="taker", daemon=True)
         self._started = False
 

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-import secrets
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -49,6 +49,7 @@ RESULT_BYTES: Final = 1_000_000
 BODY_BYTES: Final = 7_000_000
 """CouchDB takes documents of up to 8,000,000 bytes; the rest is for what the bus adds."""
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _SELECTOR: Final = re.compile(r"[a-z][A-Za-z0-9._-]{0,127}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
@@ -152,8 +153,7 @@ def is_message_id(doc_id: str) -> bool:
 def digest(body: dict[str, Any]) -> str:
     """Return the SHA-256 of a body, the same however its keys are ordered; raise Refused for what is not JSON."""
     try:
-        text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        data = text.encode()
+        data = _CANONICAL.encode(body).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(f"the body of a message must be a JSON object: {error}") from error
     if len(data) > BODY_BYTES:
@@ -163,7 +163,7 @@ def digest(body: dict[str, Any]) -> str:
 
 def new_id(to: str, created: datetime) -> str:
     """Return the id of a message without a cause: selector, time in milliseconds, 48 random bits."""
-    return f"{to}:{int(created.timestamp() * 1000)}:{secrets.token_hex(6)}"
+    return f"{to}:{int(created.timestamp() * 1000)}:{os.urandom(6).hex()}"
 
 
 def caused_id(to: str, cause_id: str, epoch: int, name: str) -> str:
@@ -176,7 +176,7 @@ def caused_id(to: str, cause_id: str, epoch: int, name: str) -> str:
 
 def last(token: str, op: str) -> Last:
     """Return the note that identifies a write: the writer's token and a random id for this very write."""
-    return Last(token, op, secrets.token_hex(8))
+    return Last(token, op, os.urandom(8).hex())
 
 
 def new(

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """One handler for a pattern of selectors: up to ``slots`` run at once, up to ``batch`` messages are held."""
+    """One handler for a pattern of selectors: up to ``slots`` run at once, up to ``batch`` are begun or wait for it.
+
+    As many again may be handled and on their way to being settled, so that claiming need not wait for settling.
+    """
 
     def __init__(
         self, pattern: Pattern, handler: Handler, *, slots: int = 1, batch: int = 1, policy: RetryPolicy
@@ -32,7 +35,7 @@ class Listener:
         self.slots = slots
         self.batch = max(batch, slots)
         self.policy = policy
-        self._held = 0
+        self._unhandled = self._unsettled = 0
         self._waiting: queue.SimpleQueue[Held | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -55,21 +58,27 @@ class Listener:
         While every slot is busy, none until half of the batch is free: many claims cost little more than one.
         """
         with self._lock:
-            free = self.batch - self._held
-            idle = self._held < self.slots
+            free = min(self.batch - self._unhandled, 2 * self.batch - self._unhandled - self._unsettled)
+            idle = self._unhandled < self.slots
         return free if idle or free >= (self.batch + 1) // 2 else 0
 
     def accept(self, held: list[Held]) -> None:
         """Take claimed messages to be handled."""
         with self._lock:
-            self._held += len(held)
+            self._unhandled += len(held)
         for each in held:
             self._waiting.put(each)
+
+    def handled(self) -> None:
+        """Note that the handler is through with a message, which now is to be settled."""
+        with self._lock:
+            self._unhandled -= 1
+            self._unsettled += 1
 
     def freed(self) -> None:
         """Note that a message is settled or lost."""
         with self._lock:
-            self._held -= 1
+            self._unsettled -= 1
 
     def unbegun(self) -> list[Held]:
         """Take back what no thread has begun, and end the threads once they are free."""

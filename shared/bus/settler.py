@@ -42,10 +42,18 @@ class _Settlement:
 class Settler:
     """Writes outcomes, by the revision of the claim; repeats until it is known what became of each."""
 
-    def __init__(self, queue_: Queue, keeper: LeaseKeeper, *, on_settled: Callable[[Message], None]) -> None:
-        """Take the queue, the keeper of the leases, and whom to tell of each message that was let go."""
+    def __init__(
+        self,
+        queue_: Queue,
+        keeper: LeaseKeeper,
+        *,
+        on_handled: Callable[[], None],
+        on_settled: Callable[[Message], None],
+    ) -> None:
+        """Take the queue, the keeper of the leases, and whom to tell of each message that was handled and let go."""
         self._queue = queue_
         self._keeper = keeper
+        self._on_handled = on_handled
         self._on_settled = on_settled
         self._waiting: queue.SimpleQueue[_Settlement | None] = queue.SimpleQueue()
         self._hard_stop = threading.Event()
@@ -63,9 +71,12 @@ class Settler:
     def settle(self, held: Held, outcome: Outcome, listener: Listener) -> None:
         """Have an outcome written; returns at once."""
         self._waiting.put(_Settlement(held, outcome, listener))
+        listener.handled()
+        self._on_handled()
 
     def drop(self, held: Held, listener: Listener) -> None:
         """Let go of a claim without a write, because it is somebody else's."""
+        listener.handled()
         self._let_go(held, listener, held.message)
 
     def stop(self, timeout_s: float) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -36,8 +35,7 @@ _DECISIVE: Final = frozenset({"claim", "expire", "bury_lapsed"})
 Standing = Literal["written", "lost", "forked", "refused", "unknown"]
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What became of one write.
 
     ``written``: the message stands, with its new revision. ``lost``: somebody else wrote first, or it was purged.
