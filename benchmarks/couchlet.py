@@ -11,13 +11,16 @@ import json
 import multiprocessing
 import os
 import re
+import selectors
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event, Semaphore
@@ -26,6 +29,9 @@ USER, PASSWORD = "admin", "benchmark"
 AUTHORIZATION = "Basic YWRtaW46YmVuY2htYXJr"
 HEADERS = {"Authorization": AUTHORIZATION, "Content-Type": "application/json", "Accept": "application/json"}
 ROUNDS = 5
+LONG_POLLS = 100
+GIGABYTE = 1024**3
+PIECE_BYTES = 1024**2
 READY_INDEX = {
     "index": {"fields": ["selector", "priority"], "partial_filter_selector": {"state": "ready"}},
     "ddoc": "ready",
@@ -131,21 +137,86 @@ def side_by_side(port: int, kind: str, name: str, workers: int, count: int) -> f
     return workers * count / (time.perf_counter() - began)
 
 
-def memory_mib(process: subprocess.Popen[str]) -> float:
-    """Return the resident memory of the server."""
+def memory_mib(process: subprocess.Popen[str], kind: str = "VmRSS") -> float:
+    """Return the resident memory of the server: now (`VmRSS`) or the most it was (`VmHWM`)."""
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
-    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+    return int(re.findall(rf"{kind}:\s+(\d+)", status)[0]) / 1024
 
 
-def find_ms(client: Client, name: str) -> float:
-    """Return the median time of a `_find` through the partial index."""
+def find_ms(client: Client, names: tuple[str, ...]) -> list[float]:
+    """Return the median times of a `_find` through the partial index, in each database; asked in turn."""
     body = json.dumps(READY_QUERY).encode()
-    times = []
-    for _ in range(200):
-        began = time.perf_counter()
-        client.ask("POST", f"/{name}/_find", body)
-        times.append(time.perf_counter() - began)
-    return statistics.median(times) * 1000
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(1000):
+        for name in names:
+            began = time.perf_counter()
+            client.ask("POST", f"/{name}/_find", body)
+            times[name].append(time.perf_counter() - began)
+    return [statistics.median(times[name]) * 1000 for name in names]
+
+
+def woken_ms(client: Client, port: int, name: str) -> float:
+    """Return when the last of many long-polls has its whole answer, counted from before the write that wakes them."""
+    request = (
+        f"GET /{name}/_changes?feed=longpoll&since=now&heartbeat=30000&include_docs=true HTTP/1.1\r\n"
+        f"Host: localhost\r\nAuthorization: {AUTHORIZATION}\r\n\r\n"
+    ).encode()
+    answers: dict[socket.socket, bytes] = {}
+    waiting = selectors.DefaultSelector()
+    for _ in range(LONG_POLLS):
+        poll = socket.create_connection(("127.0.0.1", port), timeout=30)
+        poll.sendall(request)
+        answers[poll] = b""
+    for poll in answers:
+        # The beginning of the answer tells that the server waits for a change.
+        beginning = b""
+        while b'{"results":[' not in beginning:
+            beginning += poll.recv(65536)
+        waiting.register(poll, selectors.EVENT_READ)
+    began = time.perf_counter()
+    writer = threading.Thread(target=client.ask, args=("POST", f"/{name}", b'{"state":"ready"}'))
+    writer.start()
+    while waiting.get_map():
+        for key, _ in waiting.select(30):
+            poll = cast("socket.socket", key.fileobj)
+            answers[poll] += poll.recv(65536)
+            if answers[poll].endswith(b"0\r\n\r\n"):
+                waiting.unregister(poll)
+    elapsed_s = time.perf_counter() - began
+    writer.join()
+    for poll in answers:
+        poll.close()
+    return elapsed_s * 1000
+
+
+def large_attachment(port: int, name: str, process: subprocess.Popen[str]) -> dict[str, float]:
+    """Send a gigabyte and read it back; returns the rates, and by how much the server's memory grew at most."""
+    before, piece = memory_mib(process, "VmRSS"), os.urandom(PIECE_BYTES)
+    path, headers = f"/{name}/large/file.bin", {**HEADERS, "Content-Type": "application/octet-stream"}
+    Path(f"/proc/{process.pid}/clear_refs").write_text("5", encoding="ascii")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    began = time.perf_counter()
+    body = (piece for _ in range(GIGABYTE // PIECE_BYTES))
+    connection.request("PUT", path, body, {**headers, "Content-Length": str(GIGABYTE)})
+    answer = connection.getresponse()
+    if answer.status != http.client.CREATED:
+        raise SystemExit(f"PUT {path} answered {answer.status}: {answer.read()!r}")
+    answer.read()
+    stored = time.perf_counter()
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    got = 0
+    while chunk := answer.read(PIECE_BYTES):
+        got += len(chunk)
+    read = time.perf_counter()
+    connection.close()
+    if got != GIGABYTE:
+        raise SystemExit(f"GET {path} gave {got} bytes of {GIGABYTE}")
+    return {
+        "attachment_of_1_gib_in_mib_per_s": round(1024 / (stored - began)),
+        "attachment_of_1_gib_out_mib_per_s": round(1024 / (read - stored)),
+        "memory_grown_by_attachment_of_1_gib_mib": round(memory_mib(process, "VmHWM") - before, 1),
+    }
 
 
 def fill(client: Client, name: str, total: int) -> None:
@@ -174,9 +245,14 @@ def measure(client: Client, process: subprocess.Popen[str], port: int) -> dict[s
     fill(client, "ten_thousand", 10_000)
     fill(client, "two_hundred_thousand", 200_000)
     figures["memory_with_200000_docs_mib"] = round(memory_mib(process), 1)
-    figures["find_10_ready_of_10000_ms"] = round(find_ms(client, "ten_thousand"), 3)
-    figures["find_10_ready_of_200000_ms"] = round(find_ms(client, "two_hundred_thousand"), 3)
-    return figures
+    small_ms, large_ms = find_ms(client, ("ten_thousand", "two_hundred_thousand"))
+    figures["find_10_ready_of_10000_ms"] = round(small_ms, 3)
+    figures["find_10_ready_of_200000_ms"] = round(large_ms, 3)
+    figures["find_200000_to_10000_ratio"] = round(large_ms / small_ms, 2)
+    client.ask("PUT", "/woken")
+    woken = [woken_ms(client, port, "woken") for _ in range(ROUNDS)]
+    figures["all_of_100_long_polls_woken_ms"] = round(statistics.median(woken), 1)
+    return figures | large_attachment(port, "woken", process)
 
 
 def main() -> None:

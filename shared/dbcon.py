@@ -27,7 +27,7 @@ from shared import errors
 from shared.clock import Clock, elapsed_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from shared.settings import Settings
 
@@ -324,7 +324,7 @@ class Database:
             for row in rows
         ]
 
-    def find(self, selector: Doc, *, index: str, sort: list[str], limit: int, **more: object) -> list[Doc]:
+    def find(self, selector: Doc, *, index: str, sort: Sequence[str | Doc], limit: int, **more: object) -> list[Doc]:
         """Return at most ``limit`` documents that match, read from the named index and from nothing else.
 
         ``allow_fallback: false`` makes CouchDB refuse instead of reading the whole database; a ``warning`` in an

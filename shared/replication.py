@@ -58,7 +58,10 @@ class Source:
         if "://" in text or "::" in host:
             raise BadInput(f"{names.shown(text)} would need an rsync daemon, which is not supported: {wanted}")
         if ":" not in host:
-            return cls("", str(Path(text).expanduser().absolute()))
+            try:
+                return cls("", str(Path(text).expanduser().absolute()))
+            except RuntimeError as error:
+                raise BadInput(f"{shown(text)} begins with the home of nobody here: write the path in full") from error
         found = _REMOTE.fullmatch(text)
         if not found or found["folder"].startswith("-"):
             raise BadInput(f"{names.shown(text)} is not the place of a cache: {wanted}")

@@ -96,7 +96,10 @@ _NEVER_ZERO: Final = frozenset({"lease_s", "heartbeat_s", "poll_s", "poll_max_s"
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:  # there is no such user's home
+        raise ValueError from error
 
 
 def _seconds(text: str) -> float:

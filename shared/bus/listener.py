@@ -62,6 +62,11 @@ class Listener:
             idle = self._unhandled < self.slots
         return free if idle or free >= (self.batch + 1) // 2 else 0
 
+    def idle(self) -> int:
+        """Return how many slots have nothing to do."""
+        with self._lock:
+            return max(0, self.slots - self._unhandled)
+
     def accept(self, held: list[Held]) -> None:
         """Take claimed messages to be handled."""
         with self._lock:

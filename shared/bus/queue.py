@@ -114,6 +114,19 @@ class Queue:
         )
         return self._messages(docs)[:limit]
 
+    def ready_since(self, selector: str, priority: int, since: str, limit: int) -> list[Message]:
+        """Return ready messages of one priority, the oldest first, from a moment of creation on."""
+        where = {"selector": selector, "priority": priority, "creationTimestamp": {"$gte": since}}
+        docs = self.database.find(where, index=READY_INDEX, sort=INDEXES[READY_INDEX][0], limit=limit)
+        return self._messages(docs)
+
+    def newest_ready(self, selector: str, priority: int) -> str:
+        """Return when the youngest ready message of one priority was made; nothing where there is none."""
+        newest_first: list[Doc] = [{field: "desc"} for field in INDEXES[READY_INDEX][0]]
+        where = {"selector": selector, "priority": priority}
+        docs = self.database.find(where, index=READY_INDEX, sort=newest_first, limit=1, fields=["creationTimestamp"])
+        return str(docs[0]["creationTimestamp"]) if docs else ""
+
     def survey(self, index: str, patterns: Sequence[Pattern]) -> list[Prospect]:
         """Return what an index holds for some patterns, of every selector something, in few requests.
 
@@ -166,13 +179,14 @@ class Queue:
             return self.due_in_s(message.state, message.due)
         return None
 
-    def claim(self, messages: Sequence[Message], policy: RetryPolicy, token: str) -> tuple[list[Message], int]:
-        """Claim what was nominated; return the messages that are ours now, and how many others were quicker.
+    def claim(self, messages: Sequence[Message], policy: RetryPolicy, token: str) -> tuple[list[Message], set[str]]:
+        """Claim what was nominated; return the messages that are ours now, and the ids of those that others have.
 
         What is past its time is written ``expired`` instead, and what has no attempt left ``dead``.
         """
         changed = [self._taken(message, policy, token) for message in self._reapable(messages)]
-        results = self.writer.write(changed, until_s=elapsed_s() + self.lease_s / 2)
+        # As long as the claim may stand: what is then short of half a lease is renewed before its work begins.
+        results = self.writer.write(changed, until_s=elapsed_s() + self.lease_s)
         for result in results:
             if result.standing == "refused":
                 self._unusable[result.message.id] = result.message.rev
@@ -184,10 +198,10 @@ class Queue:
             for result in results
             if result.standing == "written" and result.message.state == envelope.CLAIMED
         ]
-        conflicts = sum(result.standing in {"lost", "forked"} for result in results)
+        others = {result.message.id for result in results if result.standing in {"lost", "forked"}}
         self.claimed += len(mine)
-        self.conflicts += conflicts
-        return mine, conflicts
+        self.conflicts += len(others)
+        return mine, others
 
     def _reapable(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Return the nominated messages without those of which another leaf says that they are not free."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from shared import errors
 from shared.bus import envelope
 from shared.bus.agenda import Agenda
+from shared.bus.lanes import Lanes
 from shared.bus.queue import DUE_INDEX, READY_INDEX
 from shared.bus.retry import BackOff
 from shared.clock import elapsed_s
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _LOOK_AT_OTHERS_S: Final = 1.0
-_MOST_SPREAD: Final = 8
 _AWAY: Final = BackOff(first_s=0.25, longest_s=1.0)
 _REFUSED: Final = BackOff(first_s=1.0, longest_s=30.0, factor=2.0)
 
@@ -60,22 +60,29 @@ class Taker:
         self._stopping = stopping
         self._wrote = wrote
         self._agenda = Agenda()
+        self._lanes = Lanes(queue)
         self._wake = threading.Event()
         self._others_s = 0.0
         self._empty_surveys = 0
-        self._spread = 1
 
     # What wakes the loop
 
     def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
-        """Hear of a change: a new message is looked at at once, another's write to an old one a little later."""
+        """Hear of a change: a new message is fetched at once, others' writes to old ones have us survey a little later.
+
+        Those may have been given back, or claimed by somebody who dies; most are neither.
+        """
         selector = envelope.selector_of(doc_id)
         if own or not envelope.is_message_id(doc_id) or not self._listener_of(selector):
             return
-        at_s = elapsed_s() if generation == 1 else self._next_look_at_others_s()
-        if not self._agenda.fetch(doc_id, selector, at_s):
-            self._agenda.look_through(selector)
-        self._wake.set()
+        if generation > 1:
+            news = self._agenda.survey_by(self._next_look_at_others_s())
+        else:
+            news = True
+            if not self._agenda.fetch(doc_id, selector, elapsed_s()):
+                self._agenda.look_through(selector)
+        if news:
+            self._wake.set()
 
     def restarted(self) -> None:
         """Hear that changes may have been missed: survey at once, and be sure of nothing that is held."""
@@ -153,9 +160,11 @@ class Taker:
         next_s = min(self._agenda.next_s(self._has_room), self._pauses.next_end_s())
         return min(max(0.0, next_s - elapsed_s()), self._back_off.longest_s)
 
-    def _has_room(self, selector: str) -> bool:
+    def _has_room(self, selector: str, lapsed: bool = False) -> bool:
         listener = self._listener_of(selector)
-        return listener is not None and listener.free() > 0 and not self._pauses.holds(selector)
+        if listener is None or self._pauses.holds(selector):
+            return False
+        return (listener.idle() if lapsed else listener.free()) > 0
 
     # Nominating
 
@@ -176,30 +185,36 @@ class Taker:
         for each in waiting:
             if self._listener_of(each.selector) and not self._keeper.holds(each.id):
                 in_s = self._queue.due_in_s(each.state, each.due)
-                self._agenda.fetch(each.id, each.selector, now_s + in_s)
+                self._agenda.fetch(each.id, each.selector, now_s + in_s, lapsed=each.state == envelope.CLAIMED)
                 found += in_s <= 0 and not self._pauses.holds(each.selector)
         self._empty_surveys = 0 if found else self._empty_surveys + 1
         self._agenda.survey_by(now_s + self._back_off.wait_s(self._empty_surveys, random.random()))  # noqa: S311 (jitter)
 
     def _by_id(self) -> list[Message]:
-        """Fetch the messages of which we know that they may be taken now, as many as there is room for."""
-        rooms = Counter({id(listener): listener.free() for listener in self._listeners})
+        """Fetch the messages of which we know that they may be taken now, as many as there is room for.
 
-        def room(selector: str) -> bool:
-            if self._pauses.holds(selector):
-                return False
+        What lapsed is taken for an idle slot only, never ahead: it may kill its worker, and others with it.
+        """
+        free = Counter({id(listener): listener.free() for listener in self._listeners})
+        idle = Counter({id(listener): listener.idle() for listener in self._listeners})
+
+        def room(selector: str, lapsed: bool) -> bool:
             key = id(self._listener_of(selector))
-            rooms[key] -= 1
-            return rooms[key] >= 0
+            if self._pauses.holds(selector) or free[key] <= 0 or (lapsed and idle[key] <= 0):
+                return False
+            free[key] -= 1
+            return True
 
         wanted = [each for each in self._agenda.take_ids(elapsed_s(), room) if not self._keeper.holds(each)]
         nominated: list[Message] = []
         for message in self._queue.fetch(wanted) if wanted else []:
             in_s = self._queue.takeable_in_s(message)
-            if in_s is not None and in_s <= 0:
+            key, lapsed = id(self._listener_of(message.selector)), message.state == envelope.CLAIMED
+            if in_s is not None and in_s <= 0 and not (lapsed and idle[key] <= 0):
                 nominated.append(message)
+                idle[key] -= 1
             elif in_s is not None:
-                self._agenda.fetch(message.id, message.selector, elapsed_s() + in_s)
+                self._agenda.fetch(message.id, message.selector, elapsed_s() + in_s, lapsed=lapsed)
         return nominated
 
     def _by_selector(self, already: list[Message]) -> list[Message]:
@@ -224,17 +239,9 @@ class Taker:
         return nominated
 
     def _look(self, selector: str, room: int, known: set[str]) -> tuple[list[Message], bool]:
-        """Find messages of one selector, and tell whether these are all that it has.
-
-        Several consumers that meet spread what they reach for.
-        """
-        limit = room * self._spread
-        found = self._queue.ready(selector, limit)
-        fresh = [message for message in found if message.id not in known and not self._keeper.holds(message.id)]
-        if len(fresh) <= room:
-            return fresh, len(found) < limit
-        chosen = sorted(random.sample(range(len(fresh)), room))
-        return [fresh[at] for at in chosen], False
+        """Find messages of one selector, and tell whether these are all that it has."""
+        found, is_all = self._lanes.look(selector, room)
+        return [each for each in found if each.id not in known and not self._keeper.holds(each.id)], is_all
 
     # Claiming
 
@@ -249,15 +256,16 @@ class Taker:
 
     def _claim_for(self, listener: Listener, messages: list[Message]) -> int:
         asked_s = elapsed_s()
-        mine, conflicts = self._queue.claim(messages, listener.policy, secrets.token_hex(8))
+        mine, others = self._queue.claim(messages, listener.policy, secrets.token_hex(8))
         for message in mine:
             self._wrote(message.rev)
         listener.accept(self._keeper.hold(mine, asked_s))
-        if conflicts:
-            for message in messages:
-                self._agenda.look_through(message.selector)
-        crowded = conflicts * 10 > len(messages)
-        self._spread = min(self._spread * 2, _MOST_SPREAD) if crowded else max(self._spread - 1, 1)
+        for selector in {message.selector for message in messages}:
+            tried = [message for message in messages if message.selector == selector]
+            lost = sum(message.id in others for message in tried)
+            if lost:
+                self._agenda.look_through(selector)
+            self._lanes.claimed(selector, tried, lost)
         return len(mine)
 
     def _listener_of(self, selector: str) -> Listener | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 MIXED = [
@@ -274,3 +276,35 @@ def test_contradictions_find_nothing(server, mixed):
     assert find(server, mixed, selector={"v": {"$gt": 5, "$lt": 3}}, use_index="v") == {"docs": []}
     assert find(server, mixed, selector={"$or": []}) == {"docs": []}
     assert len(find(server, mixed, selector={"v": {"$gte": None}, "$or": []}, limit=100)["docs"]) == len(MIXED)
+
+
+EVIL = "^(a+)+$"
+
+
+def test_a_pattern_that_takes_for_ever_ends_without_a_match(server, database):
+    docs = [{"_id": f"evil{n}", "s": "a" * 60 + "!"} for n in range(5)] + [{"_id": "good", "s": "a" * 60}]
+    server.ask("POST", f"{database}/_bulk_docs", {"docs": docs})
+    assert ids(find(server, database, selector={"s": {"$regex": EVIL}})) == ["good"]
+    assert ids(find(server, database, selector={"s": {"$regex": "(a|aa)+!"}}, limit=2)) == ["evil0", "evil1"]
+
+
+def test_others_are_answered_while_patterns_take_their_time(server, database):
+    docs = [{"_id": f"evil{n}", "s": "a" * 60 + "!"} for n in range(30)]
+    server.ask("POST", f"{database}/_bulk_docs", {"docs": docs})
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(find, server, database, selector={"s": {"$regex": EVIL}})
+        answered = 0
+        while not slow.done():
+            assert server.ask("GET", f"{database}/evil0").status == 200
+            answered += 1
+        assert slow.result()["docs"] == []
+    # Each text is tried for a tenth of a second, and between two others have their turn.
+    assert answered >= 10
+
+
+def test_a_partial_index_with_such_a_pattern_does_not_hold_up_writes_for_ever(server, database):
+    index = {"index": {"fields": ["n"], "partial_filter_selector": {"s": {"$regex": EVIL}}}, "name": "i", "ddoc": "i"}
+    assert server.ask("POST", f"{database}/_index", index).status == 200
+    assert server.ask("PUT", f"{database}/evil", {"n": 1, "s": "a" * 60 + "!"}).status == 201
+    assert server.ask("PUT", f"{database}/good", {"n": 2, "s": "a" * 60}).status == 201
+    assert ids(find(server, database, selector={"n": {"$gt": 0}}, use_index="i")) == ["good"]

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from couchdb_server import start_couchlet
+
+from couchlet.auth.lockout import Lockout
+from couchlet.errors import CouchError
 
 EVA = ("eva", "top-secret")
 OTTO = ("otto", "also-secret")
@@ -217,3 +221,52 @@ class TestSessions:
     def test_logging_out_takes_the_cookie_away(self, server):
         answer = server.ask("DELETE", "/_session", auth=None)
         assert answer.headers["set-cookie"].startswith("AuthSession=;")
+
+
+LOCKED = "Account is temporarily locked due to multiple authentication failures"
+
+
+class TestLockout:
+    def test_five_wrong_passwords_lock_an_account_and_a_session_goes_on(self, server, shared):
+        assert server.ask("PUT", "/_users/org.couchdb.user:forgetful", user("forgetful", "right")).status == 201
+        login = server.ask("POST", "/_session", {"name": "forgetful", "password": "right"}, auth=None)
+        for _ in range(5):
+            answer = server.ask("GET", "/", auth=("forgetful", "wrong"))
+            assert (answer.status, answer.json()["error"]) == (401, "unauthorized")
+        for password in ("right", "wrong"):
+            answer = server.ask("GET", "/", auth=("forgetful", password))
+            assert (answer.status, answer.json()) == (403, {"error": "forbidden", "reason": LOCKED})
+        assert server.ask("POST", "/_session", {"name": "forgetful", "password": "right"}, auth=None).status == 403
+        cookie = {"Cookie": login.headers["set-cookie"].split(";")[0]}
+        assert server.ask("GET", "/_session", headers=cookie, auth=None).json()["userCtx"]["name"] == "forgetful"
+        assert status(server, "GET", "/", auth=OTTO) == 200
+
+    def test_a_new_password_ends_it(self, server):
+        path = "/_users/org.couchdb.user:renewed"
+        server.ask("PUT", path, user("renewed", "first"))
+        for _ in range(5):
+            assert status(server, "GET", "/", auth=("renewed", "wrong")) == 401
+        revision = server.ask("GET", path).json()["_rev"]
+        assert server.ask("PUT", path, {**user("renewed", "second"), "_rev": revision}).status == 201
+        assert status(server, "GET", "/", auth=("renewed", "second")) == 200
+
+    def test_it_ends_five_minutes_after_the_first_failure_and_holds_for_one_address(self):
+        now_s = 0.0
+        lockout = Lockout(clock=lambda: now_s)
+        for now_s in (0.0, 10.0, 20.0, 30.0, 40.0):  # noqa: B007 - the clock reads it
+            lockout.check("one", "eva", "salt")
+            lockout.count_failure("one", "eva", "salt")
+        lockout.check("other", "eva", "salt")
+        now_s = 299.0
+        with pytest.raises(CouchError, match="temporarily locked"):
+            lockout.check("one", "eva", "salt")
+        now_s = 300.0
+        lockout.check("one", "eva", "salt")
+
+    def test_it_can_be_left_out(self, tmp_path):
+        server = start_couchlet(tmp_path, "--auth-lockout", "off")
+        try:
+            assert [status(server, "GET", "/", auth=("admin", "wrong")) for _ in range(7)] == [401] * 7
+            assert status(server, "GET", "/", auth=True) == 200
+        finally:
+            server.stop()

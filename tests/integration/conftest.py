@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from proxy import Proxy
+from workers import Workers
 
 from drw import setup
 from shared.bus import Bus, queue
@@ -55,11 +63,23 @@ class Place:
         self.connection = DbConnection(self.settings)
         self.database = self.connection.database(queue.DATABASE)
         self._buses: list[Bus] = []
+        self._connections: list[DbConnection] = []
+        self._proxies: list[Proxy] = []
 
-    def bus(self, me: str = "test", **settings) -> Bus:
-        made = Bus(self.connection, read_settings({**self.environ, **settings}), me=me)
+    def bus(self, me: str = "test", *, through: Proxy | None = None, **settings) -> Bus:
+        """Return a process's place on the bus; ``through`` a proxy it has a connection of its own."""
+        chosen = read_settings({**self.environ, **settings})
+        connection = self.connection
+        if through:
+            connection = DbConnection(replace(chosen, couchdb_url=through.url))
+            self._connections.append(connection)
+        made = Bus(connection, chosen, me=me)
         self._buses.append(made)
         return made
+
+    def proxy(self) -> Proxy:
+        self._proxies.append(Proxy(self.couchlet.url))
+        return self._proxies[-1]
 
     def wait_for_state(self, message_id: str, *states: str, timeout: float = 20.0) -> dict:
         """Wait until a message is in one of these states; it is read again after every change."""
@@ -77,7 +97,10 @@ class Place:
     def close(self) -> None:
         for bus in self._buses:
             bus.stop(grace_s=0.5)
-        self.connection.close()
+        for connection in (self.connection, *self._connections):
+            connection.close()
+        for proxy in self._proxies:  # last, because what stops still writes through them
+            proxy.close()
 
 
 @pytest.fixture
@@ -90,3 +113,17 @@ def place(tmp_path, couchlet):
 @pytest.fixture
 def seen():
     return Seen()
+
+
+@pytest.fixture
+def proxy(place):
+    """A proxy in front of the couchlet."""
+    return place.proxy()
+
+
+@pytest.fixture
+def workers(place, tmp_path):
+    """Workers in processes of their own, and what they say of their work."""
+    made = Workers(place.environ, tmp_path)
+    yield made
+    made.end()

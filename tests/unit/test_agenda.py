@@ -3,7 +3,7 @@
 from shared.bus.agenda import Agenda
 
 
-def anywhere(selector):
+def anywhere(selector, lapsed=False):
     return True
 
 
@@ -24,14 +24,14 @@ def test_messages_are_fetched_at_their_time_and_as_long_as_there_is_room():
     agenda.fetch("d", "work.NA", 1.0)
     left = [1]
 
-    def one(selector):
+    def one(selector, lapsed):
         if selector != "work.EU":
             return False
         left[0] -= 1
         return left[0] >= 0
 
     assert agenda.take_ids(3.0, one) == ["a"]
-    assert agenda.take_ids(3.0, lambda selector: selector == "work.EU") == ["c"]
+    assert agenda.take_ids(3.0, lambda selector, lapsed: selector == "work.EU") == ["c"]
     assert agenda.take_ids(3.0, anywhere) == ["d"]
     assert agenda.take_ids(9.0, anywhere) == ["b"]
 
@@ -66,4 +66,13 @@ def test_what_has_no_room_is_not_waited_for():
     agenda.survey_by(60.0)
     agenda.fetch("a", "full", 1.0)
     agenda.look_through("full")
-    assert agenda.next_s(lambda selector: selector != "full") == 60.0
+    assert agenda.next_s(lambda selector, lapsed: selector != "full") == 60.0
+
+
+def test_what_lapsed_is_told_apart():
+    agenda = Agenda()
+    agenda.fetch("a", "work.EU", 1.0, lapsed=True)
+    agenda.fetch("b", "work.EU", 1.0)
+    assert agenda.take_ids(1.0, lambda selector, lapsed: not lapsed) == ["b"]
+    assert agenda.next_s(lambda selector, lapsed: not lapsed) == 0.0  # the survey
+    assert agenda.take_ids(1.0, anywhere) == ["a"]
