@@ -61,7 +61,7 @@ class Source:
             try:
                 return cls("", str(Path(text).expanduser().absolute()))
             except RuntimeError as error:
-                raise BadInput(f"{names.shown(text)} begins with the home of nobody here: write the path in full") from error
+                raise BadInput(f"{names.shown(text)} begins with a home that nobody has: {wanted}") from error
         found = _REMOTE.fullmatch(text)
         if not found or found["folder"].startswith("-"):
             raise BadInput(f"{names.shown(text)} is not the place of a cache: {wanted}")
