@@ -1,4 +1,4 @@
-"""``drw``: one command for what operators do."""
+"""``drw``: one command for what operators do. Each module of commands makes its own known, see :mod:`drw.registry`."""
 
 from __future__ import annotations
 
@@ -8,65 +8,91 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-
-from drw import command_line, database, dead, setup
-from drw.check import Checker, print_verdicts
+from drw import check, command_line, database, dead, janitor, pause, setup
+from drw.registry import EXIT_STATUS, FAILURE, OK, Commands, Context
 from shared import actor, names, status
-from shared.dbcon import DbConnection
-from shared.errors import WrongPassword
+from shared.errors import DatabaseAway, WrongPassword
 from shared.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from shared.settings import Settings
-
-_COMMANDS: Final = """\
+_REST: Final = """\
 the actors, each with -h:
   launcher pipeline-driver replicated-cache xtss aqua-qa2 product-ingestor data-tracker dashboard couchlet
 the scripts:
   ./launch-all.sh  ./launch-all.sh --demo  ./clear-all.sh  ./run-tests.sh
 
-example:  drw dead list
+example:  drw why uid://X1/X1/Xb0
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says."""
-    return command_line.run("drw", partial(_do, _parser().parse_args(argv)))
+    return command_line.run("drw", partial(_do, parser().parse_args(argv)))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command, as completion reads it too."""
+    made = actor.OneLineParser(
+        prog="drw",
+        description="Set up, look at and mend a Data Reduction Workflow.",
+        epilog=f"{_REST}\n{EXIT_STATUS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = Commands(made.add_subparsers(required=True, metavar="command"), "drw")
+    for register in _REGISTERED:
+        register(commands)
+    return made
 
 
 def _do(args: argparse.Namespace) -> int:
-    settings = read_settings()
-    if args.command == "env":
-        return _env(settings)
-    database.require_answer(settings)
-    connection = DbConnection(settings)
+    context = Context(args, read_settings())
     try:
-        actor.wait_for_database(connection, threading.Event(), [])
-        return _run(args, connection)
+        if args.needs_database:
+            _require_database(context)
+        status_: int = args.do(context)
     except WrongPassword:
-        database.refuse_the_demos(settings)
+        database.refuse_the_demos(context.settings)
         raise
     finally:
-        connection.close()
+        context.close()
+    return status_
 
 
-def _run(args: argparse.Namespace, connection: DbConnection) -> int:
-    match args.command:
-        case "setup":
-            made = setup.ensure_databases(connection)
-            print(f"made {', '.join(made)}" if made else "every database and index was there")
-            return 0
-        case "check":
-            return _check(connection, args.ousUID)
-        case _:
-            return dead.run(connection, args)
+def _require_database(context: Context) -> None:
+    """Say at once that the database is away, or wants another password, rather than wait for it."""
+    if not database.answers(context.settings):
+        raise DatabaseAway(
+            f"no CouchDB answers at DRW_COUCHDB_URL, {context.settings.couchdb_url}: start it, or ./launch-all.sh, or "
+            "correct the address"
+        )
+    actor.wait_for_database(context.connection, threading.Event(), [], limit_s=context.settings.rpc_deadline_s)
 
 
-def _env(settings: Settings) -> int:
+def _register_basics(commands: Commands) -> None:
+    commands.add(
+        "setup", _setup, help="make the databases and indexes that are missing", example="drw setup", json=False
+    )
+    commands.add(
+        "env",
+        _env,
+        help="print the settings as exports for a shell",
+        example='eval "$(drw env)"',
+        json=False,
+        needs_database=False,
+    )
+
+
+def _setup(context: Context) -> int:
+    made = setup.ensure_databases(context.connection)
+    print(f"made {', '.join(made)}" if made else "every database and index was there")
+    return OK
+
+
+def _env(context: Context) -> int:
     """Print the settings as shell exports, and a curl line that shows that they work."""
+    settings = context.settings
     exports = {
         "DRW_HOME": settings.home,
         "DRW_COUCHDB_URL": settings.couchdb_url,
@@ -78,35 +104,34 @@ def _env(settings: Settings) -> int:
     for name, value in exports.items():
         print(f"export {name}={shlex.quote(str(value))}")
     print('# curl -u "$COUCHDB_USER:$COUCHDB_PASSWORD" "$DRW_COUCHDB_URL/status-entities/_all_docs?include_docs=true"')
-    return 0
+    return OK
 
 
-def _check(connection: DbConnection, wanted: Sequence[str]) -> int:
-    checker = Checker(connection)
+def _register_check(commands: Commands) -> None:
+    made = commands.add(
+        "check",
+        _check,
+        help="check that OUSs are delivered whole and no message is left",
+        example="drw check uid://X1/X1/Xb0",
+        json=False,
+    )
+    made.add_argument("ousUID", nargs="*", type=actor.checked(names.uid), help="default: every OUS")
+
+
+def _check(context: Context) -> int:
+    connection, wanted = context.connection, context.args.ousUID
+    checker = check.Checker(connection)
     ouss = wanted or [doc["entityId"] for doc in connection.database(status.DATABASE).every()]
     verdicts, bus = [checker.ous(ous) for ous in ouss], checker.no_open_message()
-    print_verdicts(verdicts, [bus], Console())
-    return actor.FAILURE if any(each.wrong for each in [*verdicts, bus]) else 0
+    check.print_verdicts(verdicts, [bus], context.console)
+    return FAILURE if any(each.wrong for each in [*verdicts, bus]) else OK
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = actor.OneLineParser(
-        prog="drw",
-        description="Set up, look at and mend a Data Reduction Workflow.",
-        epilog=_COMMANDS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("setup", help="make the databases and indexes that are missing")
-    commands.add_parser("env", help="print the settings as exports for a shell")
-    check = commands.add_parser("check", help="check that OUSs are delivered whole and no message is left")
-    check.add_argument("ousUID", nargs="*", type=actor.checked(names.uid), help="default: every OUS")
-    letters = commands.add_parser("dead", help="messages that could not be handled")
-    actions = letters.add_subparsers(dest="what", required=True, metavar="list|requeue|discard")
-    actions.add_parser("list", help="show them, with the reasons")
-    for what, meaning in (("requeue", "make them ready again"), ("discard", "end them for good")):
-        action = actions.add_parser(what, help=meaning)
-        action.add_argument("ids", nargs="*", metavar="message", help="its id, or how that begins")
-        action.add_argument("--all", action="store_true", help="every dead message")
-        action.add_argument("--reason", required=what == "discard", default="", help="is kept in the audit")
-    return parser
+_REGISTERED: Final[tuple[Callable[[Commands], None], ...]] = (
+    _register_basics,
+    _register_check,
+    dead.register,
+    pause.register,
+    janitor.register,
+)
+"""Who makes commands known, in the order of ``drw -h``."""

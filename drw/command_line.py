@@ -7,8 +7,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
+from drw.registry import DATABASE_AWAY
 from shared import actor
-from shared.errors import BadInput, DrwError
+from shared.errors import BadInput, DatabaseAway, DrwError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +23,8 @@ def run(name: str, command: Callable[[], int], *, interrupted: str = "interrupte
     try:
         status = command()
         sys.stdout.flush()
-    except BadInput as error:
-        return _fail(name, str(error), actor.USAGE_ERROR)
     except DrwError as error:
-        return _fail(name, str(error), actor.FAILURE)
+        return _fail(name, str(error), _status_of(error))
     except BrokenPipeError:
         _drop_output()  # whoever read it has seen enough, as with: | head
         return actor.FAILURE
@@ -34,6 +33,12 @@ def run(name: str, command: Callable[[], int], *, interrupted: str = "interrupte
     except KeyboardInterrupt:
         return _fail(name, interrupted, INTERRUPTED)
     return status
+
+
+def _status_of(error: DrwError) -> int:
+    if isinstance(error, BadInput):
+        return actor.USAGE_ERROR
+    return DATABASE_AWAY if isinstance(error, DatabaseAway) else actor.FAILURE
 
 
 def _fail(name: str, sentence: str, status: int) -> int:

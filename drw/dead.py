@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from drw import audit
+from drw.registry import OK
 from shared.bus import Message, envelope, queue
 from shared.errors import BadInput, Conflict, DrwError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
 
+    from drw.registry import Commands, Context
     from shared.dbcon import DbConnection, Doc
 
 _PAGE: Final = 200
+_ID: Final = "ingest.JAO:1795234567890:0a1b"
+
+
+def register(commands: Commands) -> None:
+    """Make the commands known."""
+    letters = commands.group("dead", help="messages that could not be handled", example="drw dead list")
+    letters.add("list", _list, help="show them, with the reasons", example="drw dead list")
+    show = letters.add("show", _show, help="show one whole, as JSON", example=f"drw dead show {_ID}", json=False)
+    show.add_argument("message", help="its id, or how that begins")
+    requeue = letters.add(
+        "requeue",
+        _requeue,
+        help="make them ready again",
+        example=f"drw dead requeue {_ID} --reason 'there is room again'",
+    )
+    requeue.add_argument("--body", metavar="FILE", help="requeue one with this body (JSON; - is standard input)")
+    discard = letters.add(
+        "discard", _discard, help="end them for good", example=f"drw dead discard {_ID} --reason 'sent by mistake'"
+    )
+    for action in (requeue, discard):
+        action.add_argument("ids", nargs="*", metavar="message", help="its id, or how that begins")
+        action.add_argument("--all", action="store_true", help="every dead message")
+        action.add_argument("--reason", required=action is discard, default="", help="is kept in the audit")
 
 
 class DeadLetters:
@@ -52,10 +78,17 @@ class DeadLetters:
         what = f"{len(ids)} dead messages begin with" if ids else "no dead message begins with"
         raise BadInput(f"{what} {beginning}: 'drw dead list' shows them")
 
-    def requeue(self, message_id: str, why: str) -> None:
-        """Make a dead message ready again."""
-        self._change(message_id, lambda message: envelope.requeue(message, by=audit.who()))
-        audit.record(self._connection, "requeue", message_id, why)
+    def whole(self, message_id: str) -> Doc:
+        """Return a dead message with everything that it says."""
+        doc = self._database.get(message_id)
+        if doc is None:
+            raise BadInput(f"there is no message {message_id}")
+        return doc
+
+    def requeue(self, message_id: str, why: str, body: dict[str, Any] | None = None) -> None:
+        """Make a dead message ready again, with another ``body`` where one is given."""
+        self._change(message_id, lambda message: envelope.requeue(message, by=audit.who(), body=body))
+        audit.record(self._connection, "requeue, edited" if body is not None else "requeue", message_id, why)
 
     def discard(self, message_id: str, why: str) -> None:
         """End a dead message for good."""
@@ -80,20 +113,52 @@ class DeadLetters:
             raise DrwError(f"message {message_id} was changed by somebody else meanwhile: look again") from error
 
 
-def run(connection: DbConnection, args: argparse.Namespace) -> int:
-    """Do what ``drw dead`` was asked for."""
-    letters = DeadLetters(connection)
-    if args.what == "list":
-        _print(letters.all())
-        return 0
+def _list(context: Context) -> int:
+    messages = DeadLetters(context.connection).all()
+    if context.args.json:
+        return context.print_json(messages)
+    _print(messages)
+    return OK
+
+
+def _show(context: Context) -> int:
+    letters = DeadLetters(context.connection)
+    return context.print_json(letters.whole(letters.named(context.args.message)))
+
+
+def _requeue(context: Context) -> int:
+    letters, args = DeadLetters(context.connection), context.args
+    if args.body is None:
+        return _each(context, letters, "requeued", lambda each: letters.requeue(each, args.reason))
+    if args.all or len(args.ids) != 1:
+        raise BadInput("--body is for one message: name its id")
+    body = _body(args.body)
+    return _each(context, letters, "requeued with another body", lambda each: letters.requeue(each, args.reason, body))
+
+
+def _discard(context: Context) -> int:
+    letters = DeadLetters(context.connection)
+    return _each(context, letters, "discarded", lambda each: letters.discard(each, context.args.reason))
+
+
+def _each(context: Context, letters: DeadLetters, done: str, act: Callable[[str], None]) -> int:
+    args = context.args
     if not args.ids and not args.all:
-        raise BadInput(f"which messages? name their ids, or use --all: drw dead {args.what} --all")
+        raise BadInput("which messages? name their ids, or use --all; 'drw dead list' shows them")
     ids = [doc["_id"] for doc in letters.all()] if args.all else [letters.named(each) for each in args.ids]
-    act, done = (letters.requeue, "requeued") if args.what == "requeue" else (letters.discard, "discarded")
     for each in ids:
-        act(each, args.reason)
-        print(f"{each}: {done}")
-    return 0
+        act(each)
+        if not args.json:
+            print(f"{each}: {done}")
+    return context.print_json({done: ids}) if args.json else OK
+
+
+def _body(file: str) -> dict[str, Any]:
+    text = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise BadInput(f"{'standard input' if file == '-' else file} is no JSON object: {error}") from error
 
 
 def _print(messages: list[Doc]) -> None:

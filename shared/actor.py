@@ -147,10 +147,15 @@ def parser(name: str, description: str, example: str) -> argparse.ArgumentParser
         epilog=f"example:  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_log_options(made)
+    return made
+
+
+def add_log_options(made: argparse.ArgumentParser) -> None:
+    """Add the options that :func:`run` needs to a parser."""
     made.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"], help="default INFO")
     made.add_argument("--log-format", default="text", choices=["text", "json"], help="how log lines look, default text")
     made.add_argument("--log-file", type=Path, metavar="FILE", help="log into this file too")
-    return made
 
 
 def cache_directory(path: Path) -> CacheDirectory:

@@ -1,0 +1,96 @@
+"""``drw pause``, ``drw resume``: have selectors left alone for a while, and let them go on."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from drw import audit
+from drw.registry import OK
+from shared import actor
+from shared.bus import patterns, pauses, queue
+from shared.errors import BadInput
+from shared.names import shown
+
+if TYPE_CHECKING:
+    from drw.registry import Commands, Context
+
+_SPAN: Final = re.compile(r"(\d{1,6})([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def register(commands: Commands) -> None:
+    """Make the commands known."""
+    pause = commands.add(
+        "pause",
+        _pause,
+        help="have a selector, or a range of them, left alone; without one, show what is paused",
+        example='drw pause "pipeline.process.*" --reason "the disk is full" --until 2h',
+    )
+    pause.add_argument("selector", nargs="?", type=actor.checked(_pattern), help="such as ingest.JAO, or cached.*")
+    pause.add_argument("--reason", default="", help="shown to whoever wonders why nothing moves")
+    pause.add_argument("--until", help="30m, 2h, 3d from now, or a time such as 2026-11-21T18:00 (UTC)")
+    resume = commands.add(
+        "resume", _resume, help="let a paused selector go on", example='drw resume "pipeline.process.*"'
+    )
+    resume.add_argument("selector", type=actor.checked(_pattern), help="exactly as it was paused")
+    resume.add_argument("--reason", default="", help="is kept in the audit")
+
+
+def _pattern(text: str) -> str:
+    return patterns.Pattern(text).text
+
+
+def _pause(context: Context) -> int:
+    args, connection = context.args, context.connection
+    database, now = connection.database(queue.DATABASE), connection.clock.now()
+    if args.selector is None:
+        return _list(context, pauses.current(database, now))
+    until = moment_of(args.until, now) if args.until else None
+    made = pauses.pause(database, args.selector, by=audit.who(), reason=args.reason, now=now, until=until)
+    audit.record(connection, "pause", args.selector, args.reason)
+    if args.json:
+        return context.print_json(made)
+    print(_sentence(made))
+    return OK
+
+
+def _resume(context: Context) -> int:
+    selector = context.args.selector
+    if not pauses.resume(context.connection.database(queue.DATABASE), selector):
+        raise BadInput(f"{selector} is not paused: 'drw pause' shows what is")
+    audit.record(context.connection, "resume", selector, context.args.reason)
+    if context.args.json:
+        return context.print_json({"pattern": selector, "paused": False})
+    print(f"{selector} goes on")
+    return OK
+
+
+def _list(context: Context, paused: list[pauses.Pause]) -> int:
+    if context.args.reason or context.args.until:
+        raise BadInput('which selector? for example: drw pause ingest.JAO --reason "…"')
+    if context.args.json:
+        return context.print_json(paused)
+    for each in paused:
+        print(_sentence(each))
+    if not paused:
+        print("nothing is paused")
+    return OK
+
+
+def _sentence(made: pauses.Pause) -> str:
+    end = f"until {made.until[:19]} UTC" if made.until else "until somebody resumes it"
+    return f"{made.pattern} is paused {end}: {made.reason} ({made.by}, {made.since[:19]} UTC)"
+
+
+def moment_of(text: str, now: datetime) -> datetime:
+    """Return the moment that ``2h`` from now or ``2026-11-21T18:00`` (UTC) means; raise BadInput for anything else."""
+    span = _SPAN.fullmatch(text)
+    if span:
+        return now + timedelta(seconds=int(span[1]) * _SECONDS[span[2]])
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInput(f"{shown(text)} is no time: write 30m, 2h, 3d, or 2026-11-21T18:00 (UTC)") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,86 @@
+"""The operator's commands for the bus, as plain processes: pause and resume, dead letters, the janitor."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from shared.bus import Dead
+
+
+@pytest.fixture
+def drw(place):
+    def run(*words, status=0, stdin=None):
+        environ = {**os.environ, **place.environ}
+        done = subprocess.run(
+            ["drw", *words], env=environ, capture_output=True, text=True, timeout=60, input=stdin, check=False
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout if status == 0 else done.stderr
+
+    return run
+
+
+def test_a_selector_is_paused_shown_and_resumed(place, drw, seen):
+    assert drw("pause") == "nothing is paused\n"
+    said = drw("pause", "work.*", "--reason", "the disk is full", "--until", "2h")
+    assert said.startswith("work.* is paused until ")
+    assert "the disk is full" in said
+    paused = json.loads(drw("pause", "--json"))
+    assert [each["pattern"] for each in paused] == ["work.*"]
+    worker = place.bus("worker")
+    worker.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]))
+    sent = place.bus("sender").send("work.EU", {"n": 1})
+    with worker:
+        assert drw("resume", "work.*", "--reason", "there is room") == "work.* goes on\n"
+        place.wait_for_state(sent, "consumed")
+    audit = list(place.connection.database("audit").every())
+    assert [(doc["what"], doc["subject"], doc["why"]) for doc in audit] == [
+        ("pause", "work.*", "the disk is full"),
+        ("resume", "work.*", "there is room"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["pause", "work.EU"], "needs a reason"),
+        (["pause", "Work", "--reason", "x"], "is not a selector"),
+        (["pause", "work.EU", "--reason", "x", "--until", "tomorrow"], "is no time"),
+        (["pause", "work.EU", "--reason", "x", "--until", "2020-01-01T00:00"], "is past"),
+        (["pause", "--reason", "x"], "which selector"),
+        (["resume", "work.EU"], "is not paused"),
+        (["dead", "requeue"], "which messages"),
+        (["dead", "requeue", "work.EU:1"], "no dead message begins with"),
+        (["dead", "requeue", "--all", "--body", "-"], "for one message"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence(drw, words, sentence):
+    said = drw(*words, status=2)
+    assert sentence in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_dead_message_is_shown_edited_requeued_and_discarded(place, drw, seen):
+    worker = place.bus("worker")
+    worker.listen("work.EU", lambda d: seen.add(d.body["n"]) if d.body["n"] else Dead("nothing to do"))
+    with worker:
+        first, second = (worker.send("work.EU", {"n": 0}) for _ in range(2))
+        for each in (first, second):
+            place.wait_for_state(each, "dead")
+        assert "nothing to do" in drw("dead", "list")
+        assert json.loads(drw("dead", "show", first))["body"] == {"n": 0}
+        assert "no JSON object" in drw("dead", "requeue", first, "--body", "-", stdin="[1]", status=2)
+        drw("dead", "requeue", first, "--body", "-", "--reason", "mended", stdin='{"n": 7}')
+        place.wait_for_state(first, "consumed")
+        assert seen.items == [7]
+        drw("dead", "discard", "--all", "--reason", "sent by mistake")
+    assert place.database.get(second)["state"] == "consumed"
+    assert json.loads(drw("dead", "list", "--json")) == []
+
+
+def test_one_round_of_the_janitor_says_what_it_did(drw):
+    assert drw("janitor", "--once").startswith("0 messages purged; ")
+    assert json.loads(drw("janitor", "--once", "--json"))["purged"] == 0
