@@ -309,6 +309,13 @@ class Proxy:
         with self._changed:
             assert self._changed.wait_for(condition, timeout), [each.target for each in self._requests[-20:]]
 
+    def wait_for_quiet(self, seconds: float, timeout: float = 20.0) -> None:
+        """Wait until nobody has asked for anything for so long."""
+        until = time.monotonic() + timeout
+        with self._changed:
+            while self._changed.wait(seconds):
+                assert time.monotonic() < until, [each.target for each in self._requests[-20:]]
+
     # Feeds
 
     def stall_feeds(self) -> None:

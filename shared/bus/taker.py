@@ -229,19 +229,17 @@ class Taker:
             if room <= 0:
                 unlooked.append(selector)
                 continue
-            found, is_all = self._look(selector, room, known)
-            taken[id(listener)] += len(found)
-            nominated += found
-            if not is_all:
+            found, is_all = self._lanes.look(selector, room)
+            fresh = [each for each in found if each.id not in known and not self._keeper.holds(each.id)]
+            taken[id(listener)] += len(fresh)
+            nominated += fresh
+            if found and not fresh:  # an index that is behind shows what we hold; to ask again at once is no use
+                self._agenda.survey_by(self._next_look_at_others_s())
+            elif not is_all:
                 unfinished.append(selector)
         for selector in [*unlooked, *unfinished]:  # in this order, so that a full one cannot hold back the others
             self._agenda.look_through(selector)
         return nominated
-
-    def _look(self, selector: str, room: int, known: set[str]) -> tuple[list[Message], bool]:
-        """Find messages of one selector, and tell whether these are all that it has."""
-        found, is_all = self._lanes.look(selector, room)
-        return [each for each in found if each.id not in known and not self._keeper.holds(each.id)], is_all
 
     # Claiming
 

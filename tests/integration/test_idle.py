@@ -26,7 +26,7 @@ def test_an_idle_process_asks_twice_a_minute(workers, proxy):
     workers.start("idle", *LISTENERS, url=proxy.url, DRW_POLL_S="60", DRW_POLL_MAX_S="60", DRW_HEARTBEAT_S="10")
     proxy.wait_for_feed()
     proxy.wait_until(lambda: len(surveys(proxy)) > 0)
-    threading.Event().wait(2.0)  # what belongs to the start comes to its end
+    proxy.wait_for_quiet(2.0)  # what belongs to the start is over
     since = time.monotonic()
     threading.Event().wait(MINUTE_S)
     asked = [(each.at - since, each.method, each.target) for each in proxy.requests(on_the_queue, since=since)]

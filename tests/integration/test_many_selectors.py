@@ -14,7 +14,7 @@ def test_ten_thousand_messages_for_a_thousand_selectors_in_one_process(place, pr
         crowd = [sender.compose(names[0], {"n": n}) for n in range(FLOOD)]  # first in every order
         crowd += [sender.compose(name, {"n": n}) for name in names[1:] for n in range(TRICKLE)]
         sender.send_many(crowd)
-    patterns = [f"area{listener:02}.*:20" for listener in range(LISTENERS)]
+    patterns = [f"area{listener:02}.*:50" for listener in range(LISTENERS)]
     worker = workers.start("worker", *patterns, url=proxy.url, DRW_LEASE_S="60", DRW_HEARTBEAT_S="5")
     threads = []
     for share in range(1, 11):

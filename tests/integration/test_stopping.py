@@ -44,7 +44,7 @@ def test_what_does_not_finish_in_time_is_ended_before_it_is_given_back(place, wo
 
 
 def test_what_cannot_be_ended_keeps_its_lease_so_that_nobody_else_begins_it(place, workers):
-    times = {"DRW_GRACE_S": "0.5", "DRW_LEASE_S": "8", "DRW_CLOCK_SPARE_S": "0.5"}
+    times = {"DRW_GRACE_S": "0.5", "DRW_LEASE_S": "5", "DRW_CLOCK_SPARE_S": "0.5"}
     worker, ids = begin(place, workers, first={"work_s": 60, "deaf": True}, **times)
     worker.terminate()
     for message_id in ids[1:]:
