@@ -106,7 +106,7 @@ class Writer:
                 return self._send(messages, encoded, _left_s(until_s)), repeated
             except errors.DatabaseAway:
                 repeated = True
-                if elapsed_s() + pause_s > until_s or self._stopped.wait(pause_s * random.uniform(0.5, 1)):  # noqa: S311 (jitter)
+                if not self._may_go_on(pause_s, until_s):
                     raise
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
@@ -121,11 +121,25 @@ class Writer:
     def _recover(self, results: list[Result], until_s: float) -> list[Result]:
         """Read whether writes without an answer of their own happened: the document then carries their ``opId``."""
         missing = [result.message for result in results if result.standing in {"lost", "unknown"}]
-        try:
-            found = self._stored(missing, _left_s(until_s)) if missing else {}
-        except errors.DatabaseError:
-            return results
-        return [_recognised(result, found.get(result.message.id, [])) for result in results]
+        pause_s = _FIRST_PAUSE_S
+        while missing:
+            try:
+                found = self._stored(missing, _left_s(until_s))
+            except errors.DatabaseAway:
+                if not self._may_go_on(pause_s, until_s):
+                    return results
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            except errors.DatabaseError:
+                return results
+            else:
+                return [_recognised(result, found.get(result.message.id, [])) for result in results]
+        return results
+
+    def _may_go_on(self, pause_s: float, until_s: float) -> bool:
+        """Wait a little before another try; False when there is no time for it."""
+        if elapsed_s() + pause_s > until_s:
+            return False
+        return not self._stopped.wait(pause_s * random.uniform(0.5, 1))  # noqa: S311 (jitter)
 
     def _stored(self, messages: list[Message], timeout_s: float) -> dict[str, list[Doc]]:
         """Return what is stored under some ids: what is shown, or all leaves where several may stand side by side.

@@ -171,7 +171,7 @@ def test_what_is_given_back_without_an_answer_is_given_back_once(place, proxy, s
 
 @pytest.mark.parametrize("op", ["claim", "settle"])
 def test_a_write_that_is_never_answered_holds_nobody_up(place, proxy, op):
-    """The line stays open and silent for two tries, and the reading after them fails as well."""
+    """The line stays open and silent for two tries; after a settlement the reading that would tell fails as well."""
     rule = proxy.rule(writes(*OPS) if op == "settle" else writes(op), keep_answer, times=2)
     proxy.rule(asks("/_all_docs", "POST"), fail(503), times=1)
     handler = Settling(OPS)
