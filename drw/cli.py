@@ -8,7 +8,22 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from drw import check, command_line, database, dead, janitor, pause, setup
+from drw import (
+    check,
+    command_line,
+    completion,
+    database,
+    dead,
+    doctor,
+    follow,
+    janitor,
+    mail,
+    ous,
+    overview,
+    pause,
+    roster,
+    setup,
+)
 from drw.registry import EXIT_STATUS, FAILURE, OK, Commands, Context
 from shared import actor, names, status
 from shared.errors import DatabaseAway, WrongPassword
@@ -43,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     commands = Commands(made.add_subparsers(required=True, metavar="command"), "drw")
     for register in _REGISTERED:
         register(commands)
+    made.set_defaults(whole=made)
     return made
 
 
@@ -128,6 +144,13 @@ def _check(context: Context) -> int:
 
 
 _REGISTERED: Final[tuple[Callable[[Commands], None], ...]] = (
+    overview.register,
+    ous.register,
+    mail.register,
+    follow.register,
+    roster.register,
+    doctor.register,
+    completion.register,
     _register_basics,
     _register_check,
     dead.register,

@@ -23,19 +23,21 @@ import argparse
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from rich.console import Console
+from rich.progress import track
 
 from shared import actor
 from shared.dbcon import DbConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from shared.settings import Settings
 
+_T = TypeVar("_T")
 OK: Final = 0
 FAILURE: Final = actor.FAILURE
 """It could not be done, or what was looked at is not as it should be."""
@@ -77,6 +79,11 @@ class Context:
         """Print a value (structs, dataclasses, dicts, …) as JSON and return the exit status."""
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
         return status
+
+    def track(self, items: Sequence[_T], what: str) -> Iterable[_T]:
+        """Go through the items of long work with a progress bar, which only a terminal gets to see."""
+        bar = Console(stderr=True)
+        return track(items, what, console=bar, transient=True, disable=not bar.is_terminal)
 
 
 class Commands:

@@ -1,0 +1,50 @@
+"""Spans of time as people say them: ``5 s``, ``3 min``, ``2 h``, ``4 d``. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import BadInput
+from shared.names import moment, shown
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_UNITS_S: Final = {"d": 86400, "h": 3600, "min": 60, "m": 60, "s": 1}
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d)")
+
+
+def span(seconds: float) -> str:
+    """Return a span in its largest unit of which there are two at least."""
+    for unit in ("d", "h", "min"):
+        if seconds >= 2 * _UNITS_S[unit]:
+            return f"{int(seconds // _UNITS_S[unit])} {unit}"
+    return f"{max(int(seconds), 0)} s"
+
+
+def passed_s(text: object, now: datetime) -> float | None:
+    """Return how many seconds ago a stored moment was, less than 0 for one to come; None for what is none."""
+    try:
+        return (now - moment(str(text))).total_seconds()
+    except ValueError:
+        return None
+
+
+def since(text: object, now: datetime) -> str:
+    """Return how long ago a stored moment was; a dash for what is none."""
+    passed = passed_s(text, now)
+    return "-" if passed is None else span(passed)
+
+
+def at(text: object) -> str:
+    """Return a stored moment to the second, with a blank instead of the ``T``; a dash for what is none."""
+    return str(text)[:19].replace("T", " ") if text else "-"
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a span as it is typed (``90s``, ``30min``, ``2h``, ``3d``); raise BadInput."""
+    found = _SPAN.fullmatch(text.strip())
+    if not found:
+        raise BadInput(f"{shown(text)} is not a span of time: write it as 90s, 30min, 2h or 3d")
+    return float(found[1]) * _UNITS_S[found[2]]

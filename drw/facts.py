@@ -1,0 +1,150 @@
+"""Gathering what is known of one OUS, for ``drw why`` and ``drw ous``: by indexes and ids, in bounded numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from drw import crew, letters
+from drw.why import Facts
+from shared import delivery, lifecycle, messages, names, ngas, reports
+from shared.bus import envelope, pauses, queue
+from shared.cache import MARKER
+from shared.entities import Entities
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from drw.letters import Letter
+    from shared.dbcon import DbConnection
+    from shared.settings import Settings
+    from shared.status import StatusEntity
+
+_DEAD_READ: Final = 1000
+
+
+def gather(connection: DbConnection, settings: Settings, ous_uid: str) -> Facts:
+    """Return what is known of an OUS, whether or not it exists."""
+    entity = Entities(connection).get(ous_uid)
+    queue_ = connection.database(queue.DATABASE)
+    now = connection.clock.now()
+    if entity is None:
+        return Facts(uid=ous_uid, now=now, entity=None)
+    lacks = _Lacks(connection).of(entity)
+    return Facts(
+        uid=ous_uid,
+        now=connection.clock.now(),
+        entity=entity,
+        letters=[each for each in of_ous(connection, entity) if each.is_open or each.state == envelope.DEAD],
+        workers=crew.workers(connection),
+        pauses=pauses.current(queue_, now),
+        has_report=bool(entity.run) and _has_report(connection, entity),
+        in_cache=_in_cache(settings, entity),
+        missing=lacks.what,
+        products=lacks.products,
+        spare_s=settings.clock_spare_s,
+    )
+
+
+def _has_report(connection: DbConnection, entity: StatusEntity) -> bool:
+    return reports.Reports(connection.database(reports.DATABASE)).of_run(entity.entity_id, entity.run) is not None
+
+
+def _in_cache(settings: Settings, entity: StatusEntity) -> bool | None:
+    """Tell whether the JAO cache has a run's products and weblog; None where that cache is not on this machine."""
+    cache = settings.jao_cache_dir()
+    if not entity.run or not (cache / MARKER).is_dir():
+        return None
+    products = cache / names.products_path(entity.prog_id, entity.run, entity.entity_id)
+    return products.is_dir() and (cache / names.weblog(entity.entity_id, entity.run)).is_file()
+
+
+@dataclass(frozen=True)
+class _Lack:
+    what: str = ""
+    products: int = 0
+
+
+class _Lacks:
+    """Compares what was recorded of a delivery with what the archive says that it has. Nothing is read back."""
+
+    def __init__(self, connection: DbConnection) -> None:
+        self._records = delivery.Records(connection)
+        self._archive = ngas.Archive(connection.database(ngas.DATABASE), connection.clock)
+
+    def of(self, entity: StatusEntity) -> _Lack:
+        if entity.state != lifecycle.DELIVERED and entity.substate != lifecycle.PRODUCTS_INGESTED:
+            return _Lack()
+        found = self._records.status(entity.id)
+        if found is None or not found.complete:
+            return _Lack("its delivery status is not complete")
+        if entity.run and found.timestamp != entity.run:
+            return _Lack(f"its delivery status is that of run {found.timestamp}")
+        lacks = filter(None, [*map(self._product, found.data_products), self._weblog(entity, found.timestamp)])
+        return _Lack(next(lacks, ""), len(found.data_products))
+
+    def _product(self, name: str) -> str:
+        metadata, archived = self._records.metadata(name), self._archive.describe(name)
+        if metadata is None:
+            return f"product {name} has no metadata"
+        if archived is None:
+            return f"product {name} is not in the archive"
+        same = (archived.size, archived.sha256) == (metadata.size, metadata.sha256)
+        return "" if same else f"product {name} in the archive is another than its metadata says"
+
+    def _weblog(self, entity: StatusEntity, run: str) -> str:
+        weblog = names.weblog(entity.entity_id, run)
+        return "" if self._archive.describe(weblog) else f"weblog {weblog} is not in the archive"
+
+
+def of_ous(connection: DbConnection, entity: StatusEntity, runs: Sequence[str] = ()) -> list[Letter]:
+    """Return the messages of an OUS's launches, runs and reviews, whatever their state, the oldest first.
+
+    Ids of messages are made from what causes them, so they are known from its history; those with other ids are found
+    among what is open or dead, as far as :data:`drw.letters.MOST` goes.
+    """
+    database = connection.database(queue.DATABASE)
+    known = [*dict.fromkeys([*runs, *([entity.run] if entity.run else [])])]
+    found = {each.id: each for each in letters.fetch(database, dict.fromkeys(_ids(entity, known)))}
+    others = letters.at_work(database, _selectors()) + letters.ended(
+        database, envelope.DEAD, most=_DEAD_READ, newest_first=True
+    )
+    about = {name for run in known for name in _names(entity, run)}
+    found |= {each.id: each for each in others if each.ous == entity.entity_id or each.name in about}
+    return sorted(found.values(), key=lambda each: (each.sent, each.id))
+
+
+def _selectors() -> list[str]:
+    each = [select(executive) for executive in names.EXECUTIVES for select in _AT_EXECUTIVES]
+    return [*each, messages.REPORTS, messages.VERDICT, messages.INGEST]
+
+
+_AT_EXECUTIVES: Final = (messages.process_selector, messages.cached_selector)
+
+
+def _names(entity: StatusEntity, run: str) -> tuple[str, str]:
+    return names.products_dir(entity.prog_id, run), names.weblog(entity.entity_id, run)
+
+
+def _ids(entity: StatusEntity, runs: Sequence[str]) -> Iterator[str]:
+    for number, entry in enumerate(entity.history, start=1):
+        if entry.state == lifecycle.READY_FOR_PROCESSING:
+            for executive in names.EXECUTIVES:
+                launch = f"launch {entity.entity_id} {number}"
+                launched = envelope.caused_id(messages.process_selector(executive), launch, 0, "once")
+                yield launched
+                yield from _children(launched, executive, runs)
+        if entry.state == lifecycle.REVIEWING:
+            verdict = envelope.caused_id(messages.VERDICT, f"verdict {entity.entity_id} {number}", 0, "once")
+            yield from (verdict, envelope.caused_id(messages.INGEST, verdict, 0, "ingest"))
+
+
+def _children(launched: str, executive: str, runs: Sequence[str]) -> Iterator[str]:
+    into_jao = messages.cached_selector("JAO")
+    for run in runs:
+        yield envelope.caused_id(into_jao, launched, 0, f"products-{run}")
+        yield from (
+            envelope.caused_id(messages.cached_selector(each), launched, 0, f"weblog-{run}")
+            for each in dict.fromkeys(("JAO", executive))
+        )
+        yield envelope.caused_id(messages.REPORTS, launched, 0, f"report-{run}")

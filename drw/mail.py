@@ -1,0 +1,187 @@
+"""``drw queue`` and ``drw messages``: what waits at each selector, and the messages themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from drw import ages, columns, crew, letters, near
+from drw.columns import Line, say
+from drw.registry import OK
+from shared import actor, messages, names
+from shared.bus import envelope, pauses, queue
+from shared.bus.patterns import Pattern
+from shared.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from drw.crew import Worker
+    from drw.letters import Letter
+    from drw.registry import Commands, Context
+    from shared.bus.pauses import Pause
+    from shared.dbcon import Database, DbConnection
+
+OURS: Final = (
+    *map(messages.process_selector, names.EXECUTIVES),
+    *map(messages.cached_selector, names.EXECUTIVES),
+    *(messages.REPORTS, messages.VERDICT, messages.INGEST, messages.XTSS),
+)
+"""The selectors of our own actors, listed also while nothing waits there and somebody listens."""
+
+_STATES: Final = (envelope.READY, envelope.DELAYED, envelope.CLAIMED, envelope.DEAD)
+_IDS: Final = 2
+
+
+@dataclass
+class Waiting:
+    """What waits at one selector: how many messages in each state, since when the oldest open one, who listens."""
+
+    selector: str
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_STATES, 0))
+    oldest: str = ""
+    listening: list[str] = field(default_factory=list)
+    paused: str = ""
+
+
+def tally(connection: DbConnection, workers: Sequence[Worker]) -> tuple[list[Waiting], bool]:
+    """Return what waits at each selector, and whether that is all: so many messages of a kind are counted at most."""
+    database = connection.database(queue.DATABASE)
+    open_ones, dead = letters.at_work(database), letters.ended(database, envelope.DEAD)
+    held = pauses.current(database, connection.clock.now())
+    rows = count([*open_ones, *dead], workers, held)
+    ready = sum(each.state == envelope.READY for each in open_ones)
+    return rows, max(ready, len(open_ones) - ready, len(dead)) < letters.MOST
+
+
+def count(found: Iterable[Letter], workers: Sequence[Worker], held: Sequence[Pause]) -> list[Waiting]:
+    """Return what waits at each selector, by name; those at which there is nothing and nobody are left out. Pure."""
+    rows = {selector: Waiting(selector) for selector in OURS}
+    for each in found:
+        row = rows.setdefault(each.selector, Waiting(each.selector))
+        row.counts[each.state] = row.counts.get(each.state, 0) + 1
+        if each.is_open:
+            row.oldest = min(row.oldest or each.sent, each.sent)
+    for each_pause in held:
+        if each_pause.pattern not in rows and not Pattern(each_pause.pattern).is_range:
+            rows[each_pause.pattern] = Waiting(each_pause.pattern)
+    for row in rows.values():
+        row.listening = [each.id for each in crew.listening(row.selector, workers)]
+        row.paused = next((_sentence(each) for each in held if Pattern(each.pattern).covers(row.selector)), "")
+    return [row for _, row in sorted(rows.items()) if any(row.counts.values()) or row.listening or row.paused]
+
+
+def _sentence(pause: Pause) -> str:
+    until = f" until {ages.at(pause.until)} UTC" if pause.until else ""
+    return f"paused by {pause.by} since {ages.at(pause.since)} UTC{until}: {pause.reason}"
+
+
+def register(commands: Commands) -> None:
+    """Make both commands known."""
+    waiting = commands.add(
+        "queue",
+        _queue,
+        help="what waits at each selector, and who listens there",
+        example="drw queue ingest.JAO",
+    )
+    waiting.add_argument("selector", nargs="*", type=actor.checked(envelope.selector), help="default: every selector")
+    listing = commands.add(
+        "messages",
+        _messages,
+        help="messages, or one whole",
+        description="List the messages that are open or dead, the oldest first; or print one whole.",
+        example="drw messages --selector ingest.JAO --state dead",
+    )
+    listing.add_argument("message", nargs="?", help="its id, or how that begins: print it whole")
+    listing.add_argument("--selector", type=actor.checked(envelope.selector))
+    states = sorted(envelope.OPEN_STATES | envelope.TERMINAL_STATES)
+    listing.add_argument("--state", action="append", choices=states, help="may be given several times")
+    listing.add_argument("--ous", type=actor.checked(names.uid), help="those that name this OUS")
+    listing.add_argument("--limit", type=int, default=50, help="how many, default 50")
+
+
+def _queue(context: Context) -> int:
+    connection = context.connection
+    rows, whole = tally(connection, crew.workers(connection))
+    for wanted in context.args.selector:
+        if wanted not in {*OURS, *(row.selector for row in rows)}:
+            raise near.unknown(
+                "selector", wanted, [*OURS, *(row.selector for row in rows)], "nothing waits there and nobody listens"
+            )
+    rows = [row for row in rows if row.selector in context.args.selector or not context.args.selector]
+    if context.args.json:
+        return context.print_json({"selectors": rows, "whole": whole})
+    print_tally(context, rows, whole=whole)
+    return OK
+
+
+def print_tally(context: Context, rows: Sequence[Waiting], *, whole: bool) -> None:
+    """Print what waits at each selector."""
+    now = context.connection.clock.now()
+    heads = ("selector", *_STATES, "oldest", "who listens")
+    columns.print_table(context.console, heads, [_tally_line(row, now) for row in rows])
+    if not whole:
+        say(context.console, f"more than {letters.MOST} of a kind: only so many are counted")
+
+
+def _tally_line(row: Waiting, now: datetime) -> Line:
+    oldest = ages.since(row.oldest, now) if row.oldest else ""
+    waits = sum(row.counts[state] for state in (envelope.READY, envelope.DELAYED))
+    post = crew.post(row.selector)
+    unheard = "nobody" if waits and post else ""
+    style = "red" if row.counts[envelope.DEAD] or (unheard and not row.listening) else "yellow" if row.paused else ""
+    who = f"{len(row.listening)} {post.kind}" if post and row.listening else unheard
+    counts = (str(row.counts[state] or "") for state in _STATES)
+    return Line((row.selector, *counts, oldest, who), row.paused, style)
+
+
+def _messages(context: Context) -> int:
+    database = context.connection.database(queue.DATABASE)
+    if context.args.message:
+        return _one(context, database, context.args.message)
+    found = _wanted(context, database)
+    shown = found[: max(context.args.limit, 1)]
+    if context.args.json:
+        return context.print_json({"total": len(found), "messages": shown})
+    now = context.connection.clock.now()
+    heads = ("message", "state", "attempts", "sent", "due (UTC)", "about")
+    if shown:
+        columns.print_table(context.console, heads, [_message_line(each, now) for each in shown])
+    total = columns.counted(len(found), "message")
+    say(context.console, f"{len(shown)} of {total}{'' if shown == found else ': --limit shows more'}")
+    return OK
+
+
+def _wanted(context: Context, database: Database) -> list[Letter]:
+    args = context.args
+    states = set(args.state or (*envelope.OPEN_STATES, envelope.DEAD))
+    found = letters.at_work(database, [args.selector] if args.selector else ()) if states & envelope.OPEN_STATES else []
+    for state in sorted(states & envelope.TERMINAL_STATES):
+        found += letters.ended(database, state, newest_first=True)
+    kept = [
+        each
+        for each in found
+        if each.state in states
+        and args.selector in {None, each.selector}
+        and (args.ous is None or args.ous == each.ous or names.document_id(args.ous)[6:].replace("_", "-") in each.name)
+    ]
+    return sorted(kept, key=lambda each: (each.sent, each.id))
+
+
+def _message_line(each: Letter, now: datetime) -> Line:
+    style = "red" if each.state == envelope.DEAD else ""
+    age = f"{ages.since(each.sent, now)} ago"
+    due = ages.at(each.due) if each.due else ""
+    return Line((each.id, each.state, str(each.attempts), age, due, each.ous or each.name), each.why(), style)
+
+
+def _one(context: Context, database: Database, beginning: str) -> int:
+    doc = database.get(beginning)
+    if doc is None:
+        rows = database.rows(startkey=beginning, endkey=beginning + "\ufff0", limit=_IDS, include_docs=True)
+        if len(rows) != 1:
+            what = "several messages begin with" if rows else "no message begins with"
+            raise BadInput(f"{what} {names.shown(beginning)}: 'drw messages' lists those that are open or dead")
+        doc = rows[0]["doc"]
+    return context.print_json(doc)

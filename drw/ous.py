@@ -1,0 +1,251 @@
+"""``drw ous`` and ``drw why``: the OUSs, one with all that is kept of it, and what one waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from drw import ages, columns, facts, near, why
+from drw.columns import Line, say
+from drw.registry import FAILURE, OK
+from shared import actor, delivery, lifecycle, names, reports, status
+from shared.entities import Entities
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from drw.letters import Letter
+    from drw.registry import Commands, Context
+    from shared.dbcon import DbConnection, Doc
+    from shared.status import HistoryEntry, StatusEntity
+
+HEADS: Final = ("OUS", "program", "state", "substate", "at", "for")
+MOST: Final = 20_000
+"""So many OUSs of a state are listed and counted at most."""
+
+_FIELDS: Final = ["entityId", "progID", "state", "substate", "executive", "timestamp", "run", "reviewer"]
+_NEARBY: Final = 500
+_STATE_STYLES: Final = {lifecycle.PROCESSING_PROBLEM: "red", lifecycle.DELIVERED: "green"}
+
+
+def register(commands: Commands) -> None:
+    """Make both commands known."""
+    listing = commands.add(
+        "ous",
+        _ous,
+        help="the OUSs, or one with its whole history",
+        description="List OUSs, those that have been in their state longest first; or show all that is kept of one.",
+        example="drw ous --state ReadyForReview --older-than 2d",
+    )
+    listing.add_argument("ousUID", nargs="?", type=actor.checked(names.uid), help="this one, with its whole history")
+    listing.add_argument("--state", action="append", choices=lifecycle.STATES, help="may be given several times")
+    listing.add_argument("--program", type=actor.checked(names.program_id), help="like 2015.1.00657.S")
+    listing.add_argument("--executive", choices=names.EXECUTIVES)
+    listing.add_argument(
+        "--older-than",
+        type=actor.checked(ages.seconds),
+        metavar="SPAN",
+        help="in their state for longer: 30min, 2h, 3d",
+    )
+    listing.add_argument("--page", type=_number, default=1, help="which page, default 1")
+    listing.add_argument("--per-page", type=_number, default=50, help="how many on a page, default 50")
+    asking = commands.add(
+        "why",
+        _why,
+        help="what an OUS waits for, and what to do",
+        description="Say in one sentence what an OUS waits for, and the next safe thing to do.",
+        example="drw why uid://X1/X1/Xb0",
+    )
+    asking.epilog = f"{asking.epilog}\n\nhere 1 means that a person has to do something, 0 that nobody has to."
+    asking.add_argument("ousUID", type=actor.checked(names.uid), help="like uid://X1/X1/Xb0")
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+_number.__name__ = "whole number from 1 on"
+
+
+def _why(context: Context) -> int:
+    uid = context.args.ousUID
+    known = facts.gather(context.connection, context.settings, uid)
+    answer = why.explain(known)
+    if known.entity is None:
+        raise near.unknown("OUS", uid, uids(context.connection), f"{answer.waits_for}; {answer.do}")
+    status_ = FAILURE if answer.moved_by == why.PERSON else OK
+    if context.args.json:
+        return context.print_json({"sentence": answer.sentence, **msgspec.to_builtins(answer)}, status_)
+    say(context.console, answer.sentence)
+    return status_
+
+
+def uids(connection: DbConnection) -> list[str]:
+    """Return the UIDs of the first OUSs in the database, to find names that are close."""
+    rows = connection.database(status.DATABASE).rows(limit=_NEARBY)
+    return [names.uid_of_document(row["id"]) for row in rows if not row["id"].startswith("_")]
+
+
+# Listing
+
+
+def _ous(context: Context) -> int:
+    if context.args.ousUID:
+        return _whole(context, context.args.ousUID)
+    docs = matching(context.connection, context.args)
+    first = (context.args.page - 1) * context.args.per_page
+    shown = docs[first : first + context.args.per_page]
+    if context.args.json:
+        return context.print_json(
+            {"total": len(docs), "page": context.args.page, "ous": [_plain(doc) for doc in shown]}
+        )
+    now = context.connection.clock.now()
+    if shown:
+        columns.print_table(context.console, HEADS, [_line(doc, ages.since(doc["timestamp"], now)) for doc in shown])
+    pages = -(-len(docs) // context.args.per_page)
+    more = f", page {context.args.page} of {pages}" if pages > 1 else ""
+    say(context.console, f"{len(shown)} of {columns.counted(len(docs), 'OUS', 'OUSs')}{more}")
+    return OK
+
+
+def matching(connection: DbConnection, args: argparse.Namespace) -> list[Doc]:
+    """Return the OUSs that the filters of a command line let through, those longest in their state first."""
+    database = connection.database(status.DATABASE)
+    found: list[Doc] = []
+    for state in args.state or lifecycle.STATES:
+        found += database.find(
+            {"state": state},
+            index=status.STATE_INDEX,
+            sort=status.INDEXES[status.STATE_INDEX],
+            limit=MOST,
+            fields=_FIELDS,
+        )
+    now = connection.clock.now()
+    kept = [
+        doc
+        for doc in found
+        if args.program in {None, doc.get("progID")}
+        and args.executive in {None, doc.get("executive")}
+        and (args.older_than is None or (ages.passed_s(doc["timestamp"], now) or 0.0) > args.older_than)
+    ]
+    return sorted(kept, key=lambda doc: (doc["timestamp"], doc["entityId"]))
+
+
+def _plain(doc: Doc) -> Doc:
+    return {field: doc.get(field) for field in _FIELDS if doc.get(field)}
+
+
+def _line(doc: Doc, age: str) -> Line:
+    reviewer = doc.get("reviewer") or {}
+    note = f"reviewed by {reviewer.get('name')}" if reviewer else ""
+    cells = [doc["entityId"], doc["progID"], doc["state"], doc.get("substate") or "", doc["executive"], age]
+    return Line(tuple(map(str, cells)), note, _STATE_STYLES.get(str(doc["state"]), ""))
+
+
+# One OUS
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """All that is kept of one OUS."""
+
+    entity: StatusEntity
+    answer: why.Answer
+    runs: list[Doc]
+    letters: list[Letter]
+    products: list[str]
+
+
+def _whole(context: Context, uid: str) -> int:
+    connection = context.connection
+    entity = Entities(connection).get(uid)
+    if entity is None:
+        raise near.unknown("OUS", uid, uids(connection), "'drw ous' lists those that there are")
+    runs = _runs(connection, uid)
+    delivered = delivery.Records(connection).status(entity.id)
+    whole = _Whole(
+        entity,
+        why.explain(facts.gather(connection, context.settings, uid)),
+        runs,
+        facts.of_ous(connection, entity, [run["timestamp"] for run in runs]),
+        delivered.data_products if delivered else [],
+    )
+    if context.args.json:
+        return context.print_json(_as_json(whole))
+    _print_whole(context, whole)
+    return OK
+
+
+def _runs(connection: DbConnection, uid: str) -> list[Doc]:
+    return connection.database(reports.DATABASE).find(
+        {"ousUID": uid, "timestamp": {"$gt": None}},
+        index=reports.OUS_INDEX,
+        sort=reports.INDEXES[reports.OUS_INDEX],
+        limit=1000,
+        fields=["timestamp", "source", "productsDir"],
+    )
+
+
+def _as_json(whole: _Whole) -> dict[str, Any]:
+    return {
+        **msgspec.to_builtins(whole.entity),
+        "why": whole.answer.sentence,
+        "runs": whole.runs,
+        "messages": whole.letters,
+        "products": whole.products,
+    }
+
+
+def _print_whole(context: Context, whole: _Whole) -> None:
+    console, entity = context.console, whole.entity
+    say(console, whole.answer.sentence)
+    say(console)
+    say(console, f"program {entity.prog_id}, recipe {entity.recipe}, executive {entity.executive}")
+    _section(context, "history (UTC)", ("when", "state", "by"), _history(entity.history))
+    _section(
+        context,
+        "runs with a report",
+        ("run", "at", "products directory", ""),
+        [
+            Line(
+                (
+                    run["timestamp"],
+                    run["source"],
+                    run["productsDir"],
+                    "this one" if run["timestamp"] == entity.run else "",
+                )
+            )
+            for run in whole.runs
+        ],
+    )
+    _section(
+        context,
+        "messages (UTC)",
+        ("sent", "selector", "state", "attempts", "message"),
+        [
+            Line((ages.at(each.sent), each.selector, each.state, str(each.attempts), each.id), each.why())
+            for each in whole.letters
+        ],
+    )
+    _section(context, "products in the archive", ("name",), [Line((name,)) for name in whole.products])
+
+
+def _history(entries: Sequence[HistoryEntry]) -> list[Line]:
+    """Return a line a change; where only the substate changed, that stands indented below its state."""
+    before = ["", *(each.state for each in entries)]
+    return [
+        Line((ages.at(each.at), f"  {each.substate}" if each.state == state else each.state, each.by), each.note)
+        for each, state in zip(entries, before, strict=False)
+    ]
+
+
+def _section(context: Context, title: str, heads: Sequence[str], lines: Sequence[Line]) -> None:
+    say(context.console)
+    say(context.console, title if lines else f"{title}: none", style="bold cyan")
+    if lines:
+        columns.print_table(context.console, heads, lines)

@@ -1,0 +1,91 @@
+"""``drw actors`` and ``drw logs``: who runs where, and what it says."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from drw import columns, crew, near, overview, tails
+from drw.columns import counted, say
+from drw.registry import OK
+from shared.errors import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from drw.registry import Commands, Context
+
+_LOOK_S: Final = 0.3
+_SUFFIX: Final = ".log"
+
+
+def register(commands: Commands) -> None:
+    """Make both commands known."""
+    listing = commands.add(
+        "actors",
+        _actors,
+        help="who runs where, since when, and what it does",
+        description="List the actors that live, and those that died without a word.",
+        example="drw actors --all",
+    )
+    listing.add_argument("--all", action="store_true", help="also those that ended well")
+    logs = commands.add(
+        "logs",
+        _logs,
+        help="what an actor says",
+        description="Print the end of an actor's log file, one of those in DRW_LOG_DIR that ./launch-all.sh makes.",
+        example="drw logs pipeline-driver-EU -f",
+        needs_database=False,
+    )
+    logs.add_argument("actor", help="its name, like pipeline-driver-EU")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+    logs.add_argument("-n", "--lines", type=int, default=20, help="how many of the last lines, default 20")
+
+
+def _actors(context: Context) -> int:
+    found = [each for each in crew.workers(context.connection) if context.args.all or each.stands != "ended"]
+    if context.args.json:
+        return context.print_json(found)
+    heads = ("actor", "stands", "since", "last sign", "doing")
+    columns.print_table(context.console, heads, [overview.actor_line(each, context) for each in found])
+    alive = sum(each.stands == "alive" for each in found)
+    dead = sum(each.stands == "dead" for each in found)
+    say(context.console, f"{counted(alive, 'actor')} alive, {dead} dead")
+    return OK
+
+
+def _logs(context: Context) -> int:
+    folder = context.settings.logs_dir()
+    path = log_file(folder, context.args.actor)
+    end = tails.size(path)
+    lines = tails.last_lines(tails.since(path, 0), max(context.args.lines, 0)) if context.args.lines > 0 else []
+    if context.args.json:
+        return context.print_json({"actor": path.stem, "file": str(path), "lines": lines})
+    for line in lines:
+        print(line)
+    return _follow(path, end) if context.args.follow else OK
+
+
+def log_file(folder: Path, name: str) -> Path:
+    """Return the log file of an actor, by the launcher's name for it or by its id in ``drw actors``."""
+    known = sorted(path.stem for path in folder.glob(f"*{_SUFFIX}"))
+    wanted = name.partition("@")[0].replace(".", "-")
+    if wanted in known:
+        return folder / f"{wanted}{_SUFFIX}"
+    if not known:
+        raise BadInput(
+            f"there are no log files in DRW_LOG_DIR, {folder}: ./launch-all.sh makes them; an actor in a terminal of "
+            "its own says there what it does"
+        )
+    raise near.unknown("log of an actor", name, known, f"there are those of {columns.listed(known)} in {folder}")
+
+
+def _follow(path: Path, start: int) -> int:
+    """Print what a file gets, from byte ``start`` on, until Ctrl-C; it may be rotated meanwhile."""
+    never = threading.Event()
+    while True:
+        end = tails.size(path)
+        if end != start:
+            print(tails.since(path, start if start <= end else 0), end="", flush=True)
+            start = end
+        never.wait(_LOOK_S)
