@@ -78,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         help="largest body taken at once; attachments that come alone are not limited (default %(default)s)",
     )
     parser.add_argument(
+        "--auth-lockout",
+        choices=("enforce", "off"),
+        default="enforce",
+        help="lock an account for five minutes after five wrong passwords from one address (default %(default)s)",
+    )
+    parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="info",
@@ -113,6 +119,7 @@ async def _serve(options: argparse.Namespace) -> None:
         port=options.port,
         max_request_bytes=options.max_request_bytes,
         hosts=loopback_hosts(options.host),
+        auth_lockout=options.auth_lockout == "enforce",
     )
     server = CouchletServer(settings=settings, directory=directory, admin=admin, password=password)
     stop = asyncio.Event()

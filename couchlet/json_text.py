@@ -17,10 +17,10 @@ from couchlet.errors import bad_request
 encode = msgspec.json.encode
 """A value as compact JSON bytes, members in their order."""
 
-MAX_DEPTH: Final = 600
+MAX_DEPTH: Final = 1000
 """How deep arrays and objects may be nested: what is stored has to be compared, which takes frames of the stack."""
 
-RECURSION_LIMIT: Final = 5000
+RECURSION_LIMIT: Final = 8000
 """The interpreter's limit that goes with it, at a few frames a level."""
 
 _decoder = msgspec.json.Decoder()

@@ -10,11 +10,14 @@ import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from couchlet.auth.sessions import cookie_name, make_cookie, verify_cookie
 from couchlet.auth.users import NOBODY, User, roles_of, verify_password, wrong_password
 from couchlet.errors import bad_request
+
+if TYPE_CHECKING:
+    from couchlet.auth.lockout import Lockout
 
 _REMEMBERED: Final = 1000
 
@@ -25,25 +28,26 @@ LookUp = Callable[[str], dict[str, Any] | None]
 class Authenticator:
     """Knows the server's administrator and where users are; remembers passwords that fitted, by a keyed digest."""
 
-    def __init__(self, *, admin: str, password: str, secret: str, look_up: LookUp) -> None:
-        """Take the administrator's credentials, the secret for cookies, and access to users."""
+    def __init__(self, *, admin: str, password: str, secret: str, look_up: LookUp, lockout: Lockout) -> None:
+        """Take the administrator's credentials, the secret for cookies, access to users, and the count of failures."""
         self._admin = admin
         self._key = secrets.token_bytes(32)
         self._password = self._digest(admin, password)
         self._admin_salt = hashlib.sha256(password.encode()).hexdigest()
         self._secret = secret
         self._look_up = look_up
+        self._lockout = lockout
         self._fitted: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self._checks: dict[str, asyncio.Lock] = {}
 
     def _digest(self, name: str, password: str) -> bytes:
         return hmac.new(self._key, f"{name}\x00{password}".encode(), hashlib.sha256).digest()
 
-    async def from_headers(self, authorization: str | None, cookie: str | None) -> User:
-        """Who sends these headers; nobody in particular if they name nobody.
+    async def from_headers(self, authorization: str | None, cookie: str | None, peer: str) -> User:
+        """Who sends these headers from an address; nobody in particular if they name nobody.
 
         Raises:
-            CouchError: 401 for a wrong name or password, 400 for what is no valid header.
+            CouchError: 401 for a wrong name or password, 403 if there were too many, 400 for what is no valid header.
         """
         if cookie:
             user = self.from_cookie(cookie)
@@ -51,7 +55,7 @@ class Authenticator:
                 return user
         if authorization and authorization[:6].lower() == "basic ":
             name, password = _parse_basic(authorization[6:])
-            return await self.from_password(name, password)
+            return await self.from_password(name, password, peer)
         return NOBODY
 
     def from_cookie(self, value: str) -> User | None:
@@ -66,20 +70,25 @@ class Authenticator:
         """Return a fresh session cookie for a user who was just authenticated."""
         return make_cookie(self._secret, self._salt(name) or "", name)
 
-    async def from_password(self, name: str, password: str) -> User:
-        """Who has this name and password.
+    async def from_password(self, name: str, password: str, peer: str) -> User:
+        """Who has this name and password; `peer` is the address that they come from.
 
         Raises:
-            CouchError: 401 if they do not fit.
+            CouchError: 401 if they do not fit, 403 if they did not too often.
         """
+        salt = self._salt(name)
+        if salt is None:
+            raise wrong_password()
+        self._lockout.check(peer, name, salt)
         if name == self._admin:
-            if hmac.compare_digest(self._digest(name, password), self._password):
-                return User(name, ("_admin",), "default")
+            fits = hmac.compare_digest(self._digest(name, password), self._password)
+        else:
+            document = self._look_up(name)
+            fits = document is not None and await self._fits(name, password, document)
+        if not fits:
+            self._lockout.count_failure(peer, name, salt)
             raise wrong_password()
-        document = self._look_up(name)
-        if document is None or not await self._fits(name, password, document):
-            raise wrong_password()
-        return User(name, roles_of(document), "default")
+        return User(name, self._roles(name), "default")
 
     async def _fits(self, name: str, password: str, document: dict[str, Any]) -> bool:
         """Whether the password is the user's; the expensive check is made once for each password that fits."""

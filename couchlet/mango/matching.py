@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from couchlet import json_text
 from couchlet.errors import CouchError
+from couchlet.mango.bounded_search import search
 from couchlet.mango.paths import BAD_PATH, NOT_FOUND, get_path, parse_path
 from couchlet.mango.patterns import compile_pattern
 from couchlet.mango.selector import Selector, only
@@ -190,7 +191,7 @@ def _begins_with(argument: str, _compare: Compare) -> Matcher:
 def _regex(argument: str, _compare: Compare) -> Matcher:
     pattern = compile_pattern(argument)
     assert pattern is not None
-    return lambda value: isinstance(value, str) and pattern.search(value.encode()) is not None
+    return lambda value: isinstance(value, str) and search.matches(pattern, value.encode())
 
 
 def _size(argument: int, _compare: Compare) -> Matcher:

@@ -7,7 +7,7 @@ contents of attachments that nothing refers to, then free pages, at last the wri
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -17,8 +17,11 @@ from couchlet.storage.purging import trim_purged
 from couchlet.storage.records import attachments_of
 
 if TYPE_CHECKING:
-    from couchlet.storage.database import Database
+    from collections.abc import Callable
+
     from couchlet.storage.transaction import Transaction
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _ROWS_A_STEP: Final = 500
@@ -27,7 +30,26 @@ _PAGES_A_STEP: Final = 500
 _Place = tuple[str, int, str]
 
 
-async def compact(database: Database) -> None:
+class Compactable(Protocol):
+    """What a compaction needs of a database: its writer, and the keys of contents that are just coming in."""
+
+    name: str
+    in_flight: set[int]
+
+    async def write(self, job: Callable[[Transaction], T]) -> T:
+        """Run a job in the writer; returns after its commit."""
+        ...
+
+    async def write_outside(self, job: Callable[[Transaction], T]) -> T:
+        """Run a job in the writer, in no transaction."""
+        ...
+
+    async def drop_content(self, key: int) -> None:
+        """Drop a content."""
+        ...
+
+
+async def compact(database: Compactable) -> None:
     """Compact a database; failures are logged, nothing is lost by them."""
     try:
         place: _Place | None = ("", 0, "")
@@ -43,7 +65,7 @@ async def compact(database: Database) -> None:
         _LOG.warning("compaction of %s ended early: %s", database.name, error.reason)
 
 
-async def _step(database: Database, place: _Place) -> _Place | None:
+async def _step(database: Compactable, place: _Place) -> _Place | None:
     return await database.write(lambda transaction: _drop_ancestors(transaction, place))
 
 

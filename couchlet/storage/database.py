@@ -47,8 +47,11 @@ class Database:
         self.in_flight: set[int] = set()
         self.closed = False
         self.holders = 0
+        self.shared_changes: dict[Any, tuple[list[tuple[int, bytes]], int]] = {}
+        """Rows of `_changes` that feeds share, each with its sequence, and how far they go; until the next commit."""
         self._changed = asyncio.Event()
         self._compaction: asyncio.Task[None] | None = None
+        self._filling: asyncio.Task[None] | None = None
         try:
             self._transaction = Transaction(schema.open_writer(path))
             self.reader = Reader(schema.open_reader(path))
@@ -59,6 +62,7 @@ class Database:
         )
         self.security: dict[str, Any] = self.reader.setting("security", DEFAULT_SECURITY)
         self.uuid: str = self.reader.setting("uuid", "")
+        self._fill_indexes()
 
     @property
     def counters(self) -> Counters:
@@ -67,15 +71,39 @@ class Database:
 
     @property
     def indexes(self) -> list[StoredIndex]:
-        """The Mango indexes."""
+        """The Mango indexes, those that are still being filled too."""
         return self._transaction.indexes.indexes
 
     def _wake(self) -> None:
+        self.shared_changes.clear()
         self._changed.set()
         self._changed = asyncio.Event()
+        self._fill_indexes()
         counters = self.counters
         if counters.stale > max(_STALE_BYTES, counters.external) and not self.closed:
             self.compact()
+
+    def _fill_indexes(self) -> None:
+        """Go on with indexes that are not complete, one step of many between other writes."""
+        idle = self._filling is None or self._filling.done()
+        if idle and not self.closed and not self._transaction.indexes.are_complete:
+            self._filling = asyncio.create_task(self._fill())
+            # Who waits for the index is told of a failure; the next write tries again.
+            self._filling.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _fill(self) -> None:
+        while await self.write(lambda transaction: transaction.indexes.fill_some()):
+            pass
+
+    async def complete_indexes(self) -> None:
+        """Wait until every index can be read.
+
+        Raises:
+            CouchError: 5xx if one could not be filled.
+        """
+        while self._filling is not None and not (self.closed or self._transaction.indexes.are_complete):
+            self._fill_indexes()
+            await asyncio.shield(self._filling)
 
     def change_event(self) -> asyncio.Event:
         """Return an event that is set after the next commit, or when the database is closed."""
@@ -181,7 +209,8 @@ class Database:
     @property
     def is_idle(self) -> bool:
         """Whether no request uses it and nothing is going on inside, so that its file may be closed for a while."""
-        return self.holders == 0 and self._writer.is_idle and not self.compacting and not self.in_flight
+        busy = self.compacting or self.in_flight or (self._filling is not None and not self._filling.done())
+        return self.holders == 0 and self._writer.is_idle and not busy
 
     def rest(self) -> None:
         """Close the files of an idle database; the next request opens it anew."""
@@ -197,9 +226,10 @@ class Database:
         """Finish queued writes, end feeds and close the file."""
         self.closed = True
         self._wake()
-        if self._compaction is not None:
-            self._compaction.cancel()
-            await asyncio.gather(self._compaction, return_exceptions=True)
+        tasks = [task for task in (self._compaction, self._filling) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(self._writer.close)
         self.reader.connection.close()
 

@@ -1,4 +1,7 @@
-"""Mango indexes in the database file, kept in the transaction that changes the documents: they are never behind."""
+"""Mango indexes in the database file, kept in the transaction that changes the documents: they are never behind.
+
+A new index on a large database is filled in steps, each a transaction, so that writes go on in between.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,22 @@ _RULES: Final = f"1:{COLLATION_VERSION}"
 
 
 class StoredIndex(msgspec.Struct):
-    """An index and the number that its entries go by."""
+    """An index and the number that its entries go by.
+
+    While `through` is below `goal`, documents with an update sequence between the two are still to be entered; every
+    write since the index was made enters its own. Such an index cannot be read yet.
+    """
 
     number: int
     definition: IndexDefinition
     maker: EntryMaker
+    through: int = 0
+    goal: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it holds all that it should."""
+        return self.through >= self.goal
 
 
 def index_view(id_: str, revision: Revision, body: bytes, attachments: bytes | None) -> dict[str, Any]:
@@ -45,7 +59,7 @@ class IndexKeeper:
     """The indexes of a database, on the writing side."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Read the definitions; entries made under other rules are made anew at once."""
+        """Read the definitions; indexes made under other rules are to be filled anew."""
         self._connection = connection
         self._indexes: list[StoredIndex] = []
         self.reload()
@@ -110,29 +124,46 @@ class IndexKeeper:
         self._connection.execute("DELETE FROM idx WHERE number = ?", (index.number,))
 
     def _make(self, definition: IndexDefinition) -> None:
-        packed = json_text.encode({"rules": _RULES, "definition": definition})
+        """Make an index and fill it as far as one step goes."""
+        newest = self._connection.execute("SELECT max(seq) FROM doc").fetchone()[0] or 0
+        state = json_text.encode({"rules": _RULES, "definition": definition, "through": 0, "goal": newest})
         number = self._connection.execute(
-            "INSERT INTO idx (ddoc, name, definition) VALUES (?, ?, ?)", (definition.ddoc, definition.name, packed)
+            "INSERT INTO idx (ddoc, name, definition) VALUES (?, ?, ?)", (definition.ddoc, definition.name, state)
         ).lastrowid
         assert number is not None
-        maker = EntryMaker(definition)
-        last = -1
-        while True:
-            rows = self._connection.execute(
-                f"SELECT {COLUMNS} FROM doc WHERE seq > ? AND deleted = 0 ORDER BY seq LIMIT ?",  # noqa: S608
-                (last, _ROWS_A_STEP),
-            ).fetchall()
-            if not rows:
-                return
-            last = rows[-1][0]
-            entries = []
-            for row in map(_row, rows):
-                if row.id.startswith("_design/"):
-                    continue
-                key = maker.key(index_view(row.id, row.shown, row.body, row.attachments))
+        self._fill(_stored_index(number, state))
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether every index holds all that it should."""
+        return all(index.is_complete for index in self._indexes)
+
+    def fill_some(self) -> bool:
+        """Fill the first index that is not complete by a step; whether there is more to do."""
+        for index in self._indexes:
+            if not index.is_complete:
+                self._fill(index)
+                self.reload()
+                return not self.are_complete
+        return False
+
+    def _fill(self, index: StoredIndex) -> None:
+        rows = self._connection.execute(
+            f"SELECT {COLUMNS} FROM doc WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",  # noqa: S608
+            (index.through, index.goal, _ROWS_A_STEP),
+        ).fetchall()
+        entries = []
+        for row in map(_row, rows):
+            if not row.deleted and not row.id.startswith("_design/"):
+                key = index.maker.key(index_view(row.id, row.shown, row.body, row.attachments))
                 if key is not None:
-                    entries.append((number, key, row.id))
-            self._connection.executemany("INSERT INTO entry VALUES (?, ?, ?)", entries)
+                    entries.append((index.number, key, row.id))
+        self._connection.executemany("INSERT INTO entry VALUES (?, ?, ?)", entries)
+        through = rows[-1][0] if len(rows) == _ROWS_A_STEP else index.goal
+        state = {"rules": _RULES, "definition": index.definition, "through": through, "goal": index.goal}
+        self._connection.execute(
+            "UPDATE idx SET definition = ? WHERE number = ?", (json_text.encode(state), index.number)
+        )
 
     def _renew_outdated(self) -> None:
         rows = self._connection.execute("SELECT number, definition FROM idx").fetchall()
@@ -162,5 +193,7 @@ def _any_id(pair: tuple[StoredDocument | None, StoredDocument | None]) -> str:
 
 
 def _stored_index(number: int, packed: bytes) -> StoredIndex:
-    definition = msgspec.convert(json_text.decode_stored(packed)["definition"], IndexDefinition)
-    return StoredIndex(number, definition, EntryMaker(definition))
+    state = json_text.decode_stored(packed)
+    definition = msgspec.convert(state["definition"], IndexDefinition)
+    # Files of before indexes were filled in steps hold complete ones.
+    return StoredIndex(number, definition, EntryMaker(definition), state.get("through", 0), state.get("goal", 0))

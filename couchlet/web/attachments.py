@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from couchlet.errors import CouchError, not_found
 from couchlet.revisions import Revision, holds, parse_revision
 from couchlet.storage.records import StoredDocument, attachments_of, stored_length
 from couchlet.storage.transaction import Content
+from couchlet.web.byte_ranges import Span, content_range, parse_ranges
 from couchlet.web.documents import named_revision, save_one
 from couchlet.web.reply import base_headers, not_modified
 from couchlet.web.uploads import store_stream
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from couchlet.storage.database import Database
     from couchlet.web.call import Call
 
-_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)\Z")
 _ACTIVE: Final = re.compile(r"html|xml|xsl|svg|script|wasm|^multipart/|^message/|[\x00-\x1f\x7f]", re.IGNORECASE)
 _DEFAULT_TYPE: Final = "application/octet-stream"
 
@@ -84,11 +85,13 @@ async def _read(call: Call, database: Database, id_: str, name: str) -> web.Stre
     if fields.get("encoding"):
         return await _send_encoded(call, database, fields, headers)
     length = fields["length"]
-    span = _parse_range(call.header("Range"), length)
-    first, last, status = (0, length - 1, 200) if span is None else (*span, 206)
-    if span is not None:
-        headers["Content-Range"] = f"bytes {first}-{last}/{length}"
-    response = web.StreamResponse(status=status, headers=headers)
+    spans = parse_ranges(call.header("Range"), length)
+    if len(spans) > 1:
+        return await _send_parts(call, database, fields, spans, headers)
+    first, last = spans[0] if spans else (0, length - 1)
+    if spans:
+        headers["Content-Range"] = content_range(spans[0], length)
+    response = web.StreamResponse(status=206 if spans else 200, headers=headers)
     response.content_length = last - first + 1
     pieces = database.reader.attachment_pieces(fields["key"], first, last) if length else iter(())
     return await _send(call, response, pieces)
@@ -123,22 +126,25 @@ async def _send(call: Call, response: web.StreamResponse, pieces: Iterator[bytes
     return response
 
 
-def _parse_range(header: str | None, length: int) -> tuple[int, int] | None:
-    """Return the first and last byte wanted; nothing for the whole, or for a form that is passed over.
+async def _send_parts(
+    call: Call, database: Database, fields: dict[str, Any], spans: list[Span], headers: dict[str, str]
+) -> web.StreamResponse:
+    """Give several parts, as `multipart/byteranges`."""
+    boundary, part_type = secrets.token_hex(16), headers["Content-Type"]
+    response = web.StreamResponse(
+        status=206, headers={**headers, "Content-Type": f'multipart/byteranges; boundary="{boundary}"'}
+    )
+    response.enable_chunked_encoding()
 
-    Raises:
-        CouchError: 416 if the range lies outside.
-    """
-    match = _RANGE.match(header or "")
-    if match is None or match[1] == match[2] == "" or max(len(match[1]), len(match[2])) > 18:  # noqa: PLR2004 - 64 bits
-        return None
-    if not match[1]:
-        first, last = max(length - int(match[2]), 0), length - 1
-    else:
-        first, last = int(match[1]), min(int(match[2] or length), length - 1)
-    if first > last or (match[2] and match[1] and int(match[2]) < first):
-        raise CouchError(416, "requested_range_not_satisfiable", "Requested range not satisfiable")
-    return None if (first, last) == (0, length - 1) and not match[2] else (first, last)
+    def pieces() -> Iterator[bytes]:
+        for span in spans:
+            named = content_range(span, fields["length"])
+            yield f"--{boundary}\r\nContent-Type: {part_type}\r\nContent-Range: {named}\r\n\r\n".encode()
+            yield from database.reader.attachment_pieces(fields["key"], *span)
+            yield b"\r\n"
+        yield f"--{boundary}--".encode()
+
+    return await _send(call, response, pieces())
 
 
 async def _write(call: Call, database: Database, id_: str, name: str) -> web.StreamResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from couchlet import json_text
@@ -12,7 +13,7 @@ from couchlet.storage.transaction import Content
 from couchlet.web.design_check import check_design
 from couchlet.web.documents import is_admin_of, open_revisions
 from couchlet.web.multipart_out import BulkPart, multipart_bulk
-from couchlet.web.reply import raw_json_reply
+from couchlet.web.reply import json_reply, raw_json_reply
 from couchlet.web.showing import ShowOptions, parse_show_options, show_content
 from couchlet.web.users import before_write
 
@@ -45,11 +46,20 @@ async def bulk_docs(call: Call) -> web.StreamResponse:
             raise bad_request("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
         if not document.id:
             document.id = call.context.uuids.next()
+    if new_edits and body.get("all_or_nothing") is True:
+        return json_reply([_not_atomic(document) for document in documents], HTTPStatus.EXPECTATION_FAILED)
     refused = await _refusals(call, database, documents)
     taken = [document for document in documents if id(document) not in refused] if refused else documents
     outcomes = iter(await database.edit(taken, new_edits=new_edits))
     rows = [_row(document, refused.get(id(document)) or next(outcomes), new_edits) for document in documents]
     return raw_json_reply(b"[" + b",".join(row for row in rows if row) + b"]", 201)
+
+
+def _not_atomic(document: NewDocument) -> dict[str, str]:
+    """Return a row of the answer to `all_or_nothing`, which a CouchDB of several nodes cannot keep, nor does this."""
+    revision = document.revision or "0-"
+    reason = "all_or_nothing is not supported"
+    return {"id": document.id, "rev": str(revision), "error": "not_implemented", "reason": reason}
 
 
 async def _refusals(call: Call, database: Database, documents: list[NewDocument]) -> dict[int, CouchError]:

@@ -106,6 +106,11 @@ class Call:
         """Whether this is a GET or a HEAD, which are answered alike."""
         return self.method in {"GET", "HEAD"}
 
+    @property
+    def peer(self) -> str:
+        """The address that the request comes from."""
+        return self.request.remote or ""
+
     def allow(self, *methods: str) -> None:
         """Refuse other methods.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
@@ -20,11 +20,14 @@ DEFAULT_TIMEOUT_S: Final = 60.0
 """How long a feed waits for a change before it ends, and the most that can be asked for."""
 
 _FEEDS: Final = frozenset(("normal", "continuous", "longpoll", "eventsource"))
-_LIMIT: Final = 10**16
+_LIMIT: Final = 10**15
 
 
 class ChangeOptions(msgspec.Struct):
-    """Parsed parameters. `heartbeat_s` keeps a feed open; without it `timeout_s` ends it."""
+    """Parsed parameters. `heartbeat_s` keeps a feed open; without it `timeout_s` ends it.
+
+    A row has its sequence if the rows still wanted are a multiple of `seq_interval`, else null.
+    """
 
     feed: str = "normal"
     since: int = 0
@@ -41,6 +44,7 @@ class ChangeOptions(msgspec.Struct):
     design_only: bool = False
     matcher: Matcher | None = None
     fields: list[str] | None = None
+    seq_interval: int = 1
 
 
 def _unknown_error(reason: str) -> CouchError:
@@ -77,15 +81,16 @@ async def parse_changes(call: Call, database: Database) -> ChangeOptions:
         options.timeout_s = min(max(_integer(query["timeout"]), 0) / 1000, DEFAULT_TIMEOUT_S)
     options.all_leaves = _style(query.get("style", "main_only"))
     options.heartbeat_s = _heartbeat(query.get("heartbeat"))
-    if "seq_interval" in query and not (query["seq_interval"].isdigit() and int(query["seq_interval"])):
-        raise bad_request("invalid_seq_interval")
+    options.seq_interval = _seq_interval(query.get("seq_interval", "1"))
     await _parse_filter(call, database, query, options)
     if options.feed not in _FEEDS:
         raise bad_request("Supported `feed` types: normal, continuous, live, longpoll, eventsource")
     since = query.get("last-event-id", query.get("since", "0"))
     if options.feed == "eventsource":
         since = call.header("Last-Event-ID") or since
-    options.since = parse_since(database, since)
+    if not options.descending:
+        # Downwards everything is sent, from the newest on, whatever this says.
+        options.since = parse_since(database, since)
     return options
 
 
@@ -93,6 +98,16 @@ def _style(text: str) -> bool:
     if text not in {"main_only", "all_docs"}:
         raise _unknown_error("badarg")
     return text == "all_docs"
+
+
+def _seq_interval(text: str) -> int:
+    try:
+        interval = int(text)
+    except ValueError:
+        interval = 0
+    if interval <= 0:
+        raise bad_request("invalid_seq_interval")
+    return interval
 
 
 def _heartbeat(text: str | None) -> float | None:
@@ -109,14 +124,20 @@ def _heartbeat(text: str | None) -> float | None:
     return min(milliseconds / 1000, DEFAULT_TIMEOUT_S)
 
 
+async def _body(call: Call) -> dict[str, Any]:
+    """Return what a POST brings; nothing for other methods."""
+    if call.method != "POST":
+        return {}
+    call.require_json()
+    text = await call.body()
+    body = json_text.decode(text) if text else {}
+    if not isinstance(body, dict):
+        raise bad_request("Request body must be a JSON object")
+    return body
+
+
 async def _parse_filter(call: Call, database: Database, query: dict[str, str], options: ChangeOptions) -> None:
-    body: dict[str, Any] = {}
-    if call.method == "POST":
-        call.require_json()
-        text = await call.body()
-        body = json_text.decode(text) if text else {}
-        if not isinstance(body, dict):
-            raise bad_request("Request body must be a JSON object")
+    body = await _body(call)
     name = query.get("filter", "")
     if name == "_doc_ids":
         ids = body.get("doc_ids") if call.method == "POST" else json_text.decode(query.get("doc_ids", "null"))
@@ -128,17 +149,13 @@ async def _parse_filter(call: Call, database: Database, query: dict[str, str], o
     elif name == "_design":
         options.design_only = True
     elif name == "_view":
-        raise _refused_view(query)
+        if not query.get("view"):
+            raise bad_request("`view` filter parameter is not provided.")
+        _refuse_function(database, query["view"], "views", "`view` must be of the form `designname/viewname`")
     elif name.startswith("_"):
         raise bad_request("unknown builtin filter name")
     elif name.strip("/"):
-        _refuse_function(database, name)
-
-
-def _refused_view(query: dict[str, str]) -> CouchError:
-    if not query.get("view"):
-        return bad_request("`view` filter parameter is not provided.")
-    return not_implemented("couchlet runs no JavaScript, so it has no `_view` filter: use `_selector`.")
+        _refuse_function(database, name, "filters", "`filter` must be of the form `designname/filtername`")
 
 
 def _checked_ids(ids: Any) -> frozenset[str]:  # noqa: ANN401 - any JSON value
@@ -161,15 +178,17 @@ def _parse_selector(body: dict[str, Any], options: ChangeOptions) -> None:
         options.fields = fields or None
 
 
-def _refuse_function(database: Database, name: str) -> None:
-    """Return a filter function of a design document: missing, or not to be run here."""
+def _refuse_function(database: Database, name: str, member: str, form: str) -> NoReturn:
+    """Say of a function of a design document that it is missing, or that it is not run here."""
     parts = [part for part in name.split("/") if part]
     if len(parts) != 2:  # noqa: PLR2004 - design document and function
-        raise bad_request("`filter` must be of the form `designname/filtername`")
+        raise bad_request(form)
     row = database.reader.document(f"_design/{parts[0]}")
     if row is None or row.deleted:
         raise not_found("missing" if row is None else "deleted")
-    filters = json_text.decode_stored(row.body).get("filters")
-    if not isinstance(filters, dict) or parts[1] not in filters:
-        raise not_found(f"missing json key: {parts[1] if isinstance(filters, dict) else 'filters'}")
-    raise not_implemented("couchlet runs no JavaScript, so it has no filter functions: use the `_selector` filter.")
+    functions = json_text.decode_stored(row.body).get(member)
+    if not isinstance(functions, dict) or parts[1] not in functions:
+        raise not_found(f"missing json key: {parts[1] if isinstance(functions, dict) else member}")
+    raise not_implemented(
+        "couchlet runs no JavaScript, so it has no filter functions and no `_view` filter: use the `_selector` filter."
+    )

@@ -17,7 +17,7 @@ from couchlet.mango.paths import project
 from couchlet.revisions import Branch, branches_by_rank
 from couchlet.storage.transaction import Content
 from couchlet.web.change_options import ChangeOptions, parse_changes
-from couchlet.web.pacing import breathe
+from couchlet.web.pacing import Turn, breathe
 from couchlet.web.reply import JsonStream, etag_of, not_modified
 from couchlet.web.sequences import packed_sequence
 from couchlet.web.showing import ShowOptions, show_content
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from couchlet.web.call import Call
 
 _ROWS_A_QUERY: Final = 500
+_MOST_SHARED: Final = 100
+"""The most changes whose rows are kept for the other feeds that the same write woke."""
 
 
 class _Cursor(msgspec.Struct):
@@ -82,6 +84,7 @@ async def _rows(database: Database, options: ChangeOptions, cursor: _Cursor, unt
     """Return the rows of changes up to a sequence; the cursor moves along."""
     reader = database.reader
     upper = until
+    turn = Turn()
     while cursor.left > 0 and not database.closed:
         count = min(_ROWS_A_QUERY, cursor.left) if _is_unfiltered(options) else _ROWS_A_QUERY
         if options.descending:
@@ -89,8 +92,9 @@ async def _rows(database: Database, options: ChangeOptions, cursor: _Cursor, unt
         else:
             found = reader.changes(cursor.seq, until, count, descending=False)
         for row in found:
+            await turn.give_up_if_long()
             cursor.seq = row.seq
-            text = _row(database, row, options)
+            text = _row(database, row, options, cursor.left)
             if text is not None:
                 cursor.left -= 1
                 cursor.sent += 1
@@ -109,7 +113,25 @@ def _is_unfiltered(options: ChangeOptions) -> bool:
     return options.ids is None and options.matcher is None and not options.design_only
 
 
-def _row(database: Database, row: StoredDocument, options: ChangeOptions) -> bytes | None:
+def _look(options: ChangeOptions) -> tuple[int, ...]:
+    """Return what the rows of an unfiltered feed depend on besides the changes."""
+    return (
+        options.descending,
+        options.all_leaves,
+        options.include_docs,
+        options.conflicts,
+        options.attachments,
+        options.att_encoding_info,
+        options.seq_interval,
+    )
+
+
+def _sequence(database: Database, seq: int, options: ChangeOptions, left: int) -> bytes:
+    """Return the sequence that a row shows, by how many rows were still wanted before it."""
+    return b"null" if left % options.seq_interval else json_text.encode(packed_sequence(database, seq))
+
+
+def _row(database: Database, row: StoredDocument, options: ChangeOptions, left: int) -> bytes | None:
     """One change as JSON; None if the filter does not let it pass."""
     if options.ids is not None and row.id not in options.ids:
         return None
@@ -123,7 +145,7 @@ def _row(database: Database, row: StoredDocument, options: ChangeOptions) -> byt
             return None
     listed = b",".join(b'{"rev":%b}' % json_text.encode(revision) for revision in revisions)
     text = b'{"seq":%b,"id":%b,"changes":[%b]%b' % (
-        json_text.encode(packed_sequence(database, row.seq)),
+        _sequence(database, row.seq, options, left),
         json_text.encode(row.id),
         listed,
         b',"deleted":true' if row.deleted else b"",
@@ -207,12 +229,30 @@ class _Feed:
         until = self._database.counters.update_seq
         if until <= self._cursor.seq and not self._options.descending:
             return
+        if until - self._cursor.seq <= _MOST_SHARED and _is_unfiltered(self._options):
+            await self._send_shared(until)
+            return
         async for row in _rows(self._database, self._options, self._cursor, until):
             await self._stream.add(self._framed(row))
 
+    async def _send_shared(self, until: int) -> None:
+        """Send a few changes: of many feeds that a write wakes, the first makes the rows and the others repeat them."""
+        key = (msgspec.structs.astuple(self._cursor)[:2], until, _look(self._options))
+        shared = self._database.shared_changes
+        if key not in shared:
+            cursor = _Cursor(self._cursor.seq, self._cursor.left)
+            rows = [(cursor.seq, row) async for row in _rows(self._database, self._options, cursor, until)]
+            shared[key] = rows, cursor.seq
+        rows, last = shared[key]
+        for seq, row in rows:
+            self._cursor = _Cursor(seq, self._cursor.left - 1, self._cursor.sent + 1)
+            await self._stream.add(self._framed(row))
+        self._cursor.seq = last
+
     def _framed(self, row: bytes) -> bytes:
         if self._is_event_source:
-            seq = json_text.encode(packed_sequence(self._database, self._cursor.seq))
+            # The cursor is behind the row already.
+            seq = _sequence(self._database, self._cursor.seq, self._options, self._cursor.left + 1)
             return b"data: %b\nid: %b\n\n" % (row, seq)
         if self._is_long_poll:
             return row if self._cursor.sent == 1 else b",\r\n" + row

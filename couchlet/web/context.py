@@ -17,12 +17,16 @@ DEFAULT_MAX_REQUEST_BYTES: Final = 128 * 1024 * 1024
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
-    """How the server was started. `hosts` are the names it answers to; empty for any."""
+    """How the server was started. `hosts` are the names it answers to; empty for any.
+
+    With `auth_lockout`, accounts are locked for a while after several wrong passwords.
+    """
 
     host: str
     port: int
     max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES
     hosts: frozenset[str] = frozenset()
+    auth_lockout: bool = True
 
 
 class UuidMaker:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from couchlet import json_text
 from couchlet.errors import not_implemented, unauthorized
+from couchlet.web.design_fields import validate_design_fields
 
 if TYPE_CHECKING:
     from couchlet.documents import NewDocument
@@ -18,16 +19,18 @@ def check_design(document: NewDocument, is_admin: bool) -> None:
     calling them is refused. A function that validates writes must not be accepted, because it would not be asked.
 
     Raises:
-        CouchError: 401 or 501.
+        CouchError: 401, 501, or 400 for one that is malformed.
     """
     if not document.id.startswith("_design/"):
         return
     if not is_admin:
         raise unauthorized("You are not a db or server admin.")
-    if not document.deleted and b'"validate_doc_update"' in document.body:
-        body = json_text.decode_stored(document.body)
-        if body.get("validate_doc_update") is not None:
-            raise not_implemented(
-                "couchlet runs no JavaScript, so it could not keep to validate_doc_update: "
-                "leave it out, or use Apache CouchDB."
-            )
+    if document.deleted:
+        return
+    body = json_text.decode_stored(document.body)
+    validate_design_fields(body)
+    if "validate_doc_update" in body:
+        raise not_implemented(
+            "couchlet runs no JavaScript, so it could not keep to validate_doc_update: "
+            "leave it out, or use Apache CouchDB."
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from couchlet import json_text
 from couchlet.auth.rights import is_database_admin
 from couchlet.documents import NewDocument, parse_document, validate_id
-from couchlet.errors import CouchError, bad_request, method_not_allowed, not_found
+from couchlet.errors import CouchError, bad_request, method_not_allowed, not_found, not_implemented
 from couchlet.revisions import Revision, holds, parse_revision, parse_revisions
 from couchlet.storage.records import StoredDocument, attachments_of
 from couchlet.storage.transaction import Content
@@ -39,7 +39,8 @@ async def document(call: Call, id_: str) -> web.StreamResponse:
         return await _copy(call, database, id_)
     if call.method == "POST":
         validate_id(id_)
-        raise CouchError(415, "bad_content_type", "Content-Type must be multipart/form-data: couchlet takes PUT.")
+        call.require_json("multipart/form-data")
+        raise not_implemented("couchlet takes no forms: send the document or its attachments with PUT.")
     raise method_not_allowed("DELETE,GET,HEAD,POST,PUT,COPY")
 
 

@@ -31,6 +31,8 @@ async def find(call: Call) -> web.StreamResponse:
     call.require_json()
     options = parse_find(await call.json())
     plan = make_plan([index.definition for index in database.indexes], options)
+    if not all(index.is_complete for index in database.indexes if index.definition == plan.index):
+        await database.complete_indexes()
     stream = JsonStream(call)
     await run_query(stream, database, plan, options)
     return await stream.end()

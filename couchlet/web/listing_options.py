@@ -26,10 +26,16 @@ _BOOLEAN: Final = frozenset(
         "reduce",
         "group",
         "sorted",
-        "stable",
     )
 )
 _INTEGER: Final = frozenset(("limit", "skip", "group_level"))
+_CHOICES: Final = {
+    "stale": ("ok", "update_after"),
+    "stable": ("true", "false", True, False),
+    "update": ("true", "false", "lazy", True, False),
+}
+"""What tells how fresh an index has to be; here it always is, so that the value makes no difference."""
+
 _ALIASES: Final = {
     "start_key": "startkey",
     "end_key": "endkey",
@@ -117,10 +123,17 @@ def _parse_text(name: str, text: str) -> Any:  # noqa: ANN401 - depends on the p
         if number < 0:
             raise query_parse_error(f'Invalid value for positive integer: "{text}"')
         return number
+    _check_choice(name, text)
     return text
 
 
+def _check_choice(name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise query_parse_error(f"Invalid value for `{name}`.")
+
+
 def _check_value(name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    _check_choice(name, value)
     if name in _BOOLEAN and not isinstance(value, bool):
         raise query_parse_error(f"Invalid boolean parameter: {json_text.encode(value).decode()}")
     if name in _INTEGER and (not isinstance(value, int) or isinstance(value, bool) or value < 0):

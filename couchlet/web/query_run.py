@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from couchlet import json_text
+from couchlet.errors import CouchError
 from couchlet.mango.matching import compile_selector
 from couchlet.mango.paths import project
 from couchlet.mango.planner import Plan, warning
@@ -16,7 +17,7 @@ from couchlet.mango.selector import fields_of
 from couchlet.storage.records import StoredDocument
 from couchlet.storage.transaction import Content
 from couchlet.web.bookmarks import NO_BOOKMARK, Place, pack_bookmark, parse_bookmark
-from couchlet.web.pacing import breathe
+from couchlet.web.pacing import PacedMatcher, Turn, breathe
 from couchlet.web.showing import ShowOptions, show_content
 
 if TYPE_CHECKING:
@@ -87,16 +88,18 @@ async def _matches(
     """Return the documents to give, as JSON, and the progress with each."""
     if options.limit == 0:
         return
-    matcher = compile_selector(options.selector)
+    matcher = PacedMatcher(compile_selector(options.selector))
     fields = list(options.fields)
     show = ShowOptions(conflicts=options.conflicts)
     to_skip = options.skip
+    turn = Turn()
     async for place, row in _rows(database, plan, options, start):
+        await turn.give_up_if_long()
         progress.examined += 1
         content = Content(row.shown, False, row.body, row.attachments)
         text = show_content(database.reader, row, content, show)
         document = json_text.decode_stored(text)
-        if not matcher(document):
+        if not await matcher.matches(document):
             continue
         progress.last = place
         if to_skip:
@@ -113,7 +116,9 @@ def _rows(database: Database, plan: Plan, options: FindOptions, start: Place | N
     if plan.index.is_special:
         range_ = plan.ranges[0] if plan.ranges else Range()
         return _rows_by_id(database, range_, start, wanted, descending=options.descending)
-    number = next(held.number for held in database.indexes if held.definition == plan.index)
+    number = next((held.number for held in database.indexes if held.definition == plan.index), None)
+    if number is None:
+        raise CouchError(404, "not_found", "The index was deleted while the query began.")
     low, high = seek_keys(plan.ranges)
     return _rows_by_index(database, number, (low, high), start, wanted, descending=options.descending)
 

@@ -31,7 +31,7 @@ def parse_since(database: Database, value: Any) -> int:  # noqa: ANN401 - whatev
     """
     if value == "now":
         return database.counters.update_seq
-    if value in {0, "0", ""}:
+    if value in {0, "0"}:
         return 0
     if isinstance(value, str):
         number, dash, token = value.strip('"').partition("-")

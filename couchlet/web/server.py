@@ -15,6 +15,7 @@ from aiohttp.web_exceptions import HTTPException
 
 from couchlet import json_text
 from couchlet.auth.authenticator import Authenticator
+from couchlet.auth.lockout import Lockout
 from couchlet.auth.sessions import COOKIE, cookie_header
 from couchlet.auth.users import USER_PREFIX
 from couchlet.errors import CouchError, bad_request, no_database
@@ -22,6 +23,7 @@ from couchlet.storage.catalog import Catalog
 from couchlet.storage.writer import storage_error
 from couchlet.web.call import Call
 from couchlet.web.context import ServerContext, ServerSettings
+from couchlet.web.protocol import HttpServer
 from couchlet.web.reply import error_reply
 from couchlet.web.routes import answer
 
@@ -81,6 +83,7 @@ class CouchletServer:
             password=password,
             secret=self.catalog.server_value("secret"),
             look_up=self._look_up_user,
+            lockout=Lockout(enforced=settings.auth_lockout),
         )
         self.context = ServerContext(settings, self.catalog, authenticator)
         self._runner: web.ServerRunner | None = None
@@ -109,7 +112,7 @@ class CouchletServer:
         """
         if not self.catalog.exists("_users"):
             await self.catalog.create("_users")
-        server = web.Server(
+        server = HttpServer(
             self._handle,
             access_log=None,
             logger=_PROTOCOL_LOG,
@@ -168,7 +171,7 @@ class CouchletServer:
     async def _answer(self, call: Call) -> web.StreamResponse:
         cookie = call.request.cookies.get(COOKIE)
         authenticator = self.context.authenticator
-        call.user = await authenticator.from_headers(call.header("Authorization"), cookie)
+        call.user = await authenticator.from_headers(call.header("Authorization"), cookie, call.peer)
         response = await answer(call)
         if call.user.handler == "cookie" and call.user.name and not response.prepared:
             renewed = cookie_header(authenticator.cookie_for(call.user.name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -12,9 +12,13 @@ from couchlet.web.pages import utils_page
 from couchlet.web.reply import base_headers, etag_of, json_reply
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from couchlet.storage.database import Database
     from couchlet.web.call import Call
 
 _MOST_UUIDS = 1000
+_NODE: Final = "couchlet@127.0.0.1"
 
 
 async def welcome(call: Call) -> web.StreamResponse:
@@ -54,25 +58,35 @@ async def uuids(call: Call) -> web.StreamResponse:
 
 
 async def active_tasks(call: Call) -> web.StreamResponse:
-    """`/_active_tasks`: the compactions that run."""
+    """`/_active_tasks`: the compactions that run, and the indexes that are being filled."""
     call.allow("GET", "HEAD")
     call.require_server_admin()
     catalog = call.context.catalog
-    return json_reply(
-        [
-            {"type": "database_compaction", "database": name, "node": "couchlet@127.0.0.1"}
-            for name in catalog.names()
-            if catalog.get(name).compacting
-        ]
-    )
+    return json_reply([task for name in catalog.names() for task in _tasks(catalog.get(name))])
+
+
+def _tasks(database: Database) -> Iterator[dict[str, Any]]:
+    """Return what goes on in a database: its compaction, and indexes that are being filled."""
+    common = {"node": _NODE, "database": database.name}
+    if database.compacting:
+        yield {"type": "database_compaction", **common}
+    for index in database.indexes:
+        if not index.is_complete:
+            yield {
+                "type": "indexer",
+                **common,
+                "design_document": index.definition.ddoc,
+                "changes_done": index.through,
+                "total_changes": index.goal,
+                "progress": 100 * index.through // index.goal,
+            }
 
 
 async def membership(call: Call) -> web.StreamResponse:
     """`/_membership`: the one node there is."""
     call.allow("GET", "HEAD")
     call.require_server_admin()
-    node_name = "couchlet@127.0.0.1"
-    return json_reply({"all_nodes": [node_name], "cluster_nodes": [node_name]})
+    return json_reply({"all_nodes": [_NODE], "cluster_nodes": [_NODE]})
 
 
 async def replicate(call: Call) -> web.StreamResponse:
@@ -90,7 +104,7 @@ async def node(call: Call) -> web.StreamResponse:
     call.require_server_admin()
     if len(call.parts) == 2 and call.parts[1] == "_local":  # noqa: PLR2004 - nothing behind the name
         call.allow("GET", "HEAD")
-        return json_reply({"name": "couchlet@127.0.0.1"})
+        return json_reply({"name": _NODE})
     raise not_implemented("couchlet is set up by its command line: see `couchlet --help`.")
 
 

@@ -92,6 +92,11 @@ def test_names_may_hold_slashes_and_anything_else(server, database):
         ("bytes=10-", 416, None),
         ("bytes=5-3", 416, None),
         ("bytes=x", 200, b"0123456789"),
+        ("bytes=0-9", 206, b"0123456789"),
+        ("bytes=0-1,x", 200, b"0123456789"),
+        ("bytes=0-1,0-", 200, b"0123456789"),
+        ("bytes=0-1,10-", 416, None),
+        ("bytes=" + ",".join(["1-2"] * 10), 200, b"0123456789"),
         ("items=0-1", 200, b"0123456789"),
     ],
 )
@@ -103,6 +108,22 @@ def test_ranges(server, database, header, status, content):
         assert answer.body == content
     if status == 206:
         assert re.fullmatch(r"bytes \d+-\d+/10", answer.headers["content-range"])
+
+
+def test_several_ranges_come_as_parts(server, database):
+    server.ask("PUT", f"{database}/x/f", b"0123456789", headers={"Content-Type": "image/png"})
+    answer = server.ask("GET", f"{database}/x/f", headers={"Range": "bytes=0-1, 4-4,-2"})
+    assert answer.status == 206
+    kind, _, boundary = answer.headers["content-type"].partition("; boundary=")
+    assert kind == "multipart/byteranges"
+    parts = answer.body.split(b"--" + boundary.strip('"').encode())
+    assert parts[0] == b""
+    assert parts[-1] == b"--"
+    expected = [("0-1", b"01"), ("4-4", b"4"), ("8-9", b"89")]
+    assert parts[1:-1] == [
+        f"\r\nContent-Type: image/png\r\nContent-Range: bytes {span}/10\r\n\r\n".encode() + content + b"\r\n"
+        for span, content in expected
+    ]
 
 
 def test_ranges_across_pieces(server, database):

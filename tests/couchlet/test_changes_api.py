@@ -166,6 +166,35 @@ def test_deleting_the_database_ends_its_feeds(server, database):
     connection.close()
 
 
+def test_functions_of_design_documents_are_refused(server, database):
+    functions = {"views": {"v": {"map": "function () {}"}}, "filters": {"f": "function () {}"}}
+    server.ask("PUT", f"{database}/_design/x", functions)
+    for query, status in (
+        ("filter=_view&view=x/v", 501),
+        ("filter=_view&view=x/none", 404),
+        ("filter=x/f", 501),
+        ("filter=x/none", 404),
+    ):
+        assert server.ask("GET", f"{database}/_changes?{query}").status == status
+
+
+def test_downwards_the_beginning_does_not_matter(server, changed):
+    everything = ids(read(server, changed, "?descending=true"))
+    assert ids(read(server, changed, "?descending=true&since=now")) == everything
+    assert ids(read(server, changed, "?descending=true&since=nonsense")) == everything
+
+
+@pytest.mark.parametrize(("query", "shown"), [("limit=4&seq_interval=2", [0, 2]), ("seq_interval=5", [0, 5])])
+def test_sequences_at_intervals(server, changed, query, shown):
+    rows = read(server, changed)["results"]
+    found = read(server, changed, f"?{query}")
+    for place, row in enumerate(found["results"]):
+        assert row == {**rows[place], "seq": rows[place]["seq"] if place in shown else None}
+    assert found["last_seq"] == rows[len(found["results"]) - 1]["seq"]
+    events = server.ask("GET", f"{changed}/_changes?feed=eventsource&timeout=50&{query}").body
+    assert events.count(b"\nid: null\n") == len(found["results"]) - len(shown)
+
+
 def test_a_sequence_of_a_database_made_anew_means_everything(server, changed):
     last = read(server, changed)["last_seq"]
     server.ask("DELETE", changed)
@@ -187,6 +216,8 @@ def test_conditional_requests_for_changes(server, changed):
         ("?since=x", None, 400),
         ("?since=5-", None, 400),
         ("?since=-1", None, 400),
+        ("?since=", None, 400),
+        ("?since=5", None, 400),
         ("?limit=x", None, 500),
         ("?timeout=x", None, 500),
         ("?heartbeat=0", None, 400),
@@ -194,6 +225,7 @@ def test_conditional_requests_for_changes(server, changed):
         ("?style=x", None, 500),
         ("?feed=x", None, 400),
         ("?seq_interval=0", None, 400),
+        ("?seq_interval=x", None, 400),
         ("?filter=_nonsense", None, 400),
         ("?filter=_selector", None, 400),
         ("?filter=_selector", {"selector": 1}, 400),
@@ -202,6 +234,8 @@ def test_conditional_requests_for_changes(server, changed):
         ("?filter=_doc_ids", {"doc_ids": [1]}, 400),
         ("?filter=_doc_ids&doc_ids=x", None, 400),
         ("?filter=_view", None, 400),
+        ("?filter=_view&view=a", None, 400),
+        ("?filter=_view&view=a/b", None, 404),
         ("?filter=a", None, 400),
         ("?filter=a/b", None, 404),
         ("?filter=a/b/c", None, 400),

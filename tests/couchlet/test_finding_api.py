@@ -253,7 +253,12 @@ def test_an_index_in_a_design_document_that_was_written_or_replicated_is_used(se
     server.ask("PUT", f"{database}/x", {"a": 1})
     view = {"map": {"fields": {"a": "asc"}, "partial_filter_selector": {}}, "reduce": "_count",
             "options": {"def": {"fields": ["a"]}}}  # fmt: skip
-    design = {"_id": "_design/came", "_rev": "1-abc", "language": "query", "views": {"a": view, "bad": {"map": 1}}}
+    design = {
+        "_id": "_design/came",
+        "_rev": "1-abc",
+        "language": "query",
+        "views": {"a": view, "bad": {"map": {"fields": 1}}},
+    }
     server.ask("POST", f"{database}/_bulk_docs", {"new_edits": False, "docs": [design]})
     found = find(server, database, selector={"a": 1}, use_index="came", allow_fallback=False)
     assert ids(found) == ["x"]

@@ -44,6 +44,9 @@ def test_writes_go_on_while_an_index_is_made_and_it_has_them_all(server, large):
     with ThreadPoolExecutor(1) as pool:
         began = time.perf_counter()
         assert make_index(server, large, "busy").json()["result"] == "created"
+        (task,) = server.ask("GET", "/_active_tasks").json()
+        assert (task["type"], task["database"], task["design_document"]) == ("indexer", "large", "_design/busy")
+        assert 0 <= task["changes_done"] < task["total_changes"] == COUNT + 1
         query = pool.submit(found, server, large, "busy")
         waits = []
         while not query.done():
@@ -56,6 +59,7 @@ def test_writes_go_on_while_an_index_is_made_and_it_has_them_all(server, large):
             waits.append(time.perf_counter() - sent)
         took_s = time.perf_counter() - began
     assert len(query.result()) >= COUNT // 100 - 5
+    assert server.ask("GET", "/_active_tasks").json() == []
     # No write waited for the whole of it.
     assert len(waits) >= 5
     assert max(waits) < max(took_s / 2, 0.2)

@@ -236,3 +236,14 @@ def test_readers_of_an_encoded_slash_are_sent_to_the_plain_one(server, database)
     assert answer.status == 301
     assert answer.headers["location"].endswith(f"{database}/_design/x?revs=true")
     assert server.ask("GET", f"{database}/_design/x").json()["_rev"] == made.json()["rev"]
+
+
+def test_all_or_nothing_is_refused_and_nothing_written(server, database):
+    docs = [{"_id": "a"}, {"_id": "b", "_rev": "1-x"}]
+    answer = server.ask("POST", f"{database}/_bulk_docs", {"docs": docs, "all_or_nothing": True})
+    assert answer.status == 417
+    assert [(row["id"], row["rev"], row["error"]) for row in answer.json()] == [
+        ("a", "0-", "not_implemented"),
+        ("b", "1-x", "not_implemented"),
+    ]
+    assert server.ask("GET", f"{database}/_all_docs").json()["total_rows"] == 0

@@ -270,3 +270,41 @@ class TestLockout:
             assert status(server, "GET", "/", auth=True) == 200
         finally:
             server.stop()
+
+
+class TestLoggingIn:
+    @pytest.mark.parametrize(
+        ("body", "content_type", "status"),
+        [
+            ('{"name": "eva", "password": "top-secret"}', "application/json", 200),
+            ('{"username": "eva", "password": "top-secret"}', "application/json; charset=utf-8", 200),
+            ("username=eva&password=top-secret", "application/x-www-form-urlencoded", 200),
+            ('{"name": "eva", "username": "eva", "password": "top-secret"}', "application/json", 200),
+            ('{"name": "eva", "username": "otto", "password": "top-secret"}', "application/json", 400),
+            ('{"password": "top-secret"}', "application/json", 400),
+            ('{"name": 1, "password": "top-secret"}', "application/json", 400),
+            ("[]", "application/json", 400),
+            ("name=eva&password=top-secret", "text/plain", 415),
+            ('{"name": "nobody-here", "password": "x"}', "application/json", 401),
+        ],
+    )
+    def test_forms_of_the_request(self, server, people, body, content_type, status):
+        answer = server.ask("POST", "/_session", body, headers={"Content-Type": content_type}, auth=None)
+        assert answer.status == status
+        if status == 401:
+            # A browser forgets the session that it may have had.
+            assert "Max-Age=0" in answer.headers["set-cookie"]
+
+    def test_pages_to_go_to_are_on_this_server(self, server, people):
+        good = {"name": EVA[0], "password": EVA[1]}
+        for page in ("/_utils/", "_utils/", "//evil.example/", "http://evil.example/", "\\\\evil.example"):
+            answer = server.ask("POST", f"/_session?next={page}", good, auth=None)
+            assert answer.status == 302
+            assert answer.headers["location"].startswith(f"{server.url}/")
+        wrong = {"name": "nobody-here", "password": "x"}
+        assert server.ask("POST", "/_session?fail=/_utils/", wrong, auth=None).status == 302
+        assert server.ask("DELETE", "/_session?next=/_utils/", auth=None).headers["location"].endswith("/_utils/")
+
+    def test_a_session_can_be_demanded(self, server):
+        answer = server.ask("GET", "/_session?basic=true", auth=None)
+        assert (answer.status, answer.json()["reason"]) == (401, "Please login.")
