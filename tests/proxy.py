@@ -275,8 +275,6 @@ class Proxy:
         self.open()
         self.url = f"http://127.0.0.1:{self._port}"
 
-    # Rules
-
     def rule(
         self,
         when: Callable[[Request], bool],

@@ -1,0 +1,25 @@
+"""Everything goes wrong at once, and in the end everything is right."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from storm import Storm
+
+SEEDS = [int(each) for each in os.environ.get("DRW_STORM_SEEDS", "1 2 3").split()]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_after_a_storm_every_ous_has_come_to_its_end_whole(system, seed):
+    storm = Storm(system, seed, units=int(os.environ.get("DRW_STORM_UNITS", "60")), seconds=30)
+    try:
+        wrong = storm.run()
+    finally:
+        storm.close()
+    assert not wrong, f"seed {seed}: {len(wrong)} faults after {storm.log}\n" + "\n".join(wrong[:20])

@@ -1,0 +1,348 @@
+"""A storm: many OUSs go through a whole system of real processes while everything that can go wrong does.
+
+What goes wrong, and when, is drawn from a seed: actors are killed, or stopped for longer than a lease, the database is
+killed, and the line between the two refuses, hangs, loses answers, stalls its feed, answers 5xx, is slow; a disk is
+full. Whoever dies is started again, as a supervisor would. Then the weather clears, and what is left must be right
+without a hand laid on it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import resource
+import signal
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import troubles
+from proxy import Proxy
+
+from actors.aqua_qa2.desk import Desk
+from actors.launcher import launch
+from drw.check import Checker
+from shared import lifecycle, names, reports
+from shared.actor import Actor
+from shared.bus import queue
+from shared.cache import MARKER
+from shared.errors import DrwError
+from shared.messages import ProcessRequest
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from shared.dbcon import DbConnection
+
+EXECUTIVES = ("EU", "NA")
+FLAGS = ("Pass", "Pass", "Pass", "Semipass")
+FINAL = {"Delivered", "ProcessingProblem"}
+CALM_S = 240.0
+LONGER_THAN_A_LEASE_S = 8.0
+SMALL_FILE_BYTES = 600
+
+
+class Crew:
+    """The actors, each started again when it is gone."""
+
+    def __init__(self, system, caches: dict[str, Path]) -> None:
+        self._system = system
+        web = ("-p", "0")
+        eu, na, jao = (caches[each] for each in ("EU", "NA", "JAO"))
+        driver = ("-mr", "4", "--failure-rate", "0.1")
+        self._commands = {
+            "xtss": ("xtss", "--strict"),
+            "driver EU": ("pipeline-driver", "EU", eu, *driver),
+            "driver NA": ("pipeline-driver", "NA", na, *driver),
+            "cache EU": ("replicated-cache", "-e", "EU", "-lc", eu, *web),
+            "cache NA": ("replicated-cache", "-e", "NA", "-lc", na, *web),
+            "cache JAO": ("replicated-cache", "-e", "JAO", "-lc", jao, "-euc", eu, "-nac", na, *web),
+            "aqua": ("aqua-qa2", "--listen"),
+            "ingestor": ("product-ingestor", jao),
+            "tracker": ("data-tracker",),
+        }
+        self._running = {name: self._start(name) for name in self._commands}
+        self._lock = threading.Lock()
+        self.restarts: Counter[str] = Counter()
+
+    def _start(self, name: str):
+        command = self._commands[name]
+        return self._system.start(*command, ready="")
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._commands)
+
+    def process(self, name: str) -> subprocess.Popen:
+        return self._running[name].process
+
+    def mend(self) -> None:
+        """Start again whoever is gone."""
+        with self._lock:
+            for name, running in self._running.items():
+                if running.process.poll() is not None:
+                    running.process.stdout.close()
+                    self.restarts[name] += 1
+                    self._running[name] = self._start(name)
+
+
+class Weather:
+    """What goes wrong, drawn from a seed: one trouble every few hundred milliseconds."""
+
+    def __init__(self, crew: Crew, couchlet, proxy: Proxy, seed: int) -> None:
+        self._crew = crew
+        self._couchlet = couchlet
+        self._proxy = proxy
+        self._chance = random.Random(seed)
+        self._over = threading.Event()
+        self._resting: list[threading.Thread] = []
+        self.log: list[str] = []
+        self._troubles: list[tuple[int, Callable[[], None]]] = [
+            (6, self._kill_actor),
+            (3, self._stop_actor),
+            (1, self._kill_database),
+            (1, self._refuse),
+            (1, self._stall_feeds),
+            (1, self._fill_disk),
+            (2, lambda: self._on_the_line("answers lost", troubles.lose_answer)),
+            (1, lambda: self._on_the_line("answers halved", troubles.halve_answer)),
+            (1, lambda: self._on_the_line("503", troubles.fail(503))),
+            (1, lambda: self._on_the_line("slow", troubles.delay(0.4))),
+            (1, lambda: self._on_the_line("hanging", troubles.hang)),
+        ]
+
+    def blow(self, seconds: float) -> None:
+        """Let things go wrong for so long, then clear up."""
+        until = time.monotonic() + seconds
+        weights = [weight for weight, _ in self._troubles]
+        while time.monotonic() < until:
+            self._over.wait(self._chance.uniform(0.2, 0.8))
+            [(_, trouble)] = self._chance.choices(self._troubles, weights)
+            trouble()
+            self._crew.mend()
+        for each in self._resting:
+            each.join()
+        self._proxy.release_feeds()
+
+    def _later(self, seconds: float, undo: Callable[[], None]) -> None:
+        thread = threading.Timer(seconds, undo)
+        self._resting.append(thread)
+        thread.start()
+
+    def _someone(self) -> tuple[str, subprocess.Popen]:
+        name = self._chance.choice(self._crew.names)
+        return name, self._crew.process(name)
+
+    def _kill_actor(self) -> None:
+        name, process = self._someone()
+        self.log.append(f"kill {name}")
+        process.kill()
+        process.wait()
+
+    def _stop_actor(self) -> None:
+        name, process = self._someone()
+        seconds = self._chance.choice([0.5, 2.0, LONGER_THAN_A_LEASE_S])
+        self.log.append(f"stop {name} for {seconds:g} s")
+        process.send_signal(signal.SIGSTOP)
+        self._later(seconds, lambda: process.send_signal(signal.SIGCONT))
+
+    def _kill_database(self) -> None:
+        seconds = self._chance.uniform(0.1, 2.0)
+        self.log.append(f"kill the database for {seconds:.1f} s")
+        self._couchlet.kill()
+        self._over.wait(seconds)
+        self._couchlet.start()
+
+    def _refuse(self) -> None:
+        seconds = self._chance.uniform(0.2, 3.0)
+        self.log.append(f"refuse connections for {seconds:.1f} s")
+        self._proxy.refuse()
+        self._over.wait(seconds)
+        self._proxy.open()
+
+    def _stall_feeds(self) -> None:
+        self.log.append("stall the feeds")
+        self._proxy.stall_feeds()
+        self._later(self._chance.uniform(1.0, 6.0), self._proxy.release_feeds)
+
+    def _fill_disk(self) -> None:
+        """Let one of those who write files write no more than a little into each, for a while."""
+        name = self._chance.choice([each for each in self._crew.names if each.split()[0] in {"driver", "cache"}])
+        pid = self._crew.process(name).pid
+        self.log.append(f"a full disk for {name}")
+        _limit_files(pid, SMALL_FILE_BYTES)
+        self._later(self._chance.uniform(1.0, 5.0), lambda: _limit_files(pid, resource.RLIM_INFINITY))
+
+    def _on_the_line(self, what: str, action: Callable) -> None:
+        self.log.append(f"the line: {what}")
+        rule = self._proxy.rule(lambda _: True, action, times=self._chance.randrange(1, 12))
+        self._later(3.0, rule.lift)
+
+
+def _limit_files(pid: int, most: int) -> None:
+    with suppress(ProcessLookupError):  # killed meanwhile
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, hard))
+
+
+class Storm:
+    """One storm over a system with so many OUSs."""
+
+    def __init__(self, system, seed: int, *, units: int, seconds: float) -> None:
+        self._system = system
+        self._seed = seed
+        self._seconds = seconds
+        self._chance = random.Random(seed)
+        self._proxy = Proxy(system.couchlet.url)
+        system.environ["DRW_COUCHDB_URL"] = self._proxy.url
+        self.caches = {"EU": system.eu, "JAO": system.jao, "NA": system.home / "na-cache"}
+        self.caches["NA"].mkdir()
+        self.ouss = {f"uid://B{seed:x}/X{number:x}/X1": EXECUTIVES[number % 2] for number in range(units)}
+        self._crew = Crew(system, self.caches)
+        self._weather = Weather(self._crew, system.couchlet, self._proxy, seed)
+        self._operator = Actor("operator", system.settings)  # straight to the database: the storm is not for him
+        self._desk = Desk(self._operator, "ada")
+        self._states: dict[str, str] = {}
+
+    @property
+    def log(self) -> list[str]:
+        """What went wrong, in order."""
+        return self._weather.log
+
+    @property
+    def restarts(self) -> int:
+        """How often an actor had to be started again."""
+        return sum(self._crew.restarts.values())
+
+    def run(self) -> list[str]:
+        """Let it blow and pass; return everything that is not right afterwards."""
+        operating = threading.Thread(target=self._operate, daemon=True)
+        operating.start()
+        self._weather.blow(self._seconds)
+        deadline = time.monotonic() + CALM_S
+        while operating.is_alive() and time.monotonic() < deadline:
+            operating.join(1.0)
+            self._crew.mend()
+        return self._wrong()
+
+    def close(self) -> None:
+        """End what the system does not know of."""
+        self._operator.bus.stop()
+        self._operator.connection.close()
+        self._proxy.close()
+
+    # The people
+
+    def _operate(self) -> None:
+        """Launch everything, and review what waits, until every OUS has come to its end."""
+        waiting = list(self.ouss)
+        while waiting or not self._is_over():
+            waiting = [ous for ous in waiting if not self._launch(ous)]
+            with suppress(DrwError):
+                self._review_what_waits()
+            time.sleep(0.2)  # people look now and then
+
+    def _launch(self, ous: str) -> bool:
+        request = ProcessRequest(progID="2015.1.00657.S", ousUID=ous, recipe=names.DEFAULT_RECIPE)
+        try:
+            launch(self._operator, request, self.ouss[ous])
+        except DrwError:
+            return False
+        return True
+
+    def _review_what_waits(self) -> None:
+        for entity in self._desk.waiting():
+            if entity.state != lifecycle.READY_FOR_REVIEW:
+                continue
+            with suppress(DrwError):
+                taken, report = self._desk.take(entity.entity_id)
+                self._desk.give_verdict(
+                    taken, report, self._chance.choice(["Pass", "Pass", "Pass", "Semipass"]), "seen in a storm"
+                )
+
+    def _is_over(self) -> bool:
+        try:
+            self._states = {ous: self._state(ous) for ous in self.ouss}
+        except DrwError:
+            return False
+        return set(self._states.values()) <= FINAL
+
+    def _state(self, ous: str) -> str:
+        if self._states.get(ous) in FINAL:
+            return self._states[ous]
+        entity = self._system.entity(ous)
+        return entity.state if entity else ""
+
+    # What has to be right
+
+    def _wrong(self) -> list[str]:
+        connection = self._system.connection
+        wrong = [f"{ous} is {state or 'unknown'}" for ous, state in self._states.items() if state not in FINAL]
+        wrong += self._wait_for_the_bus(connection)
+        checker = Checker(connection)
+        for ous, state in self._states.items():
+            if state == "Delivered":
+                wrong += [f"{ous}: {what}" for what in checker.ous(ous).wrong]
+            wrong += self._wrong_history(ous)
+        wrong += self._wrong_files() + self._wrong_reports(connection)
+        for running in self._system.running:
+            if "Traceback" in running.text:
+                at = running.text.index("Traceback")
+                wrong.append(f"{running.argv[0]} said: {running.text[at : at + 2000]}")
+        return wrong
+
+    def _wait_for_the_bus(self, connection: DbConnection) -> list[str]:
+        """Give what is delayed or held by the dead its time, then return what is open still, and all that is dead."""
+        deadline = time.monotonic() + 60
+        while True:
+            docs = [doc for doc in connection.database(queue.DATABASE).every() if "state" in doc]
+            left = [doc for doc in docs if doc["state"] in {"ready", "delayed", "claimed"}]
+            if not left or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        wrong = [f"message {doc['_id']} is {doc['state']}: {doc.get('waits', '')}" for doc in left]
+        return wrong + [
+            f"message {doc['_id']} is dead: {[each['what'] for each in doc['errors']][-2:]}"
+            for doc in docs
+            if doc["state"] == "dead"
+        ]
+
+    def _wrong_history(self, ous: str) -> list[str]:
+        entity = self._system.entity(ous)
+        if entity is None:
+            return [f"{ous} is not there"]
+        states = [each.state for each in entity.history]
+        wrong = [
+            f"{ous} went from {before} to {after}"
+            for before, after in itertools.pairwise(states)
+            if not lifecycle.may_follow(before, after)
+        ]
+        if entity.state == "ProcessingProblem" and not entity.history[-1].note:
+            wrong.append(f"{ous} is in ProcessingProblem without a reason")
+        return wrong
+
+    def _wrong_files(self) -> list[str]:
+        """Return half files and strays: what is in a cache under no final name, and what differs between caches."""
+        wrong = []
+        for name, root in self.caches.items():
+            wrong += [f"stray {path} at {name}" for path in root.rglob("*") if _is_unfinished(path)]
+        return wrong
+
+    def _wrong_reports(self, connection: DbConnection) -> list[str]:
+        runs = Counter(
+            (doc["ousUID"], doc["timestamp"])
+            for doc in connection.database(reports.DATABASE).every()
+            if "ousUID" in doc
+        )
+        return [f"{count} reports of {ous} for the run of {run}" for (ous, run), count in runs.items() if count > 1]
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Tell whether something is on its way in still, or was left on it: no final name begins with a dot."""
+    if MARKER in path.parts:
+        return path.parent.name == "incoming"
+    return path.name.startswith(".")
