@@ -15,16 +15,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path.insert(0, str(TESTS))
-
 from typing import TYPE_CHECKING
-
-from storm import Storm  # noqa: E402 (found by the line above)
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path.insert(0, str(TESTS))
 
 
 def _loaded(name: str, path: Path) -> ModuleType:
@@ -45,20 +42,20 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="how long things go wrong (default 30)")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # the operator's own outages are no news
-    servers = _loaded("servers", TESTS / "conftest.py")
-    systems = _loaded("systems", TESTS / "acceptance" / "conftest.py")
+    parts = [_loaded(name, TESTS / f"{name}.py") for name in ("storm", "conftest", "acceptance/conftest")]
     for seed in range(options.first, options.first + options.seeds):
         with tempfile.TemporaryDirectory(prefix="storm") as folder:
-            if not _blow(servers, systems, Path(folder), seed, options):
+            if not _blow(parts, Path(folder), seed, options):
                 return 1
     return 0
 
 
-def _blow(servers: ModuleType, systems: ModuleType, home: Path, seed: int, options: argparse.Namespace) -> bool:
+def _blow(parts: list[ModuleType], home: Path, seed: int, options: argparse.Namespace) -> bool:
+    storms, servers, systems = parts
     couchlet = servers.Couchlet(home)
     couchlet.start()
     system = systems.System(home, couchlet)
-    storm = Storm(system, seed, units=options.units, seconds=options.seconds)
+    storm = storms.Storm(system, seed, units=options.units, seconds=options.seconds)
     begun = time.monotonic()
     try:
         wrong = storm.run()

@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--auth-lockout",
         choices=("enforce", "off"),
-        default="enforce",
+        default="off",
         help="lock an account for five minutes after five wrong passwords from one address (default %(default)s)",
     )
     parser.add_argument(

@@ -456,6 +456,8 @@ def _error_of(status: int, response: httpx.Response, what: str, url: str) -> err
     reason = _reason(response)
     if status == HTTPStatus.UNAUTHORIZED:
         return errors.WrongPassword(f"CouchDB at {url} refuses the user or the password ({reason}): {_HOW_TO_LOG_IN}")
+    if status == HTTPStatus.FORBIDDEN and "temporarily locked" in reason:
+        return errors.DatabaseAway(f"CouchDB at {url} has locked the account for a while ({reason})")
     if status == HTTPStatus.NOT_FOUND and "Database does not exist" in reason:
         database = what.split("/")[1] if "/" in what else what
         return errors.DatabaseMissing(

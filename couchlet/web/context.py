@@ -26,7 +26,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     port: int
     max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES
     hosts: frozenset[str] = frozenset()
-    auth_lockout: bool = True
+    auth_lockout: bool = False
 
 
 class UuidMaker:

@@ -18,7 +18,7 @@ _NUMBERS = count()
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """A couchlet that the tests of this process share."""
-    running = start_couchlet(tmp_path_factory.mktemp("couchlet"))
+    running = start_couchlet(tmp_path_factory.mktemp("couchlet"), "--auth-lockout", "enforce")
     yield running
     running.stop()
 
