@@ -67,7 +67,7 @@ def checksum(value: object) -> Cell:
 def ous(uid: object) -> Cell:
     """Return the UID of an OUS, leading to its page; what is none leads nowhere."""
     try:
-        return Cell(str(uid), href=url_for("ous", doc_id=names.document_id(str(uid))))
+        return Cell(str(uid), href=url_for("pages.ous", doc_id=names.document_id(str(uid))))
     except BadInput:
         return plain(uid)
 

@@ -1,20 +1,33 @@
-"""The dashboard's page of one OUS: what it is, every change of it, and every run."""
+"""The dashboard's page of one OUS: what it is, every change of it, its runs, products, messages and delivery."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
-from dashboard import cells
+from dashboard import cells, reporting
+from dashboard.board import entries
 from dashboard.cells import Cell, Page
+from dashboard.drawing import duration
 from dashboard.tables import remark, view_of
-from shared import reports, status
+from shared import delivery, names, ngas, reports, status
+from shared.bus import envelope, queue
+from shared.errors import BadInput
+from shared.names import moment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dashboard.context import Site
+    from dashboard.reporting import Reading
     from shared.dbcon import DbConnection, Doc
 
-_FIELDS = ("progID", "recipe", "state", "substate", "executive")
-_MOST_RUNS = 1000
+_FIELDS: Final = ("progID", "recipe", "state", "substate", "executive")
+_MOST_RUNS: Final = 1000
+_MOST_MESSAGES: Final = 500
+_BODY: Final = ["_id", "selector", "state", "creationTimestamp", "attempts", "body", "waits", "doneAt"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +35,20 @@ class Life:
     """What there is to know of one OUS."""
 
     uid: str
+    doc_id: str
     facts: list[tuple[str, Cell]]
     history: Page
     runs: Page
+    run_names: list[str]
+    report: Reading | None
+    products: Page
+    delivered: str
+    messages: Page
 
 
-def read(connection: DbConnection, doc_id: str, weblog_url: str) -> Life | None:
+def read(site: Site, doc_id: str) -> Life | None:
     """Return what there is to know of the OUS with this document id, None where there is none."""
+    connection, weblog_url = site.connection, site.weblog_url
     doc = connection.database(status.DATABASE).get(doc_id)
     if doc is None:
         return None
@@ -36,12 +56,27 @@ def read(connection: DbConnection, doc_id: str, weblog_url: str) -> Life | None:
     facts = [(name, cells.plain(doc.get(name))) for name in _FIELDS]
     facts += [("since (UTC)", cells.at(doc.get("timestamp")))]
     facts += [("run", cells.plain(doc.get("run"))), ("remark", remark(doc, view_of(connection, weblog_url, [doc])))]
-    return Life(uid, [fact for fact in facts if fact[1].text], _history(doc), _runs(connection, uid, doc, weblog_url))
+    runs, run_names = _runs(connection, uid, doc, weblog_url)
+    latest = reporting.of_runs(site, doc_id, run_names[-1:])
+    products, delivered = _delivery(site, doc_id, uid)
+    return Life(
+        uid,
+        doc_id,
+        [fact for fact in facts if fact[1].text],
+        _history(doc),
+        runs,
+        run_names,
+        latest[0] if latest else None,
+        products,
+        delivered,
+        _messages(connection, uid),
+    )
 
 
 def _history(doc: Doc) -> Page:
-    entries = [each for each in doc.get("history") or [] if isinstance(each, dict)]
-    heads = ("when (UTC)", "state", "substate", "by", "note")
+    changes = entries(doc)
+    stays = [*(_between(one, other) for one, other in pairwise(changes)), "until now"]
+    heads = ("when (UTC)", "state", "substate", "by", "note", "stayed")
     rows = [
         [
             cells.at(each.get("at")),
@@ -49,14 +84,22 @@ def _history(doc: Doc) -> Page:
             cells.plain(each.get("substate")),
             cells.plain(each.get("by")),
             cells.prose(str(each.get("note", ""))),
+            cells.plain(stay),
         ]
-        for each in entries
+        for each, stay in zip(changes, stays, strict=False)
     ]
-    return Page("history", "History", heads, rows, len(rows))
+    return Page("history", "Timeline", heads, rows[::-1], len(rows), remark="The latest change is first.")
 
 
-def _runs(connection: DbConnection, uid: str, doc: Doc, weblog_url: str) -> Page:
-    """Return the runs that have a report; a page never lists more than so many, and says so."""
+def _between(one: dict[str, Any], other: dict[str, Any]) -> str:
+    try:
+        return duration(max((moment(other["at"]) - moment(one["at"])).total_seconds(), 0))
+    except (KeyError, TypeError, ValueError):
+        return ""
+
+
+def _runs(connection: DbConnection, uid: str, doc: Doc, weblog_url: str) -> tuple[Page, list[str]]:
+    """Return the runs that have a report, and their names; a page never lists more than so many, and says so."""
     found = connection.database(reports.DATABASE).find(
         {"ousUID": uid, "timestamp": {"$gt": None}},
         index=reports.OUS_INDEX,
@@ -64,7 +107,8 @@ def _runs(connection: DbConnection, uid: str, doc: Doc, weblog_url: str) -> Page
         limit=_MOST_RUNS,
         fields=["timestamp", "source", "productsDir"],
     )
-    heads = ("run", "source", "products directory", "weblog", "which")
+    heads = ("run", "source", "products directory", "weblog", "which", "report")
+    doc_id = str(doc["_id"])
     rows = [
         [
             cells.plain(each.get("timestamp")),
@@ -72,8 +116,89 @@ def _runs(connection: DbConnection, uid: str, doc: Doc, weblog_url: str) -> Page
             cells.plain(each.get("productsDir")),
             cells.weblog(weblog_url, uid, each.get("timestamp")),
             cells.plain("reviewed or delivered" if each.get("timestamp") == doc.get("run") else ""),
+            Cell("report", href=f"/ous/{quote(doc_id)}/runs?a={quote(str(each.get('timestamp')))}"),
         ]
         for each in found
     ]
     remark_ = f"More than {_MOST_RUNS} runs: the later ones are not listed." if len(rows) == _MOST_RUNS else ""
-    return Page("runs", "Runs with a report", heads, rows, len(rows), remark=remark_)
+    return Page("runs", "Runs with a report", heads, rows, len(rows), remark=remark_), [row[0].text for row in rows]
+
+
+def _delivery(site: Site, doc_id: str, uid: str) -> tuple[Page, str]:
+    """Return the products of the delivered run, each with its copies, and how the delivery stands in words."""
+    heads = ("product", "bytes", "sha256", "archive", "JAO cache", "EU cache")
+    doc = site.connection.database(delivery.STATUS_DATABASE).get(doc_id)
+    if doc is None:
+        return Page("products", "Products", heads, [], 0), "Nothing of this OUS has been ingested yet."
+    listed = [str(each) for each in doc.get("dataProducts") or ()]
+    metadata = site.connection.database(delivery.METADATA_DATABASE).fetch(listed) if listed else []
+    archived = site.connection.database(ngas.DATABASE).fetch(listed) if listed else []
+    folder = _folder(doc, uid)
+    caches = [
+        cache if cache.is_dir() else None for cache in (site.settings.jao_cache_dir(), site.settings.eu_cache_dir())
+    ]
+    rows = [
+        [cells.plain(name), cells.plain((known or {}).get("size")), cells.checksum((known or {}).get("sha256"))]
+        + [_archived(known, stored)]
+        + [_cached(cache, folder, name, known) for cache in caches]
+        for name, known, stored in zip(listed, metadata, archived, strict=True)
+    ]
+    stands = "complete: the archive has all of the run" if doc.get("complete") else "not complete yet"
+    return Page("products", "Products", heads, rows, len(rows)), f"Run {doc.get('timestamp', '')}: {stands}."
+
+
+def _folder(doc: Doc, uid: str) -> str:
+    try:
+        return names.products_path(str(doc.get("progID")), str(doc.get("timestamp")), uid)
+    except BadInput:
+        return ""
+
+
+def _archived(known: Doc | None, stored: Doc | None) -> Cell:
+    if not stored or "sha256" not in stored:
+        return Cell("missing", look="bad")
+    same = known and stored["sha256"] == known.get("sha256")
+    return Cell("there, same sha256", look="good") if same else Cell("there, another content", look="bad")
+
+
+def _cached(cache: Path | None, folder: str, name: str, known: Doc | None) -> Cell:
+    """Tell by name and size, which cost nothing to read, whether a cache on this machine has a file."""
+    if cache is None:
+        return Cell("not on this machine")
+    try:
+        size = (cache / folder / names.file_name(name)).stat().st_size if folder else -1
+    except (OSError, BadInput):
+        return Cell("no copy")
+    same = known and size == known.get("size")
+    return Cell("there, same size", look="good") if same else Cell(f"there, {size} bytes", look="bad")
+
+
+def _messages(connection: DbConnection, uid: str) -> Page:
+    """Return the messages that name an OUS, of the open ones, the dead ones and the latest consumed ones."""
+    database = connection.database(queue.DATABASE)
+    found: list[Doc] = []
+    cut = False
+    for index, selector, sort in (
+        (queue.READY_INDEX, {"selector": {"$gt": None}}, "asc"),
+        (queue.DUE_INDEX, {"selector": {"$gt": None}}, "asc"),
+        (queue.ENDED_INDEX, {"state": envelope.DEAD, "doneAt": {"$gt": None}}, "desc"),
+        (queue.ENDED_INDEX, {"state": envelope.CONSUMED, "doneAt": {"$gt": None}}, "desc"),
+    ):
+        order = [{field: sort} for field in queue.INDEXES[index][0]]
+        docs = database.find(selector, index=index, sort=order, limit=_MOST_MESSAGES, fields=_BODY)
+        cut = cut or len(docs) == _MOST_MESSAGES
+        found += [each for each in docs if isinstance(each.get("body"), dict) and each["body"].get("ousUID") == uid]
+    rows = [
+        [
+            cells.plain(each.get("selector")),
+            Cell(str(each.get("state")), look="bad" if each.get("state") == envelope.DEAD else ""),
+            cells.at(each.get("creationTimestamp")),
+            cells.plain(each.get("attempts", 0)),
+            cells.prose(str(each.get("waits") or "")),
+            cells.prose(str(each.get("_id"))),
+        ]
+        for each in found
+    ]
+    heads = ("selector", "state", "sent (UTC)", "attempts", "waits for", "message")
+    said = f"Among {_MOST_MESSAGES} of each kind: there are more, older ones are not looked through." if cut else ""
+    return Page("messages", "Messages about it", heads, rows, len(rows), remark=said)

@@ -71,10 +71,11 @@ def view_of(connection: DbConnection, weblogs: str, docs: Sequence[Doc]) -> View
     """Return what rows show besides their documents; open launches are looked for only where one matters."""
     if not any(doc.get("state") == lifecycle.READY_FOR_PROCESSING for doc in docs):
         return View(weblogs)
-    return View(weblogs, frozenset(_open_launches(connection.database(queue.DATABASE))))
+    return View(weblogs, frozenset(open_launches(connection.database(queue.DATABASE))))
 
 
-def _open_launches(database: Database) -> Iterator[str]:
+def open_launches(database: Database) -> Iterator[str]:
+    """Yield the UIDs of the OUSs that have a launch which nobody has finished."""
     for executive in names.EXECUTIVES:
         selector = {"selector": process_selector(executive)}
         for index in (queue.READY_INDEX, queue.DUE_INDEX):
@@ -153,24 +154,17 @@ KINDS: Final = (
 """The seed's tables, but for that of the unread messages."""
 
 
-def read_page(connection: DbConnection, kind: Kind, weblog_url: str, after: str = "") -> Page:
-    """Return the page of a table that begins behind the document with id ``after``."""
+def read_page(
+    connection: DbConnection, kind: Kind, weblog_url: str, after: str = "", *, descending: bool = False
+) -> Page:
+    """Return the page of a table behind the document with id ``after``, in the order of ids or against it."""
     database = connection.database(kind.database)
-    docs = _documents(database, after, PAGE + 1)
+    docs = (_documents_down if descending else _documents)(database, after, PAGE + 1)
     shown, more = docs[:PAGE], docs[PAGE:]
     view = view_of(connection, weblog_url, shown if kind.database == status.DATABASE else ())
     rows = [[column.cell(doc, view) for column in kind.columns] for doc in shown]
     heads = [column.head for column in kind.columns]
     return Page(kind.key, kind.title, heads, rows, _total(database), shown[-1]["_id"] if more else "")
-
-
-def count_states(connection: DbConnection) -> dict[str, int]:
-    """Return how many OUSs are in each state, in the order of life."""
-    counts = dict.fromkeys(lifecycle.STATES, 0)
-    for doc in connection.database(status.DATABASE).every():
-        state = str(doc.get("state", ""))
-        counts[state] = counts.get(state, 0) + 1
-    return counts
 
 
 def _documents(database: Database, after: str, limit: int) -> list[Doc]:
@@ -182,6 +176,19 @@ def _documents(database: Database, after: str, limit: int) -> list[Doc]:
     if len(rows) < limit:
         start = max(after + "\x00", "_design0")
         rows += database.rows(**query | {"limit": limit - len(rows)}, startkey=start)
+    return [row["doc"] for row in rows if row.get("doc")]
+
+
+def _documents_down(database: Database, after: str, limit: int) -> list[Doc]:
+    """As :func:`_documents`, from the last id to the first."""
+    query: dict[str, Any] = {"include_docs": True, "descending": True}
+    rows: list[Doc] = []
+    if not after or after > "_design0":
+        start = {"startkey": after, "skip": 1} if after else {}
+        rows = database.rows(**query, **start, limit=limit, endkey="_design0")
+    if len(rows) < limit:
+        start = {"startkey": after, "skip": 1} if after and after < "_design/" else {"startkey": "_design/"}
+        rows += database.rows(**query, **start, limit=limit - len(rows))
     return [row["doc"] for row in rows if row.get("doc")]
 
 

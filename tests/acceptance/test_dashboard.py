@@ -6,6 +6,7 @@ import html
 import re
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from datetime import timedelta
@@ -39,7 +40,7 @@ class Site:
             with error:
                 return error.code, error.headers, error.read().decode()
 
-    def rows(self, key, path="/"):
+    def rows(self, key, path="/tables"):
         """Return the rows of a table, the text of each cell."""
         section = self.get(path)[2].partition(f'<section id="{key}">')[2].partition("</section>")[0]
         return [
@@ -104,7 +105,7 @@ def test_ouss_say_what_one_should_know_of_them_and_lead_to_their_page_and_weblog
     assert third[-1] == "Fail: bad; waits for a launch"
     put_message(system, 1, "ready", selector="pipeline.process.EU", body={"ousUID": "uid://X1/X1/Xb2"})
     assert site.rows("ous")[2][-1] == "Fail: bad; launched again"
-    text = site.get()[2]
+    text = site.get("/tables")[2]
     assert EVIL not in text
     assert f'href="/ous/{DOC_ID}"' in text
     assert f'href="http://localhost:8001/weblogs/weblog-X1-X1-Xb0-{RUN.replace(":", "%3A")}/"' in text
@@ -123,7 +124,7 @@ def test_the_page_of_an_ous_has_its_history_and_its_runs(system, site):
         encodedReport="",
     )
     path = f"/ous/{DOC_ID}"
-    assert site.rows("history", path) == [["2026-11-20 10:00:00", "ReadyForReview", "", "ada", "run 1"]]
+    assert site.rows("history", path) == [["2026-11-20 10:00:00", "ReadyForReview", "", "ada", "run 1", "until now"]]
     assert site.rows("runs", path)[0][:2] == [RUN, "EU"]
     assert site.get("/ous/uid___X1_X1_Xbf")[0] == 404
     assert site.get("/table/nothing")[0] == 404
@@ -140,7 +141,7 @@ def test_messages_say_why_they_wait_or_are_dead(system, site):
     assert rows[1][3] == "2026-11-20 11:00:00"
     assert [row[5] for row in rows] == ["", "waits: the products are not here yet", f"failed: {failed['what']}"]
     assert site.rows("dead") == [["xtss", "2026-11-20 10:00:01", "2", failed["what"], "xtss:4:abc"]]
-    assert EVIL not in site.get()[2]
+    assert EVIL not in site.get("/tables")[2]
 
 
 def test_actors_are_alive_dead_or_ended(system, site):
@@ -175,7 +176,7 @@ def test_a_long_table_has_its_total_and_a_next_page(system, site, key):
             put_message(system, number, "dead", doneAt=f"2026-11-20T10:00:{number:02}.000000")
         else:
             put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}")
-    text = site.get()[2]
+    text = site.get("/tables")[2]
     assert "25 of 30 shown" in text
     onward = html.unescape(re.search(rf'href="(/table/{key}\?after=[^"]+)"', text).group(1))
     assert len(site.rows(key)) == 25
@@ -185,7 +186,7 @@ def test_a_long_table_has_its_total_and_a_next_page(system, site, key):
 def test_checksums_are_short_and_whole_where_one_points(system, site):
     put(system, "ngas", _id="product-0.data", size=3, sha256="a" * 64, writeTimestamp="2026-11-20T10:00:00.123456")
     assert site.rows("ngas") == [["product-0.data", "3", "a" * 12 + "…", "2026-11-20 10:00:00"]]
-    assert f'title="{"a" * 64}"' in site.get()[2]
+    assert f'title="{"a" * 64}"' in site.get("/tables")[2]
 
 
 def test_strange_documents_do_not_break_a_page(system, site):
@@ -193,7 +194,8 @@ def test_strange_documents_do_not_break_a_page(system, site):
         system.connection.database(database).put(
             {"_id": "strange", "entityId": [1], "history": "x", "state": {}, "timestamp": 7, "at": 3, "sha256": 1}
         )
-    assert site.get()[0] == 200
+    for path in ("/", "/tables", "/actors", "/flow", "/flow?by=day", "/column/nothing", "/?q=x&need=1"):
+        assert site.get(path)[0] == 200, path
     assert site.get("/ous/strange")[0] == 200
     assert site.get("/table/dead?after=-7")[0] == 200
     assert site.get("/table/dead?after=x")[0] == 200
@@ -207,10 +209,82 @@ def test_pages_run_no_script_of_others(site):
 
 def test_a_database_that_is_away_is_said(system, site):
     system.couchlet.kill()
-    status, _, text = site.get()
+    status, _, text = site.get("/tables")
     assert status == 503
     assert "does not answer" in text
     system.couchlet.start()
+
+
+class Events:
+    """A line of events, as a browser holds one."""
+
+    def __init__(self, site, since=""):
+        headers = {"Last-Event-ID": since} if since else {}
+        self._line = urllib.request.urlopen(urllib.request.Request(site.url + "/events", headers=headers), timeout=20)
+        self._deadline = time.monotonic() + 60
+
+    def wait_for(self, event, said=""):
+        """Return the id of the next event of a kind that says something."""
+        found = {}
+        for line in self._line:
+            assert time.monotonic() < self._deadline, f"no event {event} that says {said!r}"
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name:
+                found[name] = value
+            elif found.get("event") == event and said in found.get("data", ""):
+                return found.get("id", "")
+            else:
+                found = {}
+        raise AssertionError(f"no event {event} came")
+
+
+def test_a_move_is_told_and_one_who_was_away_gets_what_was_missed(system, site):
+    site.get()
+    line = Events(site)
+    line.wait_for("state")
+    put_ous(system, "Processing")
+    seen = line.wait_for("moves", DOC_ID)
+    put_ous(system, "Reviewing", doc_id="uid___X1_X1_Xb1")
+    line.wait_for("moves", "uid___X1_X1_Xb1")
+    Events(site, since=seen).wait_for("moves", "uid___X1_X1_Xb1")
+    Events(site, since="elsewhere-1").wait_for("reload")
+
+
+def test_the_database_is_said_to_be_away_and_back_and_the_board_has_what_changed(system, site):
+    line = Events(site)
+    line.wait_for("state", '"away":""')
+    system.couchlet.kill()
+    line.wait_for("state", "broke")
+    system.couchlet.start()
+    line.wait_for("state", '"away":""')
+    put_ous(system, "Processing")
+    line.wait_for("moves", DOC_ID)
+
+
+def test_lines_of_many_browsers_leave_room_for_pages(system, site):
+    lines = [Events(site) for _ in range(60)]
+    assert site.get()[0] == 200
+    put_ous(system, "Verified")
+    for line in lines:
+        line.wait_for("moves", DOC_ID)
+
+
+def test_a_column_of_many_has_its_total_and_can_be_searched(system, site):
+    for number in range(50):
+        put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}")
+    Events(site, since="elsewhere-1").wait_for("reload")
+    text = site.get("/?q=X1/X07")[2]
+    assert 'data-state="Delivered" data-total="1"' in text
+    assert 'data-total="0"' in site.get("/column/Delivered?q=nothing")[2]
+    assert "uid___X1_X1_X00" in site.get("/column/Delivered?start=40&limit=10")[2]
+
+
+def test_a_report_that_is_none_says_why(system, site):
+    put_ous(system, "ReadyForReview", run=RUN)
+    put(system, "pipeline-reports", _id=f"{RUN}.{DOC_ID}", ousUID=OUS, timestamp=RUN, encodedReport="PGE+")
+    text = site.get(f"/ous/{DOC_ID}/runs?a={RUN}")[2]
+    assert "This report cannot be read: the pipeline report is not well-formed XML" in text
+    assert site.get(f"/ous/{DOC_ID}/runs?a=never")[0] == 404
 
 
 @pytest.mark.parametrize(

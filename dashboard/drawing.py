@@ -1,0 +1,111 @@
+"""The pictures: sizes and places of what the templates draw as SVG. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from shared.names import moment
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping, Sequence
+
+    from dashboard.flow import Stay
+
+SLOTS: Final = 48
+"""As many hours or days are drawn, the last ones."""
+_HEIGHT: Final = 60
+_WIDTH: Final = 12
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+_DAY_S: Final = 86400
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: where it stands, how high it is, and what it says."""
+
+    x: int
+    height: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """How many OUSs came into one state, in each of the last hours or days."""
+
+    state: str
+    bars: list[Bar]
+    total: int
+    most: int
+    first: str
+    last: str
+
+
+def bars(state: str, entered: Mapping[str, Counter[str]], *, by_day: bool) -> Chart:
+    """Return the bars of one state; hours in which nothing happened have their place too."""
+    slots = _slots(max(entered, default=""), by_day=by_day)
+    counts = [entered[slot][state] if slot in entered else 0 for slot in slots]
+    most = max(counts, default=0)
+    drawn = [
+        Bar(place * _WIDTH, max(round(count / most * _HEIGHT), 2), f"{_label(slot)}: {count}")
+        for place, (slot, count) in enumerate(zip(slots, counts, strict=True))
+        if count
+    ]
+    ends = (_label(slots[0]), _label(slots[-1])) if slots else ("", "")
+    return Chart(state, drawn, sum(counts), most, *ends)
+
+
+def _slots(newest: str, *, by_day: bool) -> list[str]:
+    if not newest:
+        return []
+    end = moment(newest if by_day else f"{newest}:00")
+    step = timedelta(days=1) if by_day else timedelta(hours=1)
+    return [(end - step * back).isoformat()[: len(newest)] for back in reversed(range(SLOTS))]
+
+
+def _label(slot: str) -> str:
+    return f"{slot.replace('T', ' ')}:00" if "T" in slot else slot
+
+
+@dataclass(frozen=True)
+class Span:
+    """How long OUSs stay in a state: the lengths of two bars in percent of the longest, and both in words."""
+
+    state: str
+    count: int
+    median: float
+    p90: float
+    median_text: str
+    p90_text: str
+
+
+def stays(found: Sequence[Stay]) -> list[Span]:
+    """Return the bars of all states on one scale."""
+    longest = max((each.p90_s for each in found), default=0.0) or 1.0
+    return [
+        Span(
+            each.state,
+            each.count,
+            round(each.median_s / longest * 100, 2),
+            round(each.p90_s / longest * 100, 2),
+            duration(each.median_s),
+            duration(each.p90_s),
+        )
+        for each in found
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in words, to two figures that matter: ``0.4 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    if seconds < 10:  # noqa: PLR2004 (below this, tenths matter)
+        return f"{seconds:.1f} s"
+    if seconds < _MINUTE_S * 2:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR_S:
+        return f"{seconds / _MINUTE_S:.0f} min"
+    if seconds < _DAY_S:
+        return f"{int(seconds // _HOUR_S)} h {int(seconds % _HOUR_S // _MINUTE_S)} min"
+    return f"{int(seconds // _DAY_S)} d {int(seconds % _DAY_S // _HOUR_S)} h"

@@ -1,0 +1,173 @@
+// Moves the cards. Moves that come together are made together, once a frame; a column never holds more cards than it
+// shows, so ten thousand OUSs cost no more than some hundreds.
+"use strict";
+
+import { events, fetchPage } from "./live.js";
+
+const main = document.getElementById("live");
+const STEP = Number(main.dataset.limit);
+const filter = location.search;
+const filtered = new URLSearchParams(filter).has("q") && new URLSearchParams(filter).get("q") !== "" || new URLSearchParams(filter).has("need");
+const REFILL_MS = 400;
+let pending = new Map();
+let counts = null;
+let needs = null;
+let asked = false;
+
+const columns = () => [...main.querySelectorAll(".column")];
+const columnOf = (state) => columns().find((each) => each.dataset.state === state);
+
+function element(name, text, className) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (text) made.textContent = text;
+  return made;
+}
+
+// Lets a long word break where it is joined.
+function wrapped(made, text) {
+  text.split(/(?<=[a-z])(?=[A-Z])|(?<=[/])(?=[A-Za-z0-9])/).forEach((part, at) => made.append(...(at ? [element("wbr"), part] : [part])));
+  return made;
+}
+
+function drawn(card) {
+  const item = element("li", "", card.need ? "card need" : "card");
+  item.dataset.id = card.id;
+  const link = wrapped(element("a"), card.uid);
+  link.href = `/ous/${encodeURIComponent(card.id)}`;
+  const line = element("p");
+  line.append(element("span", card.program), " ", element("span", card.executive, "executive"));
+  item.append(link, line, wrapped(element("p", "", "detail"), card.detail));
+  if (card.note) item.append(element("p", card.note, "note"));
+  if (card.need) {
+    const todo = element("p", "", "todo");
+    const hand = element("span", "⚑");
+    hand.setAttribute("aria-hidden", "true");
+    todo.append(hand, ` ${card.need}`);
+    item.append(todo);
+  }
+  const age = element("p", "", "age");
+  const time = element("time");
+  time.dateTime = `${card.since}Z`;
+  age.append(time);
+  item.append(age);
+  return item;
+}
+
+function tell(column) {
+  const list = column.querySelector("ul");
+  const total = Number(column.dataset.total);
+  const shown = list.children.length;
+  column.querySelector(".count").textContent = total;
+  column.querySelector(".none").hidden = shown > 0;
+  const rest = column.querySelector(".rest");
+  rest.hidden = shown >= total;
+  rest.querySelector("span").textContent = `${shown} of ${total} shown`;
+}
+
+function sinceOf(item) {
+  return item.querySelector("time")?.dateTime ?? "";
+}
+
+function place(card) {
+  const list = columnOf(card.state)?.querySelector("ul");
+  if (!list) return reload();
+  const item = drawn(card);
+  const before = [...list.children].find((each) => sinceOf(each) <= `${card.since}Z`);
+  const full = list.children.length >= STEP && list.children.length < counts[card.state];
+  if (!before && full) return;
+  list.insertBefore(item, before ?? null);
+  item.classList.add("new");
+}
+
+function make() {
+  const focused = document.activeElement?.closest?.(".card")?.dataset.id;
+  for (const [id, card] of pending) {
+    main.querySelector(`.card[data-id="${CSS.escape(id)}"]`)?.remove();
+    if (card) place(card);
+  }
+  pending = new Map();
+  for (const column of columns()) {
+    column.dataset.total = counts[column.dataset.state] ?? 0;
+    const list = column.querySelector("ul");
+    const most = Math.max(STEP, Number(column.dataset.most ?? 0));
+    while (list.children.length > most) list.lastElementChild.remove();
+    tell(column);
+    if (list.children.length < Math.min(STEP, Number(column.dataset.total))) reload();
+  }
+  document.getElementById("needs").textContent = Object.values(needs).reduce((sum, each) => sum + each, 0);
+  document.getElementById("empty")?.remove();
+  if (focused) main.querySelector(`.card[data-id="${CSS.escape(focused)}"] a`)?.focus();
+  age();
+}
+
+events.addEventListener("moves", (event) => {
+  const told = JSON.parse(event.data);
+  counts = told.counts;
+  needs = told.needs;
+  if (filtered) return reload();
+  if (!pending.size) requestAnimationFrame(make);
+  for (const move of told.moves) pending.set(move.id, move.card);
+});
+events.addEventListener("reload", reload);
+
+// What cannot be told by moves alone (a search, a gap in a column, a board that was away for long) is fetched.
+function reload() {
+  if (asked) return;
+  asked = true;
+  setTimeout(async () => {
+    asked = false;
+    try {
+      const page = await fetchPage();
+      const focused = document.activeElement?.closest?.(".card")?.dataset.id;
+      main.querySelectorAll(".notice").forEach((each) => each.remove());
+      main.querySelector("#board").before(...page.querySelectorAll("main > .notice"));
+      main.querySelector("#board").replaceWith(page.querySelector("#board"));
+      main.querySelector("#needs").textContent = page.querySelector("#needs").textContent;
+      if (focused) main.querySelector(`.card[data-id="${CSS.escape(focused)}"] a`)?.focus();
+      age();
+    } catch {
+      reload(); // the server is away: live.js says so, and the next event or try mends it
+    }
+  }, REFILL_MS);
+}
+
+main.addEventListener("click", async (event) => {
+  const more = event.target.closest(".more");
+  if (!more) return;
+  const column = more.closest(".column");
+  const list = column.querySelector("ul");
+  const query = new URLSearchParams(filter);
+  query.set("start", list.children.length);
+  try {
+    const page = await fetchPage(`/column/${encodeURIComponent(column.dataset.state)}?${query}`);
+    const have = new Set([...list.children].map((each) => each.dataset.id));
+    list.append(...[...page.querySelectorAll(".card")].filter((each) => !have.has(each.dataset.id)));
+    column.dataset.most = list.children.length;
+    tell(column);
+    age();
+  } catch {
+    column.querySelector(".rest span").textContent = "no answer: press again";
+  }
+});
+
+// Times in states grow by themselves; the exact moment is in the tooltip.
+const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+function inWords(seconds) {
+  const at = UNITS.findIndex(([size]) => seconds >= size);
+  if (at < 0) return "just now";
+  const [size, unit] = UNITS[at];
+  const next = UNITS[at + 1];
+  const rest = next && at < 2 ? Math.floor((seconds % size) / next[0]) : 0;
+  return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${next[1]}` : ""}`;
+}
+function age() {
+  const now = Date.now();
+  for (const time of main.querySelectorAll("time")) {
+    const told = inWords(Math.max(0, (now - Date.parse(time.dateTime)) / 1000));
+    if (time.textContent !== told) time.textContent = told;
+    if (!time.title) time.title = `since ${time.dateTime.replace("T", " ").slice(0, 19)} UTC`;
+  }
+}
+age();
+setInterval(age, 5000);

@@ -1,0 +1,67 @@
+// Holds the one line of events of a page, says how it stands, and fetches pages anew whose databases changed.
+// A page that somebody works on (marked text, a field, a focused control) is left as it is until they are done.
+"use strict";
+
+const main = document.getElementById("live");
+const freshness = document.getElementById("freshness");
+const trouble = document.getElementById("trouble");
+const watched = new Set((main.dataset.watch || "").split(" ").filter(Boolean));
+const WORDS = { live: "live", reconnecting: "reconnecting", away: "database away" };
+const PERIOD_MS = 500;
+let waiting = false;
+
+function stands(state, reason = "") {
+  freshness.dataset.state = state;
+  freshness.querySelector(".word").textContent = WORDS[state];
+  trouble.hidden = state === "live";
+  if (state === "reconnecting") trouble.textContent = "The dashboard does not answer. What is shown is how things were; this page goes on by itself.";
+  if (state === "away") trouble.textContent = `The database is away: ${reason} What is shown is how things were; this page goes on by itself.`;
+}
+
+function inUse() {
+  const active = document.activeElement;
+  return !document.getSelection().isCollapsed || (active !== main && main.contains(active));
+}
+
+export async function fetchPage(address = location.href) {
+  const answer = await fetch(address, { cache: "no-store" });
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+async function renew() {
+  waiting = false;
+  if (inUse()) return ask(2 * PERIOD_MS);
+  try {
+    const page = await fetchPage();
+    const scrolled = new Map([...main.querySelectorAll("section[id]")].map((each) => [each.id, each.querySelector(".wide")?.scrollLeft ?? 0]));
+    const open = new Set([...main.querySelectorAll("details[open] .name")].map((each) => each.textContent));
+    main.replaceChildren(...page.getElementById("live").childNodes);
+    for (const section of main.querySelectorAll("section[id]")) {
+      const wide = section.querySelector(".wide");
+      if (wide) wide.scrollLeft = scrolled.get(section.id) ?? 0;
+    }
+    for (const each of main.querySelectorAll("details")) each.open = open.has(each.querySelector(".name")?.textContent);
+  } catch {
+    ask(2 * PERIOD_MS); // the line of events says that the server is away
+  }
+}
+
+function ask(delay_ms = PERIOD_MS) {
+  if (!waiting) setTimeout(renew, delay_ms);
+  waiting = true;
+}
+
+const since = main.dataset.position;
+export const events = new EventSource(since ? `/events?since=${encodeURIComponent(since)}` : "/events");
+events.addEventListener("error", () => stands("reconnecting"));
+events.addEventListener("state", (event) => {
+  const { away } = JSON.parse(event.data);
+  if (away) stands("away", away.endsWith(".") ? away : `${away}.`);
+  else stands("live");
+  if (!away && watched.size) ask(0);
+});
+events.addEventListener("changed", (event) => {
+  if (JSON.parse(event.data).databases.some((each) => watched.has(each))) ask();
+});
+events.addEventListener("reload", () => watched.size && ask(0));
+if (main.dataset.every) setInterval(() => ask(0), 1000 * Number(main.dataset.every));

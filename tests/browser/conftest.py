@@ -1,0 +1,33 @@
+"""A real browser for the dashboard, and a system behind it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+_FILE = Path(__file__).resolve().parents[1] / "acceptance" / "conftest.py"
+_SPEC = importlib.util.spec_from_file_location("acceptance_system", _FILE)
+acceptance = importlib.util.module_from_spec(_SPEC)
+sys.modules[_SPEC.name] = acceptance
+_SPEC.loader.exec_module(acceptance)
+system = acceptance.system
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Debian's Chromium, started once."""
+    if not CHROMIUM.exists():
+        reason = f"no browser: {CHROMIUM} is not installed (apt-get install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
