@@ -254,7 +254,7 @@ def test_the_database_is_said_to_be_away_and_back_and_the_board_has_what_changed
     line = Events(site)
     line.wait_for("state", '"away":""')
     system.couchlet.kill()
-    line.wait_for("state", "broke")
+    line.wait_for("state", "does not answer")
     system.couchlet.start()
     line.wait_for("state", '"away":""')
     put_ous(system, "Processing")

@@ -104,7 +104,7 @@ def test_without_exit_it_is_left_running_until_it_is_stopped(demo):
     assert all(row.process.name in shown.stdout for row in rows)
     address = next(row.process.address for row in rows if row.process.name == "dashboard")
     with urllib.request.urlopen(address, timeout=10) as page:
-        assert b"uid://X1/X1/Xb0" in page.read()
+        assert b"/ous/uid___X1_X1_Xb0" in page.read()
     looked = subprocess.run(look_further(done.stdout), shell=True, capture_output=True, text=True, check=False)
     assert looked.returncode == 0, looked.stdout + looked.stderr
 

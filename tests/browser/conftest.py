@@ -19,9 +19,9 @@ _SPEC.loader.exec_module(acceptance)
 system = acceptance.system
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """Debian's Chromium, started once."""
+    """Debian's Chromium, started once; it keeps an event loop running, so no longer than its own tests last."""
     if not CHROMIUM.exists():
         reason = f"no browser: {CHROMIUM} is not installed (apt-get install chromium)"
         if os.environ.get("CI"):

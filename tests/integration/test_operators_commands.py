@@ -3,10 +3,14 @@
 import json
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from shared.bus import Dead
+
+DRW = Path(sys.executable).parent / "drw"
 
 
 @pytest.fixture
@@ -14,7 +18,7 @@ def drw(place):
     def run(*words, status=0, stdin=None):
         environ = {**os.environ, **place.environ}
         done = subprocess.run(
-            ["drw", *words], env=environ, capture_output=True, text=True, timeout=60, input=stdin, check=False
+            [DRW, *words], env=environ, capture_output=True, text=True, timeout=60, input=stdin, check=False
         )
         assert done.returncode == status, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
