@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from drw import audit
 from drw.registry import OK
-from shared.bus import Message, envelope, queue
-from shared.errors import BadInput, Conflict, DrwError
+from shared import audit
+from shared.dead_letters import DeadLetters
+from shared.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drw.registry import Commands, Context
-    from shared.dbcon import DbConnection, Doc
+    from shared.dbcon import Doc
 
-_PAGE: Final = 200
 _ID: Final = "ingest.JAO:1795234567890:0a1b"
 
 
@@ -45,76 +44,8 @@ def register(commands: Commands) -> None:
         action.add_argument("--reason", required=action is discard, default="", help="is kept in the audit")
 
 
-class DeadLetters:
-    """The dead messages of a queue, those too that are no messages at all and were parked."""
-
-    def __init__(self, connection: DbConnection) -> None:
-        """Take the server."""
-        self._connection = connection
-        self._database = connection.database(queue.DATABASE)
-
-    def all(self) -> list[Doc]:
-        """Return every dead message, the oldest first."""
-        found: dict[str, Doc] = {}
-        since = ""
-        while True:
-            docs = self._database.find(
-                {"state": envelope.DEAD, "doneAt": {"$gte": since}},
-                index=queue.ENDED_INDEX,
-                sort=queue.INDEXES[queue.ENDED_INDEX][0],
-                limit=_PAGE + sum(doc.get("doneAt") == since for doc in found.values()),
-            )
-            fresh = {doc["_id"]: doc for doc in docs if doc["_id"] not in found}
-            found |= fresh
-            if len(fresh) < _PAGE:
-                return list(found.values())
-            since = docs[-1]["doneAt"]
-
-    def named(self, beginning: str) -> str:
-        """Return the id of the one dead message that begins so; raise BadInput where there is none, or several."""
-        ids = [doc["_id"] for doc in self.all() if doc["_id"].startswith(beginning)]
-        if len(ids) == 1 or beginning in ids:
-            return beginning if beginning in ids else str(ids[0])
-        what = f"{len(ids)} dead messages begin with" if ids else "no dead message begins with"
-        raise BadInput(f"{what} {beginning}: 'drw dead list' shows them")
-
-    def whole(self, message_id: str) -> Doc:
-        """Return a dead message with everything that it says."""
-        doc = self._database.get(message_id)
-        if doc is None:
-            raise BadInput(f"there is no message {message_id}")
-        return doc
-
-    def requeue(self, message_id: str, why: str, body: dict[str, Any] | None = None) -> None:
-        """Make a dead message ready again, with another ``body`` where one is given."""
-        self._change(message_id, lambda message: envelope.requeue(message, by=audit.who(), body=body))
-        audit.record(self._connection, "requeue, edited" if body is not None else "requeue", message_id, why)
-
-    def discard(self, message_id: str, why: str) -> None:
-        """End a dead message for good."""
-        now = self._connection.clock.now()
-        self._change(message_id, lambda message: envelope.discard(message, by=audit.who(), now=now, why=why))
-        audit.record(self._connection, "discard", message_id, why)
-
-    def _change(self, message_id: str, change: Callable[[Message], Message]) -> None:
-        doc = self._database.get(message_id)
-        if doc is None:
-            raise BadInput(f"there is no message {message_id}")
-        try:
-            message = msgspec.convert(doc, Message)
-        except msgspec.ValidationError as error:
-            raise BadInput(
-                f"{message_id} is no message ({error}): mend or delete the document of database "
-                f"{queue.DATABASE} by hand"
-            ) from error
-        try:
-            self._database.put(msgspec.to_builtins(change(message)))
-        except Conflict as error:
-            raise DrwError(f"message {message_id} was changed by somebody else meanwhile: look again") from error
-
-
 def _list(context: Context) -> int:
-    messages = DeadLetters(context.connection).all()
+    messages = DeadLetters(context.connection, by=audit.who()).all()
     if context.args.json:
         return context.print_json(messages)
     _print(messages)
@@ -122,12 +53,12 @@ def _list(context: Context) -> int:
 
 
 def _show(context: Context) -> int:
-    letters = DeadLetters(context.connection)
+    letters = DeadLetters(context.connection, by=audit.who())
     return context.print_json(letters.whole(letters.named(context.args.message)))
 
 
 def _requeue(context: Context) -> int:
-    letters, args = DeadLetters(context.connection), context.args
+    letters, args = DeadLetters(context.connection, by=audit.who()), context.args
     if args.body is None:
         return _each(context, letters, "requeued", lambda each: letters.requeue(each, args.reason))
     if args.all or len(args.ids) != 1:
@@ -137,7 +68,7 @@ def _requeue(context: Context) -> int:
 
 
 def _discard(context: Context) -> int:
-    letters = DeadLetters(context.connection)
+    letters = DeadLetters(context.connection, by=audit.who())
     return _each(context, letters, "discarded", lambda each: letters.discard(each, context.args.reason))
 
 

@@ -6,9 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from drw import audit
 from drw.registry import OK
-from shared import actor
+from shared import actor, audit
 from shared.bus import patterns, pauses, queue
 from shared.errors import BadInput
 from shared.names import shown
@@ -49,7 +48,7 @@ def _pause(context: Context) -> int:
         return _list(context, pauses.current(database, now))
     until = moment_of(args.until, now) if args.until else None
     made = pauses.pause(database, args.selector, by=audit.who(), reason=args.reason, now=now, until=until)
-    audit.record(connection, "pause", args.selector, args.reason)
+    audit.record(connection, "pause", args.selector, args.reason, by=audit.who())
     if args.json:
         return context.print_json(made)
     print(_sentence(made))
@@ -60,7 +59,7 @@ def _resume(context: Context) -> int:
     selector = context.args.selector
     if not pauses.resume(context.connection.database(queue.DATABASE), selector):
         raise BadInput(f"{selector} is not paused: 'drw pause' shows what is")
-    audit.record(context.connection, "resume", selector, context.args.reason)
+    audit.record(context.connection, "resume", selector, context.args.reason, by=audit.who())
     if context.args.json:
         return context.print_json({"pattern": selector, "paused": False})
     print(f"{selector} goes on")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from drw import audit
-from shared import actor, delivery, ngas, reports, status
+from shared import actor, audit, delivery, ngas, reports, status
 from shared.bus import queue
 from shared.dbcon import DbConnection
 

@@ -1,4 +1,4 @@
-"""What operators did: one document an action in the database ``audit``, saying who, when, what and why."""
+"""What people did: one document an action in the database ``audit``, saying who, when, what and why."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ DATABASE: Final = "audit"
 
 
 def who() -> str:
-    """Return the name that an operator's actions are signed with."""
+    """Return the name that the actions of the person at this terminal are signed with."""
     return getpass.getuser()
 
 
-def record(connection: DbConnection, what: str, subject: str, why: str) -> None:
-    """Keep an action: ``what`` was done to ``subject`` (an OUS, a message, …), and ``why``."""
+def record(connection: DbConnection, what: str, subject: str, why: str, *, by: str) -> None:
+    """Keep an action: ``what`` was done to ``subject`` (an OUS, a message, …), and ``why``, by whom."""
     at = stamp(connection.clock.now())
     connection.database(DATABASE).put(
         {
             "_id": f"{at}.{secrets.token_hex(4)}",
             "schema": 1,
             "at": at,
-            "who": who(),
+            "who": by,
             "what": what,
             "subject": subject,
             "why": why,
