@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 SLOTS: Final = 8
+REMEMBERED: Final = 500
+"""OUSs that are not read again before they are changed again; one with a long history takes some ten kilobytes."""
 
 
 class StateSystem:
@@ -128,7 +130,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def serve(me: actor.Actor) -> int:
-        system = StateSystem(me.connection.database(status.DATABASE), me.connection.clock, strict=args.strict)
+        system = StateSystem(
+            me.connection.database(status.DATABASE, remembers=REMEMBERED), me.connection.clock, strict=args.strict
+        )
         Executor(me.bus, XTSS, system.execute, slots=SLOTS)
         return me.serve(f"executing requests on {XTSS}{' strictly' if args.strict else ''}")
 

@@ -28,7 +28,7 @@ import reference
 from rich.console import Console
 from rich.table import Table
 
-from actors.xtss import SLOTS, StateSystem
+from actors.xtss import REMEMBERED, SLOTS, StateSystem
 from drw import setup
 from shared.bus import Bus, Executor, ExecutorClient, Message, janitor, queue
 from shared.clock import elapsed_s, stamp
@@ -301,7 +301,8 @@ def state_changes(bench: Bench, callers: int = 8, each: int = 50) -> Figures:
 
 def _serve_states(settings: Settings, stop: Any) -> None:  # noqa: ANN401 (of multiprocessing)
     bench = Bench(settings)
-    system = StateSystem(bench.connection.database(STATUS), bench.connection.clock, strict=True)
+    entities = bench.connection.database(STATUS, remembers=REMEMBERED)
+    system = StateSystem(entities, bench.connection.clock, strict=True)
     bus = bench.bus("xtss")
     Executor(bus, XTSS, system.execute, slots=SLOTS)
     with bus:

@@ -15,7 +15,7 @@ if not __package__:
     _ROOT = Path(__file__).resolve().parent.parent
     _PYTHON = _ROOT / ".venv" / "bin" / "python"
     sys.path[0] = str(_ROOT)
-    if not all(find_spec(name) for name in ("flask", "aiohttp", "couchdb3", "msgspec")):
+    if not all(find_spec(name) for name in ("flask", "aiohttp", "urllib3", "msgspec")):
         if _PYTHON.exists() and Path(sys.prefix).resolve() != _ROOT / ".venv":
             os.execv(_PYTHON, [str(_PYTHON), __file__, *sys.argv[1:]])  # noqa: S606 (ours)
         sys.exit("server.py: its packages are not installed: run ./launch-all.sh first, or . .venv/bin/activate")

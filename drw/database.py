@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import httpx
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from drw import ending, processes, starting
 from drw.running import Home, status
@@ -27,17 +28,16 @@ _UNAUTHORIZED: Final = 401
 
 def answers(settings: Settings) -> bool:
     """Tell whether a CouchDB answers at ``DRW_COUCHDB_URL``; DrwError if something else does."""
-    loopback = processes.is_loopback(httpx.URL(settings.couchdb_url).host)
     try:
-        # A proxy would look for the address of this machine on its own.
-        reply = httpx.get(f"{settings.couchdb_url}/", timeout=_PROBE_S, trust_env=not loopback)
-    except (httpx.ConnectError, httpx.ConnectTimeout):
+        # No proxy of the environment is asked: it would look for the address of this machine on its own.
+        reply = urllib3.request("GET", f"{settings.couchdb_url}/", timeout=_PROBE_S, retries=False)
+    except (NewConnectionError, ConnectTimeoutError):
         return False
-    except httpx.HTTPError as error:
+    except HTTPError as error:
         raise _stranger(settings, str(error) or type(error).__name__) from error
-    if reply.status_code == _UNAUTHORIZED or '"couchdb"' in reply.text:
+    if reply.status == _UNAUTHORIZED or b'"couchdb"' in reply.data:
         return True
-    raise _stranger(settings, f"it answers with status {reply.status_code} and no welcome")
+    raise _stranger(settings, f"it answers with status {reply.status} and no welcome")
 
 
 def _stranger(settings: Settings, what: str) -> DrwError:

@@ -1,11 +1,8 @@
-"""The adapter to CouchDB: the only module that knows couchdb3, httpx and CouchDB's HTTP interface.
+"""The adapter to CouchDB: databases and documents, as calls that say what became of them.
 
-couchdb3 does what is done rarely and by hand (databases, indexes, security, purge, compaction). Documents go through
-the same ``httpx.Client`` directly, because there a caller must know what couchdb3 hides: whether a PUT was answered
-201 or 202, whether a GET found nothing or could not ask, the bytes that are sent (to repeat them), ids with any
-character, a time limit on every call, and ``allow_fallback`` on ``_find``.
-
-Every failure is one of :mod:`shared.errors`. An outage is logged once at its start and once at its end.
+What a queue must see and a general client hides is here in the open: whether a PUT was answered 201 or 202, whether a
+GET found nothing or could not ask, the bytes that are sent (to repeat them), ids with any character, a time limit on
+every call, and ``allow_fallback`` on ``_find``. Every failure is one of :mod:`shared.errors`.
 """
 
 from __future__ import annotations
@@ -14,17 +11,16 @@ import logging
 import random
 import threading
 import time
-from contextlib import contextmanager
+from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-import couchdb3
-import httpx
 import msgspec
 
-from shared import errors
+from shared import couchdb_http, errors
 from shared.clock import Clock, elapsed_s
+from shared.couchdb_http import TIME_LIMIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,14 +30,10 @@ if TYPE_CHECKING:
 Doc = dict[str, Any]
 
 _LOG = logging.getLogger(__name__)
-_TIME_LIMIT_S: Final = 30.0
-_CONNECT_S: Final = 5.0
-_TIMEOUT: Final = httpx.Timeout(_TIME_LIMIT_S, connect=_CONNECT_S)
-FEED_READ_TIMEOUT_S: Final = 25.0
-_POOL: Final = httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30.0)
+_STREAM_READ_TIMEOUT_S: Final = 25.0
 _MUTATE_TRIES: Final = 12
 _MUTATE_PAUSE_S: Final = 0.02
-_JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
+_REMEMBERED_S: Final = 1.0
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -57,61 +49,27 @@ class Row(msgspec.Struct, frozen=True):
     sure: bool = True
 
 
-class Outage:
-    """Says once that the database went away, and once that it is back."""
-
-    def __init__(self, url: str) -> None:
-        """Take the address to name."""
-        self._url = url
-        self._lock = threading.Lock()
-        self._since: float | None = None
-
-    def began(self, reason: str) -> None:
-        """Note a call that failed because the database is away."""
-        with self._lock:
-            if self._since is None:
-                self._since = elapsed_s()
-                _LOG.warning("CouchDB at %s does not answer (%s); trying until it does", self._url, reason)
-
-    def ended(self) -> None:
-        """Note a call that was answered."""
-        if self._since is None:
-            return
-        with self._lock:
-            if self._since is not None:
-                _LOG.warning("CouchDB at %s is back after %.1f s", self._url, elapsed_s() - self._since)
-                self._since = None
-
-
 class DbConnection:
     """A connection to one CouchDB server, shared by all threads of a process."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None, client: httpx.Client | None = None) -> None:
-        """Take address and credentials from ``settings``; nothing is sent before the first call.
-
-        ``client`` replaces the HTTP client, for tests.
-        """
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        """Take address and credentials from ``settings``; nothing is sent before the first call."""
         self.url = settings.couchdb_url
         self.clock = clock or Clock()
-        auth = httpx.BasicAuth(settings.user, settings.password) if settings.user else None
-        self._client = client or httpx.Client(timeout=_TIMEOUT, limits=_POOL, auth=auth, trust_env=False)
-        self._outage = Outage(self.url)
-        self._server = couchdb3.Server(
-            self.url,
-            user=settings.user or None,
-            password=settings.password or None,
-            auth_method="basic",
-            timeout=int(_TIME_LIMIT_S),
-            session=self._client,
-        )
+        self._requests = couchdb_http.Requests(settings, self.clock)
+        self.send = self._requests.send
+        self.stream = self._requests.stream
 
     def close(self) -> None:
         """Close every connection."""
-        self._client.close()
+        self._requests.close()
 
-    def database(self, name: str) -> Database:
-        """Return one database of this server; nothing is asked, so it need not exist."""
-        return Database(self, name)
+    def database(self, name: str, *, remembers: int = 0) -> Database:
+        """Return one database of this server; nothing is asked, so it need not exist.
+
+        It ``remembers``, for a second, so many of the documents that :meth:`Database.mutate` wrote last.
+        """
+        return Database(self, name, remembers=remembers)
 
     def welcome(self) -> Doc:
         """Return what ``GET /`` answers: version, vendor, features."""
@@ -122,7 +80,9 @@ class DbConnection:
         """Ask for something that needs a login; raise WrongPassword where it fails."""
         session = self.call("GET", "/_session")
         if not session.get("userCtx", {}).get("name"):
-            raise errors.WrongPassword(f"CouchDB at {self.url} wants a user and a password: {_HOW_TO_LOG_IN}")
+            raise errors.WrongPassword(
+                f"CouchDB at {self.url} wants a user and a password: {couchdb_http.HOW_TO_LOG_IN}"
+            )
 
     def database_names(self) -> list[str]:
         """Return the names of all databases, in order."""
@@ -131,12 +91,11 @@ class DbConnection:
 
     def create_database(self, name: str, **options: int) -> bool:
         """Create a database (``n`` copies, ``q`` shards); return False where it exists."""
-        with self.translated(f"database {name}"):
-            try:
-                self.call("PUT", f"/{quote(name, safe='')}", params=options)
-            except errors.Conflict:
-                return False
-            return True
+        try:
+            self.call("PUT", f"/{quote(name, safe='')}", params=options)
+        except errors.Conflict:
+            return False
+        return True
 
     def drop_database(self, name: str) -> bool:
         """Delete a database with all it holds; return False where there is none."""
@@ -151,8 +110,8 @@ class DbConnection:
         definition: Doc = {"fields": fields}
         if only is not None:
             definition["partial_filter_selector"] = only
-        with self.translated(f"index {name} of {database}"):
-            self._server.get(database).save_index(definition, ddoc=name, name=name)
+        body = {"index": definition, "ddoc": name, "name": name, "type": "json"}
+        self.call("POST", f"/{quote(database, safe='')}/_index", content=msgspec.json.encode(body))
 
     def call(
         self,
@@ -161,100 +120,54 @@ class DbConnection:
         *,
         content: bytes | None = None,
         params: Doc | None = None,
-        timeout_s: float = _TIME_LIMIT_S,
+        timeout_s: float = TIME_LIMIT_S,
     ) -> Any:  # noqa: ANN401 (any JSON)
         """Send one request and return its answer, decoded from JSON; raise one of :mod:`shared.errors`."""
-        return _decoded(self.send(method, path, content=content, params=params, timeout_s=timeout_s).content)
+        return self.send(method, path, content=content, params=params, timeout_s=timeout_s).json()
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        content: bytes | Iterable[bytes] | None = None,
-        params: Doc | None = None,
-        headers: dict[str, str] | None = None,
-        timeout_s: float = _TIME_LIMIT_S,
-    ) -> httpx.Response:
-        """Send one request and return its answer, read to its end; raise one of :mod:`shared.errors`.
 
-        ``timeout_s`` bounds every silence on the line.
-        """
-        asked_s = elapsed_s()
-        timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
-        with self.translated(path):
-            response = self._client.request(
-                method,
-                self.url + path,
-                content=content,
-                params=params,
-                headers=_JSON | (headers or {}),
-                timeout=timeout,
-            )
-        self.clock.learn(response.headers.get("date", ""), asked_s, elapsed_s())
-        self._judge(response, f"{method} {path}")
-        return response
+class LastWritten:
+    """The documents that were written last, as they were written, for a moment.
 
-    @contextmanager
-    def stream(
-        self, path: str, params: Doc | None = None, *, read_timeout_s: float = FEED_READ_TIMEOUT_S
-    ) -> Iterator[httpx.Response]:
-        """Send a GET whose answer is read piece by piece; silence longer than the time limit is DatabaseAway.
+    For a moment only, because CouchDB takes a write at a revision that it never had where there is no document: what
+    was deleted with its database would come back.
+    """
 
-        That is not an outage of the database: a proxy may have let the line die.
-        """
-        timeout = httpx.Timeout(_CONNECT_S, read=read_timeout_s)
-        try:
-            with self._client.stream("GET", self.url + path, params=params, timeout=timeout) as response:
-                if response.status_code >= HTTPStatus.BAD_REQUEST:
-                    response.read()
-                    self._judge(response, f"GET {path}")
-                yield response
-        except httpx.TransportError as error:
-            raise errors.DatabaseAway(f"the line for {path} broke: {str(error) or type(error).__name__}") from error
+    def __init__(self, most: int) -> None:
+        """Take how many to keep."""
+        self._most = most
+        self._docs: OrderedDict[str, tuple[float, Doc]] = OrderedDict()
+        self._lock = threading.Lock()
 
-    @contextmanager
-    def translated(self, what: str) -> Iterator[None]:
-        """Turn whatever httpx and couchdb3 raise into our own errors."""
-        try:
-            yield
-        except httpx.TransportError as error:
-            reason = str(error) or type(error).__name__
-            self._outage.began(reason)
-            raise errors.DatabaseAway(f"CouchDB at {self.url} does not answer: {reason}") from error
-        except httpx.HTTPStatusError as error:
-            self._judge(error.response, what)
-            raise errors.DatabaseAway(f"CouchDB at {self.url} answered {error.response.status_code}") from error
-        except couchdb3.exceptions.CouchDBError as error:
-            raise _TRANSLATED.get(type(error), errors.DatabaseAway)(f"{what}: {error}") from error
+    def keep(self, doc: Doc) -> None:
+        """Keep a document under its id."""
+        with self._lock:
+            self._docs[doc["_id"]] = (elapsed_s(), doc)
+            if len(self._docs) > self._most:
+                self._docs.popitem(last=False)
 
-    def _judge(self, response: httpx.Response, what: str) -> None:
-        status = response.status_code
-        passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
-        if passing or status == HTTPStatus.TOO_MANY_REQUESTS:
-            reason = f"{status}: {_reason(response)}"
-            self._outage.began(reason)
-            raise errors.DatabaseAway(f"CouchDB at {self.url} answered {what} with {reason}")
-        self._outage.ended()
-        if status < HTTPStatus.BAD_REQUEST:
-            return
-        raise _error_of(status, response, what, self.url)
+    def take(self, doc_id: str) -> Doc | None:
+        """Return a document that is kept, and keep it no more; None for one that was written too long ago."""
+        with self._lock:
+            written_s, doc = self._docs.pop(doc_id, (0.0, None))
+        return doc if elapsed_s() - written_s < _REMEMBERED_S else None
 
 
 class Database:
     """One database. Documents are dicts with ``_id`` and, once stored, ``_rev``."""
 
-    def __init__(self, server: DbConnection, name: str) -> None:
-        """Take the server's connection and the name; nothing is asked."""
+    def __init__(self, server: DbConnection, name: str, *, remembers: int = 0) -> None:
+        """Take the server's connection, the name, and how many documents to remember; nothing is asked."""
         self.server = server
         self.name = name
+        self._written = LastWritten(remembers)
         self._path = "/" + quote(name, safe="")
 
     def path(self, *parts: str) -> str:
         """Return the path of something in this database; every part is percent-encoded."""
         return "/".join([self._path, *(quote(part, safe="") for part in parts)])
 
-    def info(self, *, timeout_s: float = _TIME_LIMIT_S) -> Doc:
+    def info(self, *, timeout_s: float = TIME_LIMIT_S) -> Doc:
         """Return what ``GET /{db}`` answers: sizes in bytes, counts, ``cluster``."""
         info: Doc = self.server.call("GET", self._path, timeout_s=timeout_s)
         return info
@@ -263,7 +176,7 @@ class Database:
         """Set how many revisions of each document CouchDB remembers; low only where nothing is replicated."""
         self.server.send("PUT", self.path("_revs_limit"), content=str(count).encode())
 
-    def get(self, doc_id: str, *, timeout_s: float = _TIME_LIMIT_S, **query: object) -> Doc | None:
+    def get(self, doc_id: str, *, timeout_s: float = TIME_LIMIT_S, **query: object) -> Doc | None:
         """Return a document, or None where there is none; a missing database is DatabaseMissing."""
         try:
             doc: Doc = self.server.call("GET", self.path(doc_id), params=_query(query), timeout_s=timeout_s)
@@ -271,13 +184,13 @@ class Database:
             return None
         return doc
 
-    def fetch(self, ids: Iterable[str], *, timeout_s: float = _TIME_LIMIT_S) -> list[Doc | None]:
+    def fetch(self, ids: Iterable[str], *, timeout_s: float = TIME_LIMIT_S) -> list[Doc | None]:
         """Return the documents with these ids, in one request, None for each that does not exist."""
         content, params = msgspec.json.encode({"keys": list(ids)}), {"include_docs": "true"}
         answer = self.server.call("POST", self.path("_all_docs"), content=content, params=params, timeout_s=timeout_s)
         return [row.get("doc") for row in answer["rows"]]
 
-    def leaves(self, ids: Iterable[str], *, timeout_s: float = _TIME_LIMIT_S) -> dict[str, list[Doc]]:
+    def leaves(self, ids: Iterable[str], *, timeout_s: float = TIME_LIMIT_S) -> dict[str, list[Doc]]:
         """Return every leaf of the revision trees of some documents, deleted ones too; none for what does not exist."""
         wanted = list(ids)
         content = msgspec.json.encode({"docs": [{"id": each} for each in wanted]})
@@ -299,7 +212,7 @@ class Database:
             raise errors.Refused(f"document {doc['_id']} of {self.name} was refused: {row.reason}")
         return row.rev
 
-    def put_row(self, doc_id: str, content: bytes, *, timeout_s: float = _TIME_LIMIT_S) -> Row:
+    def put_row(self, doc_id: str, content: bytes, *, timeout_s: float = TIME_LIMIT_S) -> Row:
         """Write one document from its bytes, so that a repetition sends the very same; a refusal is a row too."""
         try:
             response = self.server.send("PUT", self.path(doc_id), content=content, timeout_s=timeout_s)
@@ -307,14 +220,14 @@ class Database:
             return Row(doc_id, error="conflict", reason=str(error))
         except errors.Refused as error:
             return Row(doc_id, error="refused", reason=str(error))
-        return Row(doc_id, _decoded(response.content)["rev"], sure=response.status_code == HTTPStatus.CREATED)
+        return Row(doc_id, response.json()["rev"], sure=response.status == HTTPStatus.CREATED)
 
     def bulk(self, docs: list[Doc], *, new_edits: bool = True) -> list[Row]:
         """Write many documents in one request; the rows are in the order of ``docs``, conflicts are rows too."""
         body: Doc = {"docs": docs} if new_edits else {"docs": docs, "new_edits": False}
         return self.bulk_bytes(msgspec.json.encode(body))
 
-    def bulk_bytes(self, content: bytes, *, timeout_s: float = _TIME_LIMIT_S) -> list[Row]:
+    def bulk_bytes(self, content: bytes, *, timeout_s: float = TIME_LIMIT_S) -> list[Row]:
         """As :meth:`bulk`, with the request's bytes, so that a repetition sends the very same."""
         rows = self.server.call("POST", self.path("_bulk_docs"), content=content, timeout_s=timeout_s)
         return [
@@ -358,30 +271,57 @@ class Database:
         again on the fresh document after each conflict, so it must recognise its own work. Returns the document as it
         is then. Raises Conflict when a dozen tries met one each.
         """
+        if after := self._mutate_remembered(doc_id, change):
+            return after
         for attempt in range(_MUTATE_TRIES):
             before = self.get(doc_id)
-            after = change(before)
-            if after is None:
+            wanted = change(before)
+            if wanted is None:
                 return before
-            try:
-                rev = self.put({**after, "_id": doc_id})
-            except errors.Conflict:
-                time.sleep(random.uniform(0, _MUTATE_PAUSE_S * 2 ** min(attempt, 6)))  # noqa: S311 (jitter)
-                continue
-            return {**after, "_id": doc_id, "_rev": rev}
+            if after := self._written_over(doc_id, wanted):
+                return after
+            time.sleep(random.uniform(0, _MUTATE_PAUSE_S * 2 ** min(attempt, 6)))  # noqa: S311 (jitter)
         raise errors.Conflict(f"document {doc_id} of {self.name} was changed by others {_MUTATE_TRIES} times in a row")
+
+    def _mutate_remembered(self, doc_id: str, change: Callable[[Doc | None], Doc | None]) -> Doc | None:
+        """Try to change a document as we left it, which saves reading it; None where it has to be read.
+
+        Only a write at that revision proves that it still is so. To leave it as it is, or to refuse the change, may be
+        wrong when somebody else has changed it since.
+        """
+        before = self._written.take(doc_id)
+        if before is None:
+            return None
+        try:
+            wanted = change(before)
+        except errors.DrwError:
+            return None
+        return None if wanted is None else self._written_over(doc_id, wanted)
+
+    def _written_over(self, doc_id: str, doc: Doc) -> Doc | None:
+        """Write a document at the revision that it was read at and return it; None where another was written since."""
+        doc = {**doc, "_id": doc_id}
+        row = self.put_row(doc_id, msgspec.json.encode(doc))
+        if row.error == "conflict":
+            return None
+        if row.error:
+            raise errors.Refused(f"document {doc_id} of {self.name} was refused: {row.reason}")
+        doc["_rev"] = row.rev
+        if row.sure:
+            self._written.keep(doc)
+        return doc
 
     def attach(self, doc_id: str, name: str, rev: str, content: Iterable[bytes], size: int) -> str:
         """Store an attachment of ``size`` bytes, piece by piece; return the document's new revision."""
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         params = {"rev": rev} if rev else None
         response = self.server.send("PUT", self.path(doc_id, name), content=content, params=params, headers=headers)
-        return str(_decoded(response.content)["rev"])
+        return str(response.json()["rev"])
 
     def attachment(self, doc_id: str, name: str, *, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         """Yield an attachment piece by piece; raise NotFound where there is none."""
-        with self.server.stream(self.path(doc_id, name)) as response:
-            yield from response.iter_bytes(chunk_bytes)
+        with self.server.stream(self.path(doc_id, name), read_timeout_s=_STREAM_READ_TIMEOUT_S) as response:
+            yield from response.stream(chunk_bytes)
 
     def feed(self, since: str, *, heartbeat_s: float) -> Iterator[Doc]:
         """Yield the rows of a continuous ``_changes`` feed, an empty one for each heartbeat, until the line breaks.
@@ -390,34 +330,13 @@ class Database:
         """
         params = {"feed": "continuous", "since": since, "heartbeat": str(int(heartbeat_s * 1000))}
         with self.server.stream(self.path("_changes"), params, read_timeout_s=2.5 * heartbeat_s) as response:
-            for line in _lines(response.iter_bytes()):
-                yield _decoded(line) if line else {}
+            for line in _lines(couchdb_http.pieces(response)):
+                yield couchdb_http.decoded(line) if line else {}
 
     def last_seq(self) -> str:
         """Return the update sequence of now, for a feed that begins here."""
         info = self.server.call("GET", self.path("_changes"), params={"since": "now", "limit": "1"})
         return str(info["last_seq"])
-
-
-_HOW_TO_LOG_IN: Final = (
-    "set COUCHDB_USER and COUCHDB_PASSWORD, or check the file credentials in DRW_HOME, which couchlet makes"
-)
-_TRANSLATED: Final[dict[type, type[errors.DatabaseError]]] = {
-    couchdb3.exceptions.BadRequestError: errors.Refused,
-    couchdb3.exceptions.UnauthorizedError: errors.WrongPassword,
-    couchdb3.exceptions.ForbiddenError: errors.Forbidden,
-    couchdb3.exceptions.NotFoundError: errors.NotFound,
-    couchdb3.exceptions.ConflictError: errors.Conflict,
-    couchdb3.exceptions.PreconditionFailedError: errors.Conflict,
-    couchdb3.exceptions.RequestEntityTooLargeError: errors.Refused,
-    couchdb3.exceptions.UnsupportedMediaTypeError: errors.Refused,
-}
-_BY_STATUS: Final[dict[int, type[errors.DatabaseError]]] = {
-    HTTPStatus.FORBIDDEN: errors.Forbidden,
-    HTTPStatus.NOT_FOUND: errors.NotFound,
-    HTTPStatus.CONFLICT: errors.Conflict,
-    HTTPStatus.PRECONDITION_FAILED: errors.Conflict,
-}
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -428,39 +347,9 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield from lines
 
 
-def _decoded(text: bytes | str) -> Any:  # noqa: ANN401 (any JSON)
-    """Return what CouchDB answered; an answer that was cut off, or is somebody else's page, is DatabaseAway."""
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise errors.DatabaseAway(f"CouchDB's answer is not whole, or not its own: {error}") from error
-
-
 def _query(query: Doc) -> Doc:
     encoded = {key: msgspec.json.encode(value).decode() for key, value in query.items() if key not in _PLAIN}
     return encoded | {key: value for key, value in query.items() if key in _PLAIN}
 
 
 _PLAIN: Final = frozenset({"rev", "open_revs"})
-
-
-def _reason(response: httpx.Response) -> str:
-    try:
-        body = msgspec.json.decode(response.content)
-        return f"{body['error']}: {body['reason']}"
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return response.text[:200] or response.reason_phrase
-
-
-def _error_of(status: int, response: httpx.Response, what: str, url: str) -> errors.DatabaseError:
-    reason = _reason(response)
-    if status == HTTPStatus.UNAUTHORIZED:
-        return errors.WrongPassword(f"CouchDB at {url} refuses the user or the password ({reason}): {_HOW_TO_LOG_IN}")
-    if status == HTTPStatus.FORBIDDEN and "temporarily locked" in reason:
-        return errors.DatabaseAway(f"CouchDB at {url} has locked the account for a while ({reason})")
-    if status == HTTPStatus.NOT_FOUND and "Database does not exist" in reason:
-        database = what.split("/")[1] if "/" in what else what
-        return errors.DatabaseMissing(
-            f"database {database} does not exist at {url}: ./clear-all.sh or 'drw setup' makes it"
-        )
-    return _BY_STATUS.get(status, errors.Refused)(f"CouchDB answered {what} with {status}: {reason}")

@@ -91,7 +91,7 @@ def set_up(actor: str, *, level: str, form: str, file: Path | None, quiet: bool 
     for handler in handlers:
         handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=handlers, force=True)
-    for noisy in ("httpx", "httpcore", "werkzeug", "waitress"):
+    for noisy in ("urllib3", "werkzeug", "waitress"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -12,8 +12,8 @@ import secrets
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import httpx
 import pytest
+import urllib3
 
 from shared.dbcon import DbConnection
 from shared.settings import read_settings
@@ -27,7 +27,7 @@ class Cluster(ThreadingHTTPServer):
 
     def __init__(self, place, seed) -> None:
         super().__init__(("127.0.0.1", 0), Node)
-        self.upstream = httpx.Client(base_url=place.settings.couchdb_url, timeout=30)
+        self.upstream = urllib3.connection_from_url(place.settings.couchdb_url, maxsize=100, timeout=30, retries=False)
         self.random = random.Random(seed)
         self.forked = self.shown = 0
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -43,9 +43,10 @@ class Cluster(ThreadingHTTPServer):
         revisions = {"start": length, "ids": [name, parent]}
         leaf = body | {"_rev": f"{length}-{name}", "_revisions": revisions}
         content = {"docs": [leaf], "new_edits": False}
-        self.upstream.post(
-            path.rsplit("/", 1)[0] + "/_bulk_docs", json=content, headers={"Authorization": authorization}
-        ).raise_for_status()
+        answer = self.upstream.request(
+            "POST", path.rsplit("/", 1)[0] + "/_bulk_docs", json=content, headers={"Authorization": authorization}
+        )
+        assert answer.status == 201, answer.data
         self.forked += 1
         self.shown += shown
         return {"ok": True, "id": body["_id"], "rev": leaf["_rev"]}
@@ -60,8 +61,8 @@ class Node(BaseHTTPRequestHandler):
         if "feed=continuous" in self.path:
             self._stream(headers)
             return
-        answer = self.server.upstream.request(self.command, self.path, content=content, headers=headers)
-        status, body = answer.status_code, answer.content
+        answer = self.server.upstream.urlopen(self.command, self.path, body=content, headers=headers)
+        status, body = answer.status, answer.data
         if self.command == "GET" and self.path == "/msgq":
             body = json.dumps(answer.json() | {"cluster": {"q": 2, "n": 3, "w": 2, "r": 2}}).encode()
         if self.command == "PUT" and status == 409:
@@ -77,17 +78,19 @@ class Node(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _stream(self, headers) -> None:
-        with self.server.upstream.stream("GET", self.path, headers=headers, timeout=None) as answer:
-            self.send_response(answer.status_code)
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.close_connection = True
-            try:
-                for piece in answer.iter_raw():
-                    self.wfile.write(piece)
-                    self.wfile.flush()
-            except OSError:
-                return  # the reader went away
+        answer = self.server.upstream.urlopen("GET", self.path, headers=headers, timeout=None, preload_content=False)
+        self.send_response(answer.status)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            while piece := answer.read1():
+                self.wfile.write(piece)
+                self.wfile.flush()
+        except (OSError, urllib3.exceptions.HTTPError):
+            return  # the reader went away, or couchlet did
+        finally:
+            answer.close()
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on  # noqa: N815 (names that http.server looks for)
 

@@ -72,7 +72,7 @@ def test_actors_never_import_each_other():
 
 
 def test_the_mock_pipeline_needs_nothing_of_ours():
-    assert not {each for each in imported("actors.pipeline") if each.split(".")[0] in {*PACKAGES, "msgspec", "httpx"}}
+    assert not {each for each in imported("actors.pipeline") if each.split(".")[0] in {*PACKAGES, "msgspec", "urllib3"}}
 
 
 def test_pure_modules_import_only_pure_ones():
@@ -81,8 +81,9 @@ def test_pure_modules_import_only_pure_ones():
         assert ours - {"shared.bus", "shared"} <= PURE, name
 
 
-def test_one_module_knows_the_client_of_couchdb():
-    assert {name for name in MODULES if any(each.startswith("couchdb3") for each in imported(name))} == {"shared.dbcon"}
+def test_one_module_of_shared_speaks_http_to_couchdb():
+    knowing = {name for name in MODULES if any(each.startswith("urllib3") for each in imported(name))}
+    assert {name for name in knowing if name.startswith("shared.")} == {"shared.couchdb_http"}
 
 
 def test_nothing_in_shared_imports_in_circles():

@@ -1,0 +1,243 @@
+"""HTTP to CouchDB: one pool of connections a process, and every failure as one of :mod:`shared.errors`.
+
+The only module that knows urllib3 as a client of CouchDB. An outage is logged once at its start and once at its end.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import threading
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+import urllib3
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
+from urllib3.exceptions import TimeoutError as HTTPTimeout
+
+from shared import errors
+from shared.clock import Clock, elapsed_s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from urllib3.response import BaseHTTPResponse
+
+    from shared.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+TIME_LIMIT_S: Final = 30.0
+_CONNECT_S: Final = 5.0
+_KEPT_CONNECTIONS: Final = 64
+_PIECE_BYTES: Final = 1 << 16
+_JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What CouchDB answered to a request that it carried out: the status, the headers, the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def json(self) -> Any:  # noqa: ANN401 (any JSON)
+        """Return the body decoded; raise DatabaseAway for one that was cut off."""
+        return decoded(self.content)
+
+
+class Outage:
+    """Says once that the database went away, and once that it is back."""
+
+    def __init__(self, url: str) -> None:
+        """Take the address to name."""
+        self._url = url
+        self._lock = threading.Lock()
+        self._since: float | None = None
+
+    def began(self, reason: str) -> None:
+        """Note a call that failed because the database is away."""
+        with self._lock:
+            if self._since is None:
+                self._since = elapsed_s()
+                _LOG.warning("CouchDB at %s does not answer (%s); trying until it does", self._url, reason)
+
+    def ended(self) -> None:
+        """Note a call that was answered."""
+        if self._since is None:
+            return
+        with self._lock:
+            if self._since is not None:
+                _LOG.warning("CouchDB at %s is back after %.1f s", self._url, elapsed_s() - self._since)
+                self._since = None
+
+
+class Requests:
+    """Sends requests to one CouchDB, from any thread."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        """Take address and credentials, and the clock that learns the server's time; nothing is sent yet."""
+        self.url = settings.couchdb_url
+        self._clock = clock
+        self._headers = _JSON | _authorization(settings)
+        self._prefix = (urllib3.util.parse_url(self.url).path or "").rstrip("/")
+        self._pool = urllib3.connection_from_url(self.url, maxsize=_KEPT_CONNECTIONS, retries=False)
+        self._outage = Outage(self.url)
+        self._streams: set[BaseHTTPResponse] = set()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close every connection, those too that a thread is reading from."""
+        with self._lock:
+            for response in self._streams:
+                with suppress(RuntimeError):  # was read to its end meanwhile
+                    response.shutdown()
+        self._pool.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | Iterable[bytes] | None = None,
+        params: Mapping[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = TIME_LIMIT_S,
+    ) -> Answer:
+        """Send one request and return its answer; raise one of :mod:`shared.errors`.
+
+        ``timeout_s`` bounds every silence on the line.
+        """
+        asked_s = elapsed_s()
+        # While a request is sent urllib3 goes by the limit for connecting. A server that is slow to take a body which
+        # comes piece by piece is not one that cannot be reached.
+        whole = content is None or isinstance(content, bytes)
+        connect_s = min(timeout_s, _CONNECT_S) if whole else timeout_s
+        try:
+            response = self._pool.urlopen(
+                method,
+                self._target(path, params),
+                body=content,
+                headers=self._headers | headers if headers else self._headers,
+                timeout=urllib3.Timeout(connect=connect_s, read=timeout_s),
+            )
+        except HTTPError as error:
+            reason = _what_happened(error)
+            self._outage.began(reason)
+            raise errors.DatabaseAway(f"CouchDB at {self.url} does not answer: {reason}") from error
+        self._clock.learn(response.headers.get("date", ""), asked_s, elapsed_s())
+        answer = Answer(response.status, response.headers, response.data)
+        self._judge(answer, f"{method} {path}")
+        return answer
+
+    @contextmanager
+    def stream(
+        self, path: str, params: Mapping[str, Any] | None = None, *, read_timeout_s: float
+    ) -> Iterator[BaseHTTPResponse]:
+        """Send a GET whose answer is read piece by piece; silence longer than the time limit is DatabaseAway.
+
+        That is not an outage of the database: a proxy may have let the line die.
+        """
+        timeout = urllib3.Timeout(connect=_CONNECT_S, read=read_timeout_s)
+        try:
+            response = self._pool.urlopen(
+                "GET", self._target(path, params), headers=self._headers, timeout=timeout, preload_content=False
+            )
+            with self._kept_in_sight(response):
+                if response.status >= HTTPStatus.BAD_REQUEST:
+                    self._judge(Answer(response.status, response.headers, response.data), f"GET {path}")
+                yield response
+        except HTTPError as error:
+            raise errors.DatabaseAway(f"the line for {path} broke: {_what_happened(error)}") from error
+
+    @contextmanager
+    def _kept_in_sight(self, response: BaseHTTPResponse) -> Iterator[None]:
+        with self._lock:
+            self._streams.add(response)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._streams.discard(response)
+            response.close()
+            response.release_conn()
+
+    def _target(self, path: str, params: Mapping[str, Any] | None) -> str:
+        return f"{self._prefix}{path}?{urlencode(params)}" if params else self._prefix + path
+
+    def _judge(self, answer: Answer, what: str) -> None:
+        passing = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != HTTPStatus.NOT_IMPLEMENTED
+        if passing or answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            reason = f"{answer.status}: {_reason(answer)}"
+            self._outage.began(reason)
+            raise errors.DatabaseAway(f"CouchDB at {self.url} answered {what} with {reason}")
+        self._outage.ended()
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise _error_of(answer, what, self.url)
+
+
+def pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """Yield what comes in, as soon as it comes."""
+    while piece := response.read1(_PIECE_BYTES):
+        yield piece
+
+
+def decoded(text: bytes) -> Any:  # noqa: ANN401 (any JSON)
+    """Return what CouchDB answered; an answer that was cut off, or is somebody else's page, is DatabaseAway."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise errors.DatabaseAway(f"CouchDB's answer is not whole, or not its own: {error}") from error
+
+
+HOW_TO_LOG_IN: Final = (
+    "set COUCHDB_USER and COUCHDB_PASSWORD, or check the file credentials in DRW_HOME, which couchlet makes"
+)
+_BY_STATUS: Final[dict[int, type[errors.DatabaseError]]] = {
+    HTTPStatus.FORBIDDEN: errors.Forbidden,
+    HTTPStatus.NOT_FOUND: errors.NotFound,
+    HTTPStatus.CONFLICT: errors.Conflict,
+    HTTPStatus.PRECONDITION_FAILED: errors.Conflict,
+}
+
+
+def _authorization(settings: Settings) -> dict[str, str]:
+    if not settings.user:
+        return {}
+    token = base64.b64encode(f"{settings.user}:{settings.password}".encode()).decode()
+    return {"Authorization": f"Basic {token}"}
+
+
+def _what_happened(error: Exception) -> str:
+    """Return a failure in words, without the objects and addresses that urllib3 puts before them."""
+    if isinstance(error, NewConnectionError):
+        return str(error.__cause__ or error)
+    if isinstance(error, HTTPTimeout):
+        return "timed out"
+    if isinstance(error, ProtocolError) and error.args:
+        return str(error.args[-1]) or str(error)
+    return str(error) or type(error).__name__
+
+
+def _reason(answer: Answer) -> str:
+    try:
+        body = msgspec.json.decode(answer.content)
+        return f"{body['error']}: {body['reason']}"
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return answer.content[:200].decode(errors="replace") or "no reason given"
+
+
+def _error_of(answer: Answer, what: str, url: str) -> errors.DatabaseError:
+    status, reason = answer.status, _reason(answer)
+    if status == HTTPStatus.UNAUTHORIZED:
+        return errors.WrongPassword(f"CouchDB at {url} refuses the user or the password ({reason}): {HOW_TO_LOG_IN}")
+    if status == HTTPStatus.FORBIDDEN and "temporarily locked" in reason:
+        return errors.DatabaseAway(f"CouchDB at {url} has locked the account for a while ({reason})")
+    if status == HTTPStatus.NOT_FOUND and "Database does not exist" in reason:
+        database = what.split("/")[1] if "/" in what else what
+        return errors.DatabaseMissing(
+            f"database {database} does not exist at {url}: ./clear-all.sh or 'drw setup' makes it"
+        )
+    return _BY_STATUS.get(status, errors.Refused)(f"CouchDB answered {what} with {status}: {reason}")
