@@ -43,6 +43,8 @@ _COMMON_TERTIARY: Final = 2
 _UPPER_TERTIARY: Final = 13
 _UPPER_W_TERTIARY: Final = 16
 
+_SHORT: Final = 64
+
 _NO_STEP: Final = 1_000_000
 """Stands for a difference of zero in the stored table, where 0 stands for a character without a rank."""
 
@@ -121,6 +123,10 @@ _NO_UPPER: Final = bytes(code for code in range(128) if not chr(code).isupper())
 
 def sort_key(text: str) -> bytes:
     """Return the key of a text: compares, byte by byte, as CouchDB compares the text. Ends with a zero byte."""
+    return _remembered_key(text) if len(text) <= _SHORT else _key(text)
+
+
+def _key(text: str) -> bytes:
     if text.isascii():
         raw = text.encode("ascii").translate(None, _IGNORED)
         primary = raw.translate(_PRIMARY)
@@ -129,6 +135,10 @@ def sort_key(text: str) -> bytes:
         third = _tertiary_level(raw.translate(_TERTIARY)) if upper else common
         return b"%b\x01%b\x01%b\x00" % (primary, common, third)
     return _table_key(text)
+
+
+_remembered_key = lru_cache(maxsize=8192)(_key)
+"""States, types and times stand in many documents and in every revision of one."""
 
 
 def compare_text(left: str, right: str) -> int:

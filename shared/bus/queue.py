@@ -120,6 +120,13 @@ class Queue:
         docs = self.database.find(where, index=READY_INDEX, sort=INDEXES[READY_INDEX][0], limit=limit)
         return self._messages(docs)
 
+    def ready_moments(self, selector: str, priority: int, since: str, limit: int) -> list[str]:
+        """As :meth:`ready_since`, but only when each was made."""
+        where = {"selector": selector, "priority": priority, "creationTimestamp": {"$gte": since}}
+        sort = INDEXES[READY_INDEX][0]
+        docs = self.database.find(where, index=READY_INDEX, sort=sort, limit=limit, fields=["creationTimestamp"])
+        return [doc["creationTimestamp"] for doc in docs]
+
     def newest_ready(self, selector: str, priority: int) -> str:
         """Return when the youngest ready message of one priority was made; nothing where there is none."""
         newest_first: list[Doc] = [{field: "desc"} for field in INDEXES[READY_INDEX][0]]
