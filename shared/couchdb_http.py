@@ -18,7 +18,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 from urllib3.exceptions import TimeoutError as HTTPTimeout
 
-from shared import errors
+from shared import errors, readable_json
 from shared.clock import Clock, elapsed_s
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
 def decoded(text: bytes) -> Any:  # noqa: ANN401 (any JSON)
     """Return what CouchDB answered; an answer that was cut off, or is somebody else's page, is DatabaseAway."""
     try:
-        return msgspec.json.decode(text)
+        return readable_json.decode(text)
     except msgspec.DecodeError as error:
         raise errors.DatabaseAway(f"CouchDB's answer is not whole, or not its own: {error}") from error
 

@@ -72,7 +72,7 @@ class Bus:
         self._listeners: list[Listener] = []
         self._stopping = threading.Event()
         self._keeper = LeaseKeeper(self.queue)
-        self._pauses = Pauses(database, connection.clock, on_change=self._wake)
+        self._pauses = Pauses(database, connection.clock, me=me, on_change=self._wake)
         self._taker = Taker(
             self.queue,
             self._keeper,
@@ -155,6 +155,11 @@ class Bus:
         self.listen(selector, handler, slots=slots, batch=batch, policy=policy)
         if not any(each.pattern.text == group for each in self._listeners):
             self.listen(group, groups.expansion(self.queue))
+
+    @property
+    def listens(self) -> list[str]:
+        """The patterns that this process listens to, in order."""
+        return sorted({each.pattern.text for each in self._listeners})
 
     # Life
 

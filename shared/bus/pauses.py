@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shared.bus import drains
 from shared.bus.patterns import Pattern
 from shared.clock import elapsed_s, stamp
 from shared.errors import BadInput
@@ -85,9 +86,14 @@ def _read(doc: Doc) -> Pause | None:
 class Pauses:
     """The pauses as a listening process knows them. It is a :class:`~shared.bus.wake.Watcher`."""
 
-    def __init__(self, database: Database, clock: Clock, *, on_change: Callable[[], None]) -> None:
-        """Take the queue's database and its time; ``on_change`` is called when they have to be read again."""
+    def __init__(self, database: Database, clock: Clock, *, me: str, on_change: Callable[[], None]) -> None:
+        """Take the queue's database and its time, and the process's name, under which it may be drained.
+
+        ``on_change`` is called when the pauses have to be read again.
+        """
         self._database = database
+        self._drain_id = drains.document_id(me)
+        self._is_drained = False
         self._clock = clock
         self._on_change = on_change
         self._stale = threading.Event()
@@ -95,9 +101,9 @@ class Pauses:
         self._pauses: list[tuple[Pattern, float]] = []
 
     def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
-        """Hear of a change: only pauses matter."""
+        """Hear of a change: only pauses matter, and the drain of this process."""
         del generation, own
-        if doc_id.startswith(_PREFIX):
+        if doc_id.startswith(_PREFIX) or doc_id == self._drain_id:
             self.restarted()
 
     def restarted(self) -> None:
@@ -113,6 +119,7 @@ class Pauses:
         now = self._clock.now()
         try:
             pauses = current(self._database, now)
+            self._is_drained = self._database.get(self._drain_id) is not None
         except BaseException:
             self._stale.set()
             raise
@@ -123,8 +130,10 @@ class Pauses:
         ]
 
     def holds(self, selector: str) -> bool:
-        """Tell whether a selector is paused now."""
-        return any(pattern.covers(selector) and elapsed_s() < end_s for pattern, end_s in self._pauses)
+        """Tell whether a selector is paused now, or this process is to take nothing."""
+        return self._is_drained or any(
+            pattern.covers(selector) and elapsed_s() < end_s for pattern, end_s in self._pauses
+        )
 
     def next_end_s(self) -> float:
         """Return when the next pause ends by itself, a moment of :func:`~shared.clock.elapsed_s`."""
