@@ -11,7 +11,7 @@ import math
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 import msgspec
@@ -20,6 +20,9 @@ from defusedxml.ElementTree import DefusedXMLParser
 
 from shared.errors import BadInput
 from shared.names import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_ELEMENTS: Final = 200_000
@@ -30,6 +33,7 @@ ROOT: Final = "PipelineAquaReport"
 TOPICS: Final = ("Dataset", "Flagging", "Calibration", "Imaging")
 NOTHING: Final = "N/A"
 _UNSCORED: Final = {"Undefined", "None"}
+_UNSCORED_RANK: Final = 2.0
 _DURATION: Final = re.compile(r"(?:(\d{1,5}) days?, )?(\d{1,4}):([0-5]\d):([0-5]\d)(?:\.\d+)?", re.ASCII)
 _DATE: Final = "%Y-%m-%d %H:%M:%S"
 
@@ -124,6 +128,18 @@ def lowest(report: Report) -> Stage | None:
     """Return the stage with the lowest representative score, the first of several; None if none has a score."""
     scored = [stage for stage in report.stages if stage.representative.score is not None]
     return min(scored, key=lambda stage: stage.representative.score or 0.0, default=None)
+
+
+def below_standard(stages: Sequence[Stage]) -> list[Stage]:
+    """Return the stages that pull a score down, the worst first; at the end those that have no score."""
+    found = [stage for stage in stages if band(stage.representative.score) is not Band.STANDARD]
+    return sorted(found, key=lambda stage: _UNSCORED_RANK if (at := stage.representative.score) is None else at)
+
+
+def of_no_topic(report: Report) -> list[Stage]:
+    """Return the stages that count for no topic; all of them where the topics have none, as in the seed's mock."""
+    counted = {(stage.number, stage.name) for topic in report.topics for stage in topic.stages}
+    return [stage for stage in report.stages if (stage.number, stage.name) not in counted]
 
 
 def parse(content: bytes) -> Report:

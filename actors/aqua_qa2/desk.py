@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shared import actor, heartbeats, lifecycle, report, reports
+from actors.aqua_qa2 import holding
+from actors.aqua_qa2.listing import Row
+from actors.aqua_qa2.scores import ScoreBook
+from shared import actor, heartbeats, lifecycle, reports, review
 from shared.clock import elapsed_s
 from shared.entities import Entities
 from shared.errors import BadInput, DrwError, RemoteError, StateRefused
@@ -12,6 +15,9 @@ from shared.messages import VERDICT, Flag, Verdict
 from shared.status import Change, Reviewer, StatusEntity
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from actors.aqua_qa2.scores import Scores
     from shared.actor import Actor
     from shared.reports import StoredReport
 
@@ -28,6 +34,31 @@ class Desk:
         self.reviewer = reviewer
         self._entities = Entities(me.connection)
         self._reports = reports.Reports(me.connection.database(reports.DATABASE))
+        self._scores = ScoreBook(me.connection.database(reports.DATABASE))
+
+    def now(self) -> datetime:
+        """Return the database's time."""
+        return self._me.connection.clock.now()
+
+    def rows(self) -> list[Row]:
+        """Return everything that waits for review or is being reviewed, what waits longest first."""
+        entities = [
+            *self._entities.in_state(lifecycle.READY_FOR_REVIEW),
+            *self._entities.in_state(lifecycle.REVIEWING),
+        ]
+        rows = [self._row(each, scores) for each, scores in zip(entities, self._scores.of(entities), strict=True)]
+        return sorted(rows, key=lambda row: (row.since, row.ous))
+
+    def _row(self, entity: StatusEntity, scores: Scores) -> Row:
+        holder = entity.reviewer
+        return Row(
+            entity=entity,
+            since=_waiting_since(entity),
+            scores=scores,
+            reviewer=holder.name if holder else "",
+            left=bool(holder) and not self._holder_lives(entity) and not self._is_mine(entity),
+            mine=self._is_mine(entity),
+        )
 
     def waiting(self) -> list[StatusEntity]:
         """Return all OUSs that can be reviewed, those that wait longest first.
@@ -37,10 +68,13 @@ class Desk:
         reviewing = self._entities.in_state(lifecycle.REVIEWING)
         abandoned = [each for each in reviewing if not self._holder_lives(each)]
         waiting = self._entities.in_state(lifecycle.READY_FOR_REVIEW)
-        return sorted([*waiting, *abandoned], key=lambda each: each.timestamp)
+        return sorted([*waiting, *abandoned], key=_waiting_since)
+
+    def _is_mine(self, entity: StatusEntity) -> bool:
+        return entity.reviewer is not None and entity.reviewer.session == self._me.me
 
     def _holder_lives(self, entity: StatusEntity) -> bool:
-        """Tell whether the program of the reviewer who has an OUS lives."""
+        """Tell whether the program of the reviewer who has an OUS lives, if it is another than this one."""
         session = entity.reviewer.session if entity.reviewer else ""
         if session == self._me.me or not session:
             return False
@@ -62,15 +96,20 @@ class Desk:
         if report is None:
             raise BadInput(f"the report of run {found.run} of {ous_uid} has not come yet: try again in a moment")
         before = found.reviewer
-        taken = self._me.state.set(
-            ous_uid,
-            Change(state=lifecycle.REVIEWING, reviewer=Reviewer(self.reviewer, self._me.me)),
-            expected=(found.state,),
-            run=found.run,
-            session=before.session if before else "",
-            note=f"taken over from {before.name}" if before else "",
-            by=self.reviewer,
-        )
+        try:
+            taken = self._me.state.set(
+                ous_uid,
+                Change(state=lifecycle.REVIEWING, reviewer=Reviewer(self.reviewer, self._me.me)),
+                expected=(found.state,),
+                run=found.run,
+                session=before.session if before else "",
+                note=f"taken over from {before.name}" if before else "",
+                by=self.reviewer,
+            )
+        except StateRefused:
+            # Somebody was quicker: the sentence says who.
+            self._refuse(self._me.state.get(ous_uid) or found, over=False)
+            raise
         return taken, report
 
     def _refuse(self, found: StatusEntity, *, over: bool) -> None:
@@ -86,14 +125,10 @@ class Desk:
                 found=found.state,
             )
 
-    def final_score(self, entity: StatusEntity) -> str:
-        """Return the final score of the run to be reviewed, as text; a dash while its report is not there."""
-        stored = self._reports.of_run(entity.entity_id, entity.run) if entity.run else None
-        try:
-            score = report.parse(stored.xml()).summary.final_score if stored else None
-        except BadInput:
-            return "unreadable"
-        return "-" if score is None else f"{score:.2f}"
+    def earlier(self, taken: StatusEntity) -> dict[str, Scores]:
+        """Return the runs of an OUS before the one that is reviewed, oldest first, with their scores."""
+        runs = [run for run in self._reports.runs(taken.entity_id) if run != taken.run]
+        return self._scores.of_runs(taken.entity_id, runs)
 
     def give_back(self, taken: StatusEntity, why: str) -> None:
         """End a review without a verdict: the OUS is ReadyForReview again."""
@@ -106,10 +141,24 @@ class Desk:
             by=self.reviewer,
         )
 
-    def give_verdict(self, taken: StatusEntity, report: StoredReport, flag: Flag, comment: str) -> StatusEntity:
+    def leave(self, why: str) -> list[str]:
+        """Give back whatever this process still has, but for what it has given a verdict on; return the UIDs.
+
+        A reviewer can be interrupted at any point, also between taking an OUS and knowing that it is taken.
+        """
+        mine = [each for each in self._entities.in_state(lifecycle.REVIEWING) if self._is_mine(each)]
+        left = [each for each in mine if holding.verdict_on(each, self._me.bus.queue) is None]
+        for each in left:
+            self.give_back(each, why)
+        return [each.entity_id for each in left]
+
+    def give_verdict(
+        self, taken: StatusEntity, report: StoredReport, flag: Flag, comment: str, reason: str = ""
+    ) -> StatusEntity:
         """Give a verdict, wait until it is carried out, and return the OUS as it is then.
 
-        When this has sent the verdict, it will be carried out whatever happens to this process.
+        When this has sent the verdict, it will be carried out whatever happens to this process: DeadlineExceeded says
+        that it will be later. RemoteError says that it cannot be, and why.
         """
         verdict = Verdict(
             ousUID=taken.entity_id,
@@ -118,10 +167,10 @@ class Desk:
             productsDir=report.products_dir,
             reviewer=self.reviewer,
             session=self._me.me,
-            comment=comment,
+            comment=review.remark(reason, comment),
         )
         bus = self._me.bus
-        message_id = bus.send(VERDICT, verdict.body(), dedup=f"verdict {taken.entity_id} {len(taken.history)}")
+        message_id = bus.send(VERDICT, verdict.body(), dedup=holding.verdict_key(taken))
         event = bus.replies.expect(message_id)
         try:
             settled = bus.replies.wait(message_id, event, elapsed_s() + self._me.settings.rpc_deadline_s)
@@ -133,3 +182,7 @@ class Desk:
         if found is None:
             raise DrwError(f"{taken.entity_id} has vanished")
         return found
+
+
+def _waiting_since(entity: StatusEntity) -> str:
+    return review.waiting_since(entity.history) or entity.timestamp

@@ -1,164 +1,49 @@
-"""The reviewer's prompt and the command line of aqua-qa2."""
+"""The command line of aqua-qa2: the prompt, the background, and what scripts use."""
 
 from __future__ import annotations
 
 import getpass
+import json
 import signal
+import sys
 import threading
-from typing import TYPE_CHECKING, Final
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 from actors.aqua_qa2.background import Background
+from actors.aqua_qa2.board import Board
 from actors.aqua_qa2.desk import FLAGS, Desk
-from shared import actor, names, report
-from shared.errors import BadInput, DrwError
+from actors.aqua_qa2.holding import Returns
+from actors.aqua_qa2.listing import listed
+from actors.aqua_qa2.session import Session
+from actors.aqua_qa2.terminal import Plain, terminal
+from shared import actor, names, review
+from shared.errors import DrwError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
     from shared.actor import Actor
-    from shared.messages import Flag
-    from shared.reports import StoredReport
-    from shared.status import StatusEntity
 
-_VERDICT: Final = "QA2 flag: [P]ass, [S]emipass, [F]ail, [C]ancel? "
-_CHOICE: Final = "Please enter the UID of the OUS to review (Return lists again, q quits): "
-
-
-class _Left(Exception):
-    """The reviewer has left: end of input, or Ctrl-C."""
-
-
-class Prompt:
-    """A text-based interface for one reviewer after another."""
-
-    def __init__(self, desk: Desk, weblog_url: str, console: Console, ask: Callable[[str], str]) -> None:
-        """Take the desk, where weblogs are served, where to print and how to ask."""
-        self._desk = desk
-        self._weblog_url = weblog_url
-        self._console = console
-        self._ask = ask
-
-    def run(self, stopping: threading.Event, take_over: str | None = None) -> None:
-        """Let the reviewer take OUSs until he leaves, beginning with one that is taken over from somebody else."""
-        try:
-            if take_over:
-                self._attempt(take_over, over=True)
-            while not stopping.is_set():
-                self.list()
-                chosen = self._ask(_CHOICE).strip()
-                if chosen.lower() in {"q", "quit", "exit"}:
-                    return
-                if chosen:
-                    self._attempt(chosen)
-        except (_Left, KeyboardInterrupt):
-            self._console.print()
-
-    def list(self) -> None:
-        """Print what waits for review."""
-        try:
-            waiting = self._desk.waiting()
-        except DrwError as error:
-            self._console.print(str(error), style="red", markup=False)
-            return
-        table = Table(title=f"OUSs ready to be reviewed: {len(waiting)}", title_justify="left", box=SIMPLE_HEAD)
-        # The UID is there to be copied: it is never folded.
-        table.add_column("OUS", no_wrap=True, min_width=max((len(each.entity_id) for each in waiting), default=0))
-        for head in ("executive", "run", "score", "since (UTC)"):
-            table.add_column(head, no_wrap=True)
-        for each in waiting:
-            table.add_row(*self._row(each))
-        self._console.print(table)
-
-    def _row(self, each: StatusEntity) -> tuple[str, ...]:
-        since = each.timestamp[:19]
-        if each.reviewer:
-            since += f" (left by {each.reviewer.name})"
-        return each.entity_id, each.executive, each.run, self._desk.final_score(each), since
-
-    def _attempt(self, chosen: str, *, over: bool = False) -> None:
-        try:
-            self.review(names.uid(chosen), over=over)
-        except DrwError as error:
-            self._console.print(str(error), style="red", markup=False)
-
-    def review(self, ous_uid: str, *, over: bool = False) -> None:
-        """Review one OUS; a reviewer who leaves before a verdict gives it back."""
-        taken, stored = self._desk.take(ous_uid, over=over)
-        try:
-            self._show(taken, stored)
-            flag, comment = self._ask_verdict()
-        except (_Left, KeyboardInterrupt):
-            self._console.print(f"\nno verdict: {ous_uid} is given back", markup=False)
-            self._give_back(taken, "the reviewer left")
-            raise
-        if flag is None:
-            self._give_back(taken, "cancelled")
-            return
-        after = self._desk.give_verdict(taken, stored, flag, comment)
-        self._console.print(f"{flag}: {ous_uid} is {after.state}", markup=False)
-
-    def _give_back(self, taken: StatusEntity, why: str) -> None:
-        try:
-            self._desk.give_back(taken, why)
-        except DrwError as error:
-            self._console.print(f"{error}; others can review it once this program has ended", markup=False)
-        else:
-            self._console.print(f"{taken.entity_id} is ReadyForReview again", markup=False)
-
-    def _show(self, taken: StatusEntity, stored: StoredReport) -> None:
-        weblog = names.weblog(taken.entity_id, stored.timestamp).removesuffix(".zip")
-        self._console.print(stored.xml().decode("utf-8", "replace"), markup=False, highlight=False, soft_wrap=True)
-        for line in summary(stored.xml()):
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-        self._console.print(f"Weblog: {self._weblog_url}/{weblog}", markup=False, soft_wrap=True)
-
-    def _ask_verdict(self) -> tuple[Flag | None, str]:
-        """Return flag and comment; no flag for Cancel."""
-        while True:
-            letter = self._ask(_VERDICT).strip().upper()[:1]
-            if letter == "C":
-                return None, ""
-            if letter in FLAGS:
-                return FLAGS[letter], self._ask("Comment (optional): ").strip()
-
-
-def summary(xml: bytes) -> list[str]:
-    """Return what a reviewer wants to know of a report first: the final score, the topics', and the worst stage's."""
-    try:
-        parsed = report.parse(xml)
-    except BadInput as error:
-        return [f"The report cannot be summed up: {error}"]
-    final = parsed.summary.final_score
-    lines = [f"Final score: {final if final is not None else 'none'} ({report.band(final).value})"]
-    lines += [f"  {topic.name}: {topic.score} ({report.band(topic.score).value})" for topic in parsed.topics]
-    worst = report.lowest(parsed)
-    if worst:
-        score = worst.representative
-        lines.append(f"Lowest: stage {worst.number} {worst.name}, {score.score}: {score.reason}")
-    return lines
-
-
-def _ask(question: str) -> str:
-    """Ask on the terminal; an end of the input or Ctrl-C means that the reviewer leaves."""
-    try:
-        return input(question)
-    except (EOFError, KeyboardInterrupt) as error:
-        raise _Left from error
+_WORK = "storing reports and carrying out verdicts"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = actor.parser(
         "aqua-qa2",
         "Store pipeline reports and carry out verdicts in the background; review OUSs at a prompt.",
-        "aqua-qa2 --ous uid://X1/X1/Xb0 --flag P --comment 'looks fine'",
+        "aqua-qa2 --ous uid://X1/X1/Xb0 --flag F --reason imaging --comment 'the beam is too wide'",
     )
     parser.add_argument("--listen", action="store_true", help="no prompt: only work in the background")
-    parser.add_argument("--reviewer", default=getpass.getuser(), help="whose name goes into the history, default yours")
+    parser.add_argument("--list", action="store_true", help="print what waits for review, and end")
+    parser.add_argument("--json", action="store_true", help="with --list: print JSON, for programs")
+    parser.add_argument(
+        "--reviewer",
+        default=getpass.getuser(),
+        type=actor.checked(review.comment),
+        help="whose name goes into the history, default yours",
+    )
     parser.add_argument(
         "--take-over",
         metavar="UID",
@@ -167,7 +52,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--ous", metavar="UID", type=actor.checked(names.uid), help="review this OUS, without a prompt")
     parser.add_argument("--flag", type=str.upper, choices=[*FLAGS], help="with --ous: P, S or F")
-    parser.add_argument("--comment", default="", help="with --ous: goes into the history")
+    parser.add_argument(
+        "--reason",
+        type=actor.checked(review.reason),
+        metavar="CODE",
+        help=f"with --flag F: {', '.join(review.REASONS)} (the default)",
+    )
+    parser.add_argument(
+        "--comment",
+        default="",
+        type=actor.checked(review.comment),
+        help="with --ous: goes into the history and to the next run; S and F need one",
+    )
     return parser
 
 
@@ -175,38 +71,102 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run AQUA QA2."""
     parser = _parser()
     args = parser.parse_args(argv)
-    if bool(args.ous) != bool(args.flag):
-        parser.error("--ous and --flag go together")
+    wrong = _contradiction(args)
+    if wrong:
+        parser.error(wrong)
 
     def serve(me: Actor) -> int:
-        Background(me)
-        if args.listen:
-            return me.serve("storing reports and carrying out verdicts")
-        console = Console()
         desk = Desk(me, args.reviewer)
+        if args.list:
+            return _print_list(me, desk, as_json=args.json)
+        _look_after(me)
+        if args.listen:
+            return me.serve(_WORK)
         if args.ous:
-            with me.bus:
-                taken, report = desk.take(args.ous)
-                after = desk.give_verdict(taken, report, FLAGS[args.flag], args.comment)
-            console.print(f"{FLAGS[args.flag]}: {args.ous} is {after.state}", markup=False)
-            return 0
-        prompt = Prompt(desk, me.settings.weblog_url, console, _ask)
-        return _serve_with_prompt(me, prompt, args.take_over)
+            return _while_serving(me, lambda: _review(desk, args))
+        return _while_serving(me, lambda: _prompt(me, desk, args.take_over))
 
     return actor.run("aqua-qa2", args, serve, log=args.listen)
 
 
-def _serve_with_prompt(me: Actor, prompt: Prompt, take_over: str | None) -> int:
-    """Work in the background while the prompt, in the main thread, waits for the reviewer."""
+def _contradiction(args: argparse.Namespace) -> str:
+    """Return which arguments do not go together, or nothing."""
+    if bool(args.ous) != bool(args.flag):
+        return "--ous and --flag go together"
+    if args.reason and args.flag != "F":
+        return "--reason goes with --flag F"
+    if args.flag in {"S", "F"} and not args.comment:
+        return f"--flag {args.flag} needs a --comment: whoever processes or uses the OUS will read it"
+    if args.comment and not args.ous:
+        return "--comment goes with --ous and --flag"
+    if args.json and not args.list:
+        return "--json goes with --list"
+    return ""
+
+
+def _look_after(me: Actor) -> None:
+    """Have the background done: reports, verdicts, and the return of reviews whose reviewer is gone."""
+    Background(me)
+    returning = threading.Thread(target=Returns(me).run, name="returns", daemon=True)
+    returning.start()
+    me.part("returns of reviews", returning.is_alive)
+
+
+def _while_serving(me: Actor, do: Callable[[], None]) -> int:
+    """Do something in the main thread while the background is served, and give signs of life meanwhile."""
     status: list[int] = []
-    background = threading.Thread(target=lambda: status.append(me.serve("storing reports and carrying out verdicts")))
+    background = threading.Thread(target=lambda: status.append(me.serve(_WORK)))
     background.start()
-    # A reviewer who is asked something leaves at once on a signal, also when the terminal is closed.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     try:
-        prompt.run(me.stopping, take_over)
+        do()
     finally:
         me.stopping.set()
         background.join()
-    return status[0] if status else 1
+    return status[0] if status else actor.FAILURE
+
+
+def _review(desk: Desk, args: argparse.Namespace) -> None:
+    """Review one OUS as a script says."""
+    flag = FLAGS[args.flag]
+    reason = (args.reason or "other") if flag == "Fail" else ""
+    try:
+        taken, stored = desk.take(args.ous)
+        after = desk.give_verdict(taken, stored, flag, args.comment, reason)
+    except DrwError:
+        with suppress(DrwError):  # what went wrong first is what counts
+            desk.leave("the verdict was not given")
+        raise
+    print(f"{flag}: {args.ous} is {after.state}")
+
+
+def _prompt(me: Actor, desk: Desk, take_over: str | None) -> None:
+    # A reviewer who is asked something leaves at once on a signal, also when the terminal is closed.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    board = Board(me, desk)
+    following = threading.Thread(target=board.follow, name="board", daemon=True)
+    following.start()
+    me.part("list of what waits", following.is_alive)
+    where = terminal(me.connection.clock, me.settings.home, me.stopping)
+    Session(desk, board, where, me.settings.weblog_url).run(me.stopping, take_over)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    """Interrupt the main thread, as Ctrl-C does; a terminal that is closed says so twice, which cuts nothing off."""
+    del frame
+    if number != signal.SIGINT:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _print_list(me: Actor, desk: Desk, *, as_json: bool) -> int:
+    rows = desk.rows()
+    now = me.connection.clock.now()
+    if as_json:
+        json.dump([row.json(now, me.settings.weblog_url) for row in rows], sys.stdout, indent=2)
+        print()
+        return 0
+    where = Plain(me.connection.clock)
+    width = where.width if sys.stdout.isatty() else None
+    where.show(*listed(dict(enumerate(rows, 1)), now, width))
+    return 0

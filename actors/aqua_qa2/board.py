@@ -1,0 +1,76 @@
+"""The list of what waits for review, kept up to date while the prompt waits."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from shared import status
+from shared.bus.wake import Feed
+from shared.errors import DrwError
+
+if TYPE_CHECKING:
+    from actors.aqua_qa2.desk import Desk
+    from actors.aqua_qa2.listing import Row
+    from shared.actor import Actor
+
+
+class Board:
+    """What waits, each OUS under a number that it keeps: the one that was read is the one that is meant.
+
+    It is a watcher of the feed of OUSs' states.
+    """
+
+    def __init__(self, me: Actor, desk: Desk) -> None:
+        """Take the actor and the desk to ask."""
+        self._me = me
+        self._desk = desk
+        self._numbers: dict[str, int] = {}
+        self._rows: dict[int, Row] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self.problem = ""
+
+    def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
+        """Hear that an OUS has changed."""
+        del doc_id, generation, own
+        self._wake.set()
+
+    def restarted(self) -> None:
+        """Hear that changes may have been missed."""
+        self._wake.set()
+
+    def rows(self) -> dict[int, Row]:
+        """Return what was found last, by number."""
+        with self._lock:
+            return dict(self._rows)
+
+    def uids(self) -> dict[int, str]:
+        """Return the UIDs by number."""
+        return {number: row.ous for number, row in self.rows().items()}
+
+    def look(self) -> None:
+        """Look what waits now; while the database is away the list stays as it was, and ``problem`` says why."""
+        try:
+            found = self._desk.rows()
+        except DrwError as error:
+            self.problem = str(error)
+            return
+        with self._lock:
+            for row in found:
+                self._numbers.setdefault(row.ous, len(self._numbers) + 1)
+            self._rows = {self._numbers[row.ous]: row for row in found}
+            self.problem = ""
+
+    def follow(self) -> None:
+        """Look whenever an OUS changes, and at each heartbeat, because reviewers can die; until the actor stops."""
+        feed = Feed(self._me.connection.database(status.DATABASE), heartbeat_s=self._me.settings.heartbeat_s)
+        feed.watch(self)
+        feed.start()
+        try:
+            while not self._me.stopping.is_set():
+                self._wake.wait(self._me.settings.heartbeat_s)
+                self._wake.clear()
+                self.look()
+        finally:
+            feed.stop()
