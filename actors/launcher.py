@@ -2,83 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from shared import actor, heartbeats, names
-from shared.errors import DrwError, StateRefused
-from shared.lifecycle import LAUNCHABLE, READY_FOR_PROCESSING
-from shared.messages import ProcessRequest, process_selector
-from shared.status import Change
+from shared import actor, audit, names
+from shared.launching import Launching, driver_lives
+from shared.messages import ProcessRequest
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from shared.actor import Actor
-    from shared.status import StatusEntity
-
-_WHAT_TO_DO: Final = {
-    "Processing": "wait until the run ends",
-    "ReadyForReview": "review it with aqua-qa2",
-    "Reviewing": "wait for the reviewer's verdict: Fail makes it ready for another launch",
-    "Verified": "wait until it is delivered",
-    "DeliveryInProgress": "wait until it is delivered",
-}
 
 
 def launch(me: Actor, request: ProcessRequest, executive: str, *, force: bool = False) -> str:
-    """Make an OUS ReadyForProcessing and send it to the pipeline driver at ``executive``; return what was done.
-
-    The message's id is made from the OUS's history, so a launcher that died in between and is run again, or two that
-    run at once, send one message. Raises StateRefused from a state that has no launch.
-    """
-    entity = _make_ready(me, request, executive, force=force)
-    dedup = f"launch {entity.entity_id} {len(entity.history)}"
-    if force:
-        dedup += f" {me.me}"
-    request = msgspec.structs.replace(request, launchedAt=entity.timestamp)
-    message = me.bus.compose(process_selector(executive), request.body(), dedup=dedup)
-    earlier = me.bus.queue.get(message.id)
-    if earlier is not None and earlier.state == "dead":
-        raise DrwError(
-            f"{entity.entity_id} was launched before and its message {earlier.id} is dead: see 'drw dead list', then "
-            "'drw dead requeue' it, or launch with --force"
-        )
-    if earlier is not None and not earlier.is_open:
-        raise DrwError(
-            f"{entity.entity_id} was launched before and its message {earlier.id} has come to its end "
-            f"({earlier.state}): launch with --force"
-        )
-    me.bus.send_many([message])
-    what = "was launched before, and still waits" if earlier else "is launched"
-    said = f"{entity.entity_id} {what}: {entity.recipe} at {executive}, message {message.id}"
-    return said if _driver_lives(me, executive) else f"{said}\nno pipeline-driver lives at {executive}: start one"
-
-
-def _driver_lives(me: Actor, executive: str) -> bool:
-    now = me.connection.clock.now()
-    return any(
-        doc.get("kind") == "pipeline-driver" and doc.get("executive") == executive and heartbeats.is_alive(doc, now)
-        for doc in me.connection.database(actor.ACTORS_DATABASE).every(
-            start=f"pipeline-driver.{executive}@", end=f"pipeline-driver.{executive}@\ufff0"
-        )
-    )
-
-
-def _make_ready(me: Actor, request: ProcessRequest, executive: str, *, force: bool) -> StatusEntity:
-    found = me.state.get(request.ousUID)
-    if found is None:
-        return me.state.create(request.ousUID, request.progID, recipe=request.recipe, executive=executive)
-    if found.prog_id != request.progID:
-        raise DrwError(f"{found.entity_id} belongs to program {found.prog_id}, not to {request.progID}")
-    if found.state not in LAUNCHABLE and not force:
-        raise StateRefused(
-            f"{found.entity_id} is {found.state}: {_WHAT_TO_DO[found.state]}, or launch with --force", found=found.state
-        )
-    change = Change(state=READY_FOR_PROCESSING, recipe=request.recipe, executive=executive)
-    return me.state.set(request.ousUID, change, expected=(found.state,), note="launched", force=force)
+    """Launch an OUS at an executive, see :class:`~shared.launching.Launching`; return what was done, in words."""
+    launching = Launching(me.connection, me.bus, me.state, by=audit.who())
+    said = launching.launch(request, executive, force=force).sentence
+    if driver_lives(me.connection, executive):
+        return said
+    return f"{said}\nno pipeline-driver lives at {executive}: start one"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,23 +9,31 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from drw import (
-    check,
+    audits,
+    cancel,
+    checking,
     command_line,
     completion,
     database,
     dead,
     doctor,
+    drain,
     follow,
     janitor,
+    launches,
     mail,
     ous,
     overview,
     pause,
+    people,
+    prune,
+    rebuild,
     roster,
+    sending,
     setup,
 )
-from drw.registry import EXIT_STATUS, FAILURE, OK, Commands, Context
-from shared import actor, names, status
+from drw.registry import EXIT_STATUS, OK, Commands, Context
+from shared import actor
 from shared.errors import DatabaseAway, WrongPassword
 from shared.settings import read_settings
 
@@ -88,22 +96,12 @@ def _require_database(context: Context) -> None:
 
 def _register_basics(commands: Commands) -> None:
     commands.add(
-        "setup", _setup, help="make the databases and indexes that are missing", example="drw setup", json=False
-    )
-    commands.add(
         "env",
         _env,
         help="print the settings as exports for a shell",
         example='eval "$(drw env)"',
-        json=False,
         needs_database=False,
     )
-
-
-def _setup(context: Context) -> int:
-    made = setup.ensure_databases(context.connection)
-    print(f"made {', '.join(made)}" if made else "every database and index was there")
-    return OK
 
 
 def _env(context: Context) -> int:
@@ -117,30 +115,12 @@ def _env(context: Context) -> int:
         "DRW_EU_CACHE": settings.eu_cache_dir(),
         "DRW_JAO_CACHE": settings.jao_cache_dir(),
     }
+    if context.args.json:
+        return context.print_json({name: str(value) for name, value in exports.items()})
     for name, value in exports.items():
         print(f"export {name}={shlex.quote(str(value))}")
     print('# curl -u "$COUCHDB_USER:$COUCHDB_PASSWORD" "$DRW_COUCHDB_URL/status-entities/_all_docs?include_docs=true"')
     return OK
-
-
-def _register_check(commands: Commands) -> None:
-    made = commands.add(
-        "check",
-        _check,
-        help="check that OUSs are delivered whole and no message is left",
-        example="drw check uid://X1/X1/Xb0",
-        json=False,
-    )
-    made.add_argument("ousUID", nargs="*", type=actor.checked(names.uid), help="default: every OUS")
-
-
-def _check(context: Context) -> int:
-    connection, wanted = context.connection, context.args.ousUID
-    checker = check.Checker(connection)
-    ouss = wanted or [doc["entityId"] for doc in connection.database(status.DATABASE).every()]
-    verdicts, bus = [checker.ous(ous) for ous in ouss], checker.no_open_message()
-    check.print_verdicts(verdicts, [bus], context.console)
-    return FAILURE if any(each.wrong for each in [*verdicts, bus]) else OK
 
 
 _REGISTERED: Final[tuple[Callable[[Commands], None], ...]] = (
@@ -150,11 +130,20 @@ _REGISTERED: Final[tuple[Callable[[Commands], None], ...]] = (
     follow.register,
     roster.register,
     doctor.register,
-    completion.register,
-    _register_basics,
-    _register_check,
+    checking.register,
+    rebuild.register,
+    prune.register,
+    launches.register,
+    cancel.register,
     dead.register,
     pause.register,
+    drain.register,
+    sending.register,
+    audits.register,
+    setup.register,
+    _register_basics,
     janitor.register,
+    people.register,
+    completion.register,
 )
 """Who makes commands known, in the order of ``drw -h``."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from shared import heartbeats
+from shared import heartbeats, news
 from shared.actor import ACTORS_DATABASE
+from shared.bus.patterns import Pattern
+from shared.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from shared.dbcon import DbConnection, Doc
@@ -35,7 +38,10 @@ class Post:
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """An actor by its latest sign of life: ``stands`` is alive, ended or dead. Times are UTC text."""
+    """An actor by its latest sign of life: ``stands`` is alive, ended or dead. Times are UTC text.
+
+    ``listens`` has the selectors, and ranges of selectors, whose messages it takes.
+    """
 
     id: str
     kind: str
@@ -46,6 +52,11 @@ class Worker:
     since: str = ""
     at: str = ""
     doing: str = ""
+    listens: tuple[str, ...] = ()
+
+    def hears(self, selector: str) -> bool:
+        """Tell whether this actor lives and takes the messages of a selector."""
+        return self.stands == "alive" and any(Pattern(each).covers(selector) for each in self.listens)
 
     def holds(self, post: Post) -> bool:
         """Tell whether this actor lives and does the work of a post."""
@@ -56,6 +67,7 @@ _EVERYWHERE: Final = {
     "xtss": Post(XTSS, "", "xtss"),
     "pipeline.report.JAO": Post(AQUA, "", "aqua-qa2 --listen"),
     "verdict.JAO": Post(AQUA, "", "aqua-qa2 --listen"),
+    news.SELECTOR: Post("notifier", "", "notifier, with DRW_WEBHOOK_URL"),
     "ingest.JAO": Post("product-ingestor", "", "product-ingestor JAO_CACHE"),
 }
 
@@ -85,7 +97,15 @@ def worker(doc: Doc, now: datetime) -> Worker:
         since=str(doc.get("since") or ""),
         at=str(doc.get("at") or ""),
         doing=str(doc.get("doing") or ""),
+        listens=tuple(_patterns(doc.get("listens"))),
     )
+
+
+def _patterns(listed: object) -> Iterator[str]:
+    """Yield what an actor says that it listens to, as far as it can be understood."""
+    for each in listed if isinstance(listed, list) else ():
+        with suppress(BadInput):  # another version's, or somebody else's, who has more kinds of patterns
+            yield Pattern(str(each)).text
 
 
 def workers(connection: DbConnection) -> list[Worker]:
@@ -96,6 +116,6 @@ def workers(connection: DbConnection) -> list[Worker]:
 
 
 def listening(selector: str, known: Iterable[Worker]) -> list[Worker]:
-    """Return the living actors that handle a selector of ours."""
+    """Return the living actors that take the messages of a selector: who says so, and whose work it is by its kind."""
     wanted = post(selector)
-    return [each for each in known if wanted and each.holds(wanted)]
+    return [each for each in known if each.hears(selector) or (wanted and each.holds(wanted))]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
+from drw import arguments
 from drw.registry import OK
 from shared import audit
 from shared.dead_letters import DeadLetters
@@ -77,19 +74,19 @@ def _each(context: Context, letters: DeadLetters, done: str, act: Callable[[str]
     if not args.ids and not args.all:
         raise BadInput("which messages? name their ids, or use --all; 'drw dead list' shows them")
     ids = [doc["_id"] for doc in letters.all()] if args.all else [letters.named(each) for each in args.ids]
-    for each in ids:
-        act(each)
-        if not args.json:
+    finished: list[str] = []
+    try:
+        for each in context.track(ids, done, total=len(ids)):
+            act(each)
+            finished.append(each)
+    finally:  # what could be done is said, whatever became of the rest
+        for each in finished if not args.json else ():
             print(f"{each}: {done}")
-    return context.print_json({done: ids}) if args.json else OK
+    return context.print_json({done: finished}) if args.json else OK
 
 
 def _body(file: str) -> dict[str, Any]:
-    text = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise BadInput(f"{'standard input' if file == '-' else file} is no JSON object: {error}") from error
+    return arguments.json_object(arguments.text_of(file), "standard input" if file == "-" else file)
 
 
 def _print(messages: list[Doc]) -> None:

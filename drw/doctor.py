@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from drw import columns, crew, database, overview, ports, setup
+from drw import columns, crew, database, drain, overview, ports, setup
 from drw.columns import counted, listed, say
 from drw.registry import DATABASE_AWAY, FAILURE, OK
-from shared import reports, status
+from shared import news, reports, status
 from shared.bus import pauses, queue
 from shared.cache import MARKER
 from shared.errors import DatabaseError, DatabaseMissing, DrwError, Forbidden
@@ -100,7 +100,7 @@ def _server(context: Context) -> tuple[list[Finding], bool]:
     try:
         connection.check_credentials()
         found += [_rights(connection), *_databases(connection), *_indexes(connection)]
-        found += [_cluster(connection), _pauses(connection)]
+        found += [_cluster(connection), _pauses(connection), *_crew(context)]
         found.append(clocks(connection.clock.now(), datetime.now(UTC), settings.clock_spare_s))
     except DatabaseMissing:
         pass  # which is among what was found, with its remedy
@@ -190,6 +190,18 @@ def _pauses(connection: DbConnection) -> Finding:
         return Finding("pauses", "ok", "no selector is paused")
     named = listed([f"{each.pattern} by {each.by} ({each.reason})" for each in found])
     return Finding("pauses", "note", f"paused: {named}", "'drw resume SELECTOR' lifts one")
+
+
+def _crew(context: Context) -> Iterator[Finding]:
+    """Say who is drained, and where there is a web address to tell and nobody tells it."""
+    workers = crew.workers(context.connection)
+    if found := drain.in_force(context, workers):
+        named = listed([f"{each.actor} by {each.by} ({each.reason})" for each in found])
+        yield Finding("drains", "note", f"drained: {named}", "'drw drain ACTOR --end' lets one take work again")
+
+    if context.settings.webhook_url and not crew.listening(news.SELECTOR, workers):
+        fact = "DRW_WEBHOOK_URL is set, and no notifier lives"
+        yield Finding("notifier", "note", fact, "./launch-all.sh starts one, or: notifier")
 
 
 def clocks(theirs: datetime, ours: datetime, spare_s: float) -> Finding:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from drw import crew, letters
-from drw.why import Facts
-from shared import delivery, lifecycle, messages, names, ngas, reports
-from shared.bus import envelope, pauses, queue
+from drw.case import Facts
+from shared import cancels, delivery, launching, lifecycle, messages, names, ngas, reports
+from shared.bus import drains, envelope, pauses, queue
 from shared.cache import MARKER
 from shared.entities import Entities
 
@@ -42,6 +43,8 @@ def gather(connection: DbConnection, settings: Settings, ous_uid: str) -> Facts:
         in_cache=_in_cache(settings, entity),
         missing=lacks.what,
         products=lacks.products,
+        cancelled=cancels.of_ous(queue_, ous_uid),
+        drained=drains.current(queue_),
         spare_s=settings.clock_spare_s,
     )
 
@@ -105,7 +108,9 @@ def of_ous(connection: DbConnection, entity: StatusEntity, runs: Sequence[str] =
     """
     database = connection.database(queue.DATABASE)
     known = [*dict.fromkeys([*runs, *([entity.run] if entity.run else [])])]
-    found = {each.id: each for each in letters.fetch(database, dict.fromkeys(_ids(entity, known)))}
+    cancelled = cancels.of_ous(database, entity.entity_id)
+    ids = _ids(entity, known, cancelled.at if cancelled else "")
+    found = {each.id: each for each in letters.fetch(database, dict.fromkeys(ids))}
     others = letters.at_work(database, _selectors()) + letters.ended(
         database, envelope.DEAD, most=_DEAD_READ, newest_first=True
     )
@@ -126,11 +131,10 @@ def _names(entity: StatusEntity, run: str) -> tuple[str, str]:
     return names.products_dir(entity.prog_id, run), names.weblog(entity.entity_id, run)
 
 
-def _ids(entity: StatusEntity, runs: Sequence[str]) -> Iterator[str]:
+def _ids(entity: StatusEntity, runs: Sequence[str], cancelled_at: str) -> Iterator[str]:
     for number, entry in enumerate(entity.history, start=1):
         if entry.state == lifecycle.READY_FOR_PROCESSING:
-            for executive in names.EXECUTIVES:
-                launch = f"launch {entity.entity_id} {number}"
+            for executive, launch in product(names.EXECUTIVES, launching.keys(entity.entity_id, number, cancelled_at)):
                 launched = envelope.caused_id(messages.process_selector(executive), launch, 0, "once")
                 yield launched
                 yield from _children(launched, executive, runs)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from drw import ages, columns, crew, letters, near
 from drw.columns import Line, say
 from drw.registry import OK
-from shared import actor, messages, names
+from shared import actor, messages, names, news
 from shared.bus import envelope, pauses, queue
 from shared.bus.patterns import Pattern
 from shared.errors import BadInput
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 OURS: Final = (
     *map(messages.process_selector, names.EXECUTIVES),
     *map(messages.cached_selector, names.EXECUTIVES),
-    *(messages.REPORTS, messages.VERDICT, messages.INGEST, messages.XTSS),
+    *(messages.REPORTS, messages.VERDICT, messages.INGEST, messages.XTSS, news.SELECTOR),
 )
 """The selectors of our own actors, listed also while nothing waits there and somebody listens."""
 
@@ -66,6 +66,9 @@ def count(found: Iterable[Letter], workers: Sequence[Worker], held: Sequence[Pau
     for each_pause in held:
         if each_pause.pattern not in rows and not Pattern(each_pause.pattern).is_range:
             rows[each_pause.pattern] = Waiting(each_pause.pattern)
+    for selector in {each for worker in workers if worker.stands == "alive" for each in worker.listens}:
+        if not Pattern(selector).is_range:
+            rows.setdefault(selector, Waiting(selector))
     for row in rows.values():
         row.listening = [each.id for each in crew.listening(row.selector, workers)]
         row.paused = next((_sentence(each) for each in held if Pattern(each.pattern).covers(row.selector)), "")
@@ -131,7 +134,8 @@ def _tally_line(row: Waiting, now: datetime) -> Line:
     post = crew.post(row.selector)
     unheard = "nobody" if waits and post else ""
     style = "red" if row.counts[envelope.DEAD] or (unheard and not row.listening) else "yellow" if row.paused else ""
-    who = f"{len(row.listening)} {post.kind}" if post and row.listening else unheard
+    kinds = sorted({each.partition("@")[0].partition(".")[0] for each in row.listening})
+    who = f"{len(row.listening)} {' or '.join(kinds)}" if kinds else unheard
     counts = (str(row.counts[state] or "") for state in _STATES)
     return Line((row.selector, *counts, oldest, who), row.paused, style)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from drw import ages, columns, facts, near, why
+from drw import ages, arguments, columns, facts, near, why
+from drw.case import PERSON
 from drw.columns import Line, say
 from drw.registry import FAILURE, OK
 from shared import actor, delivery, lifecycle, names, reports, status
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from drw.case import Answer
     from drw.letters import Letter
     from drw.registry import Commands, Context
     from shared.dbcon import DbConnection, Doc
@@ -41,7 +43,13 @@ def register(commands: Commands) -> None:
         example="drw ous --state ReadyForReview --older-than 2d",
     )
     listing.add_argument("ousUID", nargs="?", type=actor.checked(names.uid), help="this one, with its whole history")
-    listing.add_argument("--state", action="append", choices=lifecycle.STATES, help="may be given several times")
+    listing.add_argument(
+        "--state",
+        action="append",
+        choices=lifecycle.STATES,
+        metavar="STATE",
+        help=f"{columns.listed(lifecycle.STATES)}; may be given several times",
+    )
     listing.add_argument("--program", type=actor.checked(names.program_id), help="like 2015.1.00657.S")
     listing.add_argument("--executive", choices=names.EXECUTIVES)
     listing.add_argument(
@@ -50,8 +58,8 @@ def register(commands: Commands) -> None:
         metavar="SPAN",
         help="in their state for longer: 30min, 2h, 3d",
     )
-    listing.add_argument("--page", type=_number, default=1, help="which page, default 1")
-    listing.add_argument("--per-page", type=_number, default=50, help="how many on a page, default 50")
+    listing.add_argument("--page", type=arguments.number, default=1, help="which page, default 1")
+    listing.add_argument("--per-page", type=arguments.number, default=50, help="how many on a page, default 50")
     asking = commands.add(
         "why",
         _why,
@@ -63,22 +71,13 @@ def register(commands: Commands) -> None:
     asking.add_argument("ousUID", type=actor.checked(names.uid), help="like uid://X1/X1/Xb0")
 
 
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
-_number.__name__ = "whole number from 1 on"
-
-
 def _why(context: Context) -> int:
     uid = context.args.ousUID
     known = facts.gather(context.connection, context.settings, uid)
     answer = why.explain(known)
     if known.entity is None:
         raise near.unknown("OUS", uid, uids(context.connection), f"{answer.waits_for}; {answer.do}")
-    status_ = FAILURE if answer.moved_by == why.PERSON else OK
+    status_ = FAILURE if answer.moved_by == PERSON else OK
     if context.args.json:
         return context.print_json({"sentence": answer.sentence, **msgspec.to_builtins(answer)}, status_)
     say(context.console, answer.sentence)
@@ -155,7 +154,7 @@ class _Whole:
     """All that is kept of one OUS."""
 
     entity: StatusEntity
-    answer: why.Answer
+    answer: Answer
     runs: list[Doc]
     letters: list[Letter]
     products: list[str]

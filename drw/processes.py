@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 COUCHLET: Final = "couchlet"
 REVIEWER: Final = "aqua-qa2"
+NOTIFIER: Final = "notifier"
+"""Runs only where there is a web address to tell, ``DRW_WEBHOOK_URL``."""
+
 READY: Final = r"[ \"]ready\b"
 """What the log of an actor says when it serves: ``INFO ready: …``, or ``"text": "ready: …"``."""
 
@@ -71,6 +74,7 @@ def actors(settings: Settings, *, prompt: bool = False, log_format: str = "text"
         ("product-ingestor", ("product-ingestor", jao_cache), 0, ""),
         ("data-tracker", ("data-tracker",), 0, ""),
         ("dashboard", ("dashboard", "--port", str(port)), port, "DRW_DASHBOARD_PORT"),
+        *([(NOTIFIER, (NOTIFIER,), 0, "")] if settings.webhook_url else []),
     )
     return tuple(
         Process(

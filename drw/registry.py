@@ -20,7 +20,12 @@ one sentence on standard error.
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import socket
 import sys
+import textwrap
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -30,10 +35,13 @@ from rich.console import Console
 from rich.progress import track
 
 from shared import actor
+from shared.bus import Bus
 from shared.dbcon import DbConnection
+from shared.state import StateClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from shared.settings import Settings
 
@@ -70,8 +78,20 @@ class Context:
         """The database; nothing is asked before the first call."""
         return DbConnection(self.settings)
 
+    @cached_property
+    def bus(self) -> Bus:
+        """This process's place on the bus, for sending and calling."""
+        return Bus(self.connection, self.settings, me=f"drw@{socket.gethostname()}:{os.getpid()}")
+
+    @cached_property
+    def state(self) -> StateClient:
+        """Whom to ask for changes of OUSs: xtss."""
+        return StateClient(self.bus, deadline_s=self.settings.rpc_deadline_s)
+
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close what was opened."""
+        if "bus" in self.__dict__:
+            self.bus.stop()
         if "connection" in self.__dict__:
             self.connection.close()
 
@@ -80,10 +100,15 @@ class Context:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
         return status
 
-    def track(self, items: Sequence[_T], what: str) -> Iterable[_T]:
-        """Go through the items of long work with a progress bar, which only a terminal gets to see."""
+    def waiting(self, text: str) -> AbstractContextManager[object]:
+        """Say what is waited for as long as the block lasts, which only a terminal gets to see."""
+        line = Console(stderr=True)
+        return line.status(text) if line.is_terminal else nullcontext()
+
+    def track(self, items: Iterable[_T], what: str, *, total: int) -> Iterable[_T]:
+        """Go through the ``total`` items of long work with a progress bar, which only a terminal gets to see."""
         bar = Console(stderr=True)
-        return track(items, what, console=bar, transient=True, disable=not bar.is_terminal)
+        return track(items, what, total=total, console=bar, transient=True, disable=not bar.is_terminal)
 
 
 class Commands:
@@ -126,7 +151,7 @@ class Commands:
             name,
             prog=f"{self._path} {name}",
             help=help_,
-            description=description,
+            description=textwrap.fill(description, shutil.get_terminal_size().columns - 2),
             epilog=f"example:  {example}\n\n{EXIT_STATUS}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from drw import columns, crew, near, overview, tails
-from drw.columns import counted, say
+from drw import columns, crew, drain, near, overview, tails
+from drw.columns import Line, counted, say
 from drw.registry import OK
 from shared.errors import BadInput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from drw.crew import Worker
+    from drw.drain import Drained
     from drw.registry import Commands, Context
 
+_HEADS: Final = ("actor", "stands", "since", "last sign", "listens to", "doing")
 _LOOK_S: Final = 0.3
 _SUFFIX: Final = ".log"
 
@@ -44,14 +48,22 @@ def register(commands: Commands) -> None:
 
 def _actors(context: Context) -> int:
     found = [each for each in crew.workers(context.connection) if context.args.all or each.stands != "ended"]
+    drained = {each.actor: each for each in drain.in_force(context, found)}
     if context.args.json:
-        return context.print_json(found)
-    heads = ("actor", "stands", "since", "last sign", "doing")
-    columns.print_table(context.console, heads, [overview.actor_line(each, context) for each in found])
+        return context.print_json([{**asdict(each), "drained": drained.get(each.id)} for each in found])
+    columns.print_table(context.console, _HEADS, [_line(each, drained.get(each.id), context) for each in found])
     alive = sum(each.stands == "alive" for each in found)
     dead = sum(each.stands == "dead" for each in found)
     say(context.console, f"{counted(alive, 'actor')} alive, {dead} dead")
     return OK
+
+
+def _line(each: Worker, drained: Drained | None, context: Context) -> Line:
+    """Return an actor's line: what there is in the overview, with what it listens to, and below who drained it."""
+    line = overview.actor_line(each, context)
+    *cells, doing = line.cells
+    style = "yellow" if drained else line.style
+    return Line((*cells, " ".join(each.listens), doing), drain.sentence(drained) if drained else "", style)
 
 
 def _logs(context: Context) -> int:

@@ -1,15 +1,20 @@
-"""Setting up: the databases and indexes that the actors need, in one place."""
+"""Setting up: the databases and indexes that the actors need, and their users, in one place."""
 
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from drw import users
+from drw.registry import OK
 from shared import actor, audit, delivery, ngas, reports, status
 from shared.bus import queue
 from shared.dbcon import DbConnection
+from shared.errors import BadInput
 
 if TYPE_CHECKING:
+    from drw.registry import Commands, Context
     from shared.settings import Settings
 
 DATABASES: Final = (
@@ -50,6 +55,8 @@ def ensure_databases(connection: DbConnection) -> list[str]:
         for name, fields in indexes.items():
             connection.create_index(database, name, fields)
     connection.database(actor.ACTORS_DATABASE).limit_revisions(_HEARTBEAT_REVISIONS)
+    if made and users.are_there(connection):
+        users.secure(connection, made)
     return made
 
 
@@ -64,3 +71,51 @@ def ensure_queue(connection: DbConnection, name: str = queue.DATABASE) -> bool:
 def drop_databases(connection: DbConnection) -> list[str]:
     """Delete every database of ours with all it holds; return the names of those that existed."""
     return [name for name in DATABASES if connection.drop_database(name)]
+
+
+# The command
+
+
+def register(commands: Commands) -> None:
+    """Make ``drw setup`` known."""
+    parser = commands.add(
+        "setup",
+        _run,
+        help="make the databases and indexes that are missing, and users for the actors",
+        description=(
+            "Make the databases and indexes that are missing. With --users also a user and a role of CouchDB for each "
+            "kind of actor, who may use the databases that it needs and no others; each gets a file with its password "
+            "(mode 0600), which the actor is given in DRW_CREDENTIALS. Needs a server administrator."
+        ),
+        example="drw setup --users",
+    )
+    parser.add_argument("--users", action="store_true", help="also users for the actors, and the databases' rights")
+    parser.add_argument("--new-passwords", action="store_true", help="with --users: give every user a new password")
+    parser.add_argument(
+        "--into", type=Path, metavar="FOLDER", help="with --users: where their files are, default $DRW_HOME/users"
+    )
+
+
+def _run(context: Context) -> int:
+    args, connection = context.args, context.connection
+    if not args.users and (args.new_passwords or args.into):
+        raise BadInput("--new-passwords and --into go with --users: add that")
+    made = ensure_databases(connection)
+    folder = (args.into or context.settings.users_dir).absolute()
+    written = users.make(connection, folder, anew=args.new_passwords) if args.users else []
+    cannot = users.secure(connection, list(DATABASES)) if args.users else ""
+    if args.json:
+        return context.print_json({"made": made, "users": written, "folder": str(folder), "cannot": cannot})
+    print(f"made {', '.join(made)}" if made else "every database and index was there")
+    if args.users:
+        _tell(folder, written, cannot)
+    return OK
+
+
+def _tell(folder: Path, written: list[str], cannot: str) -> None:
+    print(
+        f"wrote {', '.join(written)} in {folder}" if written else f"every user was there, their files are in {folder}"
+    )
+    print(f"an actor takes its own: DRW_CREDENTIALS={folder / 'xtss'} xtss --strict")
+    if cannot:
+        print(f"whoever may use a database may write all of it, for this server tells no writers apart: {cannot}")

@@ -29,6 +29,7 @@ _ORDER: Final = (
     "product-ingestor",
     "data-tracker",
     "dashboard",
+    processes.NOTIFIER,
 )
 """How the table is ordered: what was started again keeps its place."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from shared import errors, logs
-from shared.bus import Bus
+from shared.bus import Bus, drains
 from shared.bus.retry import BackOff
 from shared.cache import CacheDirectory
 from shared.clock import elapsed_s, stamp
@@ -107,6 +107,14 @@ class Actor:
             self._say_alive(since, ended=False)
             self.stopping.wait(self.settings.heartbeat_s)
         self._say_alive(since, ended=True)
+        self._end_drain()
+
+    def _end_drain(self) -> None:
+        """Take back a drain of this actor: it held for this process, which ends."""
+        try:
+            drains.end(self.bus.queue.database, self.me)
+        except errors.DatabaseError as error:
+            _LOG.debug("a drain of this actor may be left: %s", error)
 
     def _say_alive(self, since: str, *, ended: bool) -> None:
         database = self.connection.database(ACTORS_DATABASE)
@@ -127,6 +135,7 @@ class Actor:
             "at": stamp(self.connection.clock.now()),
             "every": self.settings.heartbeat_s,
             "doing": self.doing(),
+            "listens": self.bus.listens,
             "ended": ended,
         }
 

@@ -16,6 +16,9 @@ from shared import names
 from shared.errors import BadInput, BadMessage
 
 XTSS: Final = "xtss"
+PROCESS: Final = "pipeline.process."
+"""What the selectors of all pipeline drivers begin with."""
+
 REPORTS: Final = "pipeline.report.JAO"
 INGEST: Final = "ingest.JAO"
 VERDICT: Final = "verdict.JAO"
@@ -28,7 +31,7 @@ _SHA256_LENGTH: Final = 64
 
 def process_selector(executive: str) -> str:
     """Return the selector of the pipeline driver at an executive."""
-    return f"pipeline.process.{names.executive(executive)}"
+    return f"{PROCESS}{names.executive(executive)}"
 
 
 def cached_selector(executive: str) -> str:
@@ -63,13 +66,15 @@ class ProcessRequest(_Body, frozen=True, kw_only=True, omit_defaults=True):
     """To a pipeline driver: run the pipeline on this OUS.
 
     ``launchedAt`` is the ``timestamp`` of the OUS as it was launched: a driver that was cut off for days must not take
-    a launch that another has replaced. Without it, whatever launch there is is meant.
+    a launch that another has replaced. Without it, whatever launch there is is meant. ``review`` is what the reviewer
+    of the run before said (``flag``, ``reason``, ``comment``, ``reviewer``, ``run``, ``at``).
     """
 
     progID: str  # noqa: N815 (the seed's name)
     ousUID: str  # noqa: N815 (the seed's name)
     recipe: str
     launchedAt: str = ""  # noqa: N815 (as the seed's names)
+    review: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         """Refuse malformed names."""

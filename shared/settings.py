@@ -7,6 +7,7 @@ by a test. Seconds are floats and end in ``_s``.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +37,12 @@ class Settings:
         "DRW_HOME", Path("~/.drw"), "where credentials, couchlet's data and the demo live", shown_default="~/.drw"
     )
     couchdb_url: str = _setting("DRW_COUCHDB_URL", "http://127.0.0.1:5984", "the CouchDB to use")
+    credentials: Path | None = _setting(
+        "DRW_CREDENTIALS",
+        None,
+        "file with the user and password to use, its owner's only",
+        shown_default="`$DRW_HOME/credentials`",
+    )
     eu_cache: Path | None = _setting(
         "DRW_EU_CACHE", None, "the EU cache directory, for the scripts", shown_default="`$DRW_HOME/eu-cache`"
     )
@@ -50,6 +57,9 @@ class Settings:
     )
     weblog_url: str = _setting(
         "DRW_WEBLOG_URL", "http://localhost:8001/weblogs", "where reviewers' browsers find weblogs"
+    )
+    webhook_url: str = _setting(
+        "DRW_WEBHOOK_URL", "", "web address that is told what happens, by the notifier", shown_default="none"
     )
     eu_port: int = _setting("DRW_EU_PORT", 8000, "port of the EU cache's web server, for the scripts")
     jao_port: int = _setting("DRW_JAO_PORT", 8001, "port of the JAO cache's web server, for the scripts")
@@ -73,6 +83,11 @@ class Settings:
     def credentials_file(self) -> Path:
         """The file of mode 0600 that couchlet makes and every process reads when the environment is silent."""
         return self.home / "credentials"
+
+    @property
+    def users_dir(self) -> Path:
+        """The folder with a file of mode 0600 for each user of CouchDB that ``drw setup --users`` makes."""
+        return self.home / "users"
 
     def eu_cache_dir(self) -> Path:
         """Return the EU cache directory that the scripts use."""
@@ -138,13 +153,28 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _webhook(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError
+    _ = parts.port
+    return text
+
+
+_SINGLE: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
+    "attempts": (_count, "a whole number, 1 or more"),
+    "webhook_url": (_webhook, "an address like https://example.org/hook"),
+}
+"""The settings that are like no other."""
+
+
 def _parser(name: str) -> tuple[Callable[[str], Any], str]:
     if name.endswith("_port"):
         return _port, "a port from 1 to 65535"
+    if name in _SINGLE:
+        return _SINGLE[name]
     if name.endswith("_url"):
         return _url, "an address like http://127.0.0.1:5984"
-    if name == "attempts":
-        return _count, "a whole number, 1 or more"
     if name in _NEVER_ZERO:
         return _some_seconds, "a number above 0"
     if name.endswith("_s") or name == "pace":
@@ -155,8 +185,9 @@ def _parser(name: str) -> tuple[Callable[[str], Any], str]:
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the environment into :class:`Settings`; raise BadInput that names the variable of a bad value.
 
-    The user and password of CouchDB come from ``DRW_COUCHDB_URL`` (which is kept without them), else from
-    ``COUCHDB_USER`` and ``COUCHDB_PASSWORD``, else from ``$DRW_HOME/credentials`` as it is now.
+    The user and password of CouchDB come from ``DRW_COUCHDB_URL`` (which is kept without them), else from the file
+    ``DRW_CREDENTIALS``, else from ``COUCHDB_USER`` and ``COUCHDB_PASSWORD``, else from ``$DRW_HOME/credentials`` as it
+    is now.
     """
     env = os.environ if environ is None else environ
     values: dict[str, Any] = {}
@@ -172,6 +203,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
             raise BadInput(f"{variable} is {_without_password(text)}: it must be {wanted}") from error
     values["home"] = values.get("home") or _path(str(Settings.home))
     url, user, password = _split_url(values.get("couchdb_url", Settings.couchdb_url))
+    if not user and "credentials" in values:
+        user, password = _own_credentials(values["credentials"], env)
     if not user:
         user, password = env.get(USER_VARIABLE, ""), env.get(PASSWORD_VARIABLE, "")
     if not user:
@@ -189,6 +222,27 @@ def read_credentials(path: Path) -> tuple[str, str]:
         raise BadInput(f"the credentials in {path} cannot be read: {error.strerror}") from error
     pairs = dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
     return pairs.get(USER_VARIABLE, ""), pairs.get(PASSWORD_VARIABLE, "")
+
+
+def _own_credentials(path: Path, env: Mapping[str, str]) -> tuple[str, str]:
+    """Return user and password from the file of ``DRW_CREDENTIALS``, which must have them and be its owner's only.
+
+    What systemd gives a service is the service's only, whatever the mode says: it may be so by an access control list.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise BadInput(f"DRW_CREDENTIALS is {path}, which cannot be read: {error.strerror}") from error
+    given = env.get("CREDENTIALS_DIRECTORY", "")
+    if mode & (stat.S_IRWXG | stat.S_IRWXO) and not (given and path.is_relative_to(given)):
+        raise BadInput(f"DRW_CREDENTIALS is {path}, which others than its owner may use: chmod 600 {path}")
+    user, password = read_credentials(path)
+    if not user:
+        raise BadInput(
+            f"DRW_CREDENTIALS is {path}, which names no user: it has lines like {USER_VARIABLE}=drw-xtss and "
+            f"{PASSWORD_VARIABLE}=…, as 'drw setup --users' writes them"
+        )
+    return user, password
 
 
 def _split_url(url: str) -> tuple[str, str, str]:

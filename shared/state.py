@@ -32,10 +32,12 @@ class StateClient:
         answer = self._client.call(StateRequest(operation="get", ousUID=ous_uid).body())
         return status.read(answer) if answer else None
 
-    def create(self, ous_uid: str, prog_id: str, *, recipe: str, executive: str, note: str = "") -> StatusEntity:
+    def create(
+        self, ous_uid: str, prog_id: str, *, recipe: str, executive: str, note: str = "", by: str = ""
+    ) -> StatusEntity:
         """Create an OUS, ReadyForProcessing; return the one that exists where it does."""
         value = {"progID": prog_id, "recipe": recipe, "executive": executive}
-        request = StateRequest(operation="create", ousUID=ous_uid, value=value, note=note)
+        request = StateRequest(operation="create", ousUID=ous_uid, value=value, note=note, by=by)
         return status.read(self._client.call(request.body()))
 
     def set(

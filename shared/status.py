@@ -88,7 +88,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
     """What the asker believes of an OUS; empty for anything.
 
-    It is in one of ``states``, about ``run``, still launched at ``launched``, and reviewed in ``session``.
+    It is in one of ``states``, about ``run``, not launched again since ``launched``, and reviewed in ``session``.
     """
 
     states: tuple[str, ...] = ()
@@ -102,11 +102,20 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
             return f"is {entity.state}, not {' or '.join(self.states)}"
         if self.run and entity.run != self.run:
             return f"is about run {entity.run or 'none'}, not {self.run}"
-        if self.launched and entity.state == lifecycle.READY_FOR_PROCESSING and entity.timestamp != self.launched:
-            return f"was launched again at {entity.timestamp}, for {entity.executive}"
+        launch = launch_of(entity)
+        if self.launched and launch and launch != self.launched:
+            return f"was launched again at {launch}, for {entity.executive}"
         if self.session and entity.reviewer and entity.reviewer.session != self.session:
             return f"is being reviewed by {entity.reviewer.name}"
         return ""
+
+
+def launch_of(entity: StatusEntity) -> str:
+    """Return when an OUS became ReadyForProcessing last: the launch that all it has gone through since belongs to."""
+    if entity.state == lifecycle.READY_FOR_PROCESSING:
+        return entity.timestamp
+    moments = (entry.at for entry in reversed(entity.history) if entry.state == lifecycle.READY_FOR_PROCESSING)
+    return next(moments, "")
 
 
 NOTHING_EXPECTED: Final = Expected()

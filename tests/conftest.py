@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,11 +33,19 @@ class Couchlet:
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Begin to start."""
         argv = [str(SCRIPTS / "couchlet"), "--port", str(self.port), "--data", str(self.home / "couchlet")]
         with (self.home / "couchlet.log").open("a") as log:
             self.process = subprocess.Popen(
                 argv, env={**os.environ, "DRW_HOME": str(self.home)}, stdout=subprocess.PIPE, stderr=log, text=True
             )
+
+    def wait(self) -> None:
+        """Wait until it listens."""
         line = self.process.stdout.readline()
         assert "couchlet listening on" in line, (line, (self.home / "couchlet.log").read_text())
 
@@ -53,10 +62,48 @@ class Couchlet:
             self.kill()
 
 
+class Spare:
+    """A couchlet that starts while the test before the one that gets it is running."""
+
+    def __init__(self, make_folder) -> None:
+        self._make_folder = make_folder
+        self._next = self._launched()
+
+    def take(self) -> Couchlet:
+        taken, self._next = self._next, self._launched()
+        taken.wait()
+        return taken
+
+    def end(self) -> None:
+        self._next.kill()
+
+    def _launched(self) -> Couchlet:
+        made = Couchlet(self._make_folder("couchlet"))
+        made.launch()
+        return made
+
+
+@pytest.fixture(scope="session")
+def spare_couchlet(tmp_path_factory):
+    spare = Spare(tmp_path_factory.mktemp)
+    yield spare
+    spare.end()
+
+
 @pytest.fixture
-def couchlet(tmp_path):
-    """A fresh couchlet, empty."""
-    server = Couchlet(tmp_path)
+def couchlet(tmp_path, spare_couchlet):
+    """A fresh couchlet, empty; its credentials are in the test's folder."""
+    server = spare_couchlet.take()
+    shutil.copy(server.home / "credentials", tmp_path)
+    yield server
+    if server.process.poll() is None:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def couchlet_of_module(tmp_path_factory):
+    """A couchlet that the tests of a module share."""
+    server = Couchlet(tmp_path_factory.mktemp("couchlet"))
     server.start()
     yield server
     server.stop()

@@ -8,14 +8,15 @@ import os
 import re
 import shlex
 import sys
-import zipfile
 from base64 import b64encode
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from actors.pipeline_driver.cancelling import Cancelling, RunCancelled
+from actors.pipeline_driver.judging import problem_of
 from actors.pipeline_driver.runs import Run, Runs
-from shared import actor, lifecycle, names, report
+from shared import actor, lifecycle, names
 from shared.bus import Dead, Done, Retry
 from shared.errors import BadInput, DrwError, ProgramError, SourceAway, StateRefused
 from shared.messages import REPORTS, CachedFile, PipelineReport, ProcessRequest, cached_selector, process_selector, read
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _PROBLEM: Final = 3
 _LOOK_S: Final = 0.5
-_REPORT_BYTES: Final = 5_000_000
 _CANCEL_GRACE_S: Final = 3.0
 _PLACEHOLDER: Final = re.compile(r"\{(progID|ousUID|executive|recipe)\}")
-_SECRETS: Final = ("COUCHDB_USER", "COUCHDB_PASSWORD", "DRW_COUCHDB_URL")
+_SECRETS: Final = ("COUCHDB_USER", "COUCHDB_PASSWORD", "DRW_COUCHDB_URL", "DRW_CREDENTIALS", "DRW_WEBHOOK_URL")
+_OF_THE_REVIEW: Final = ("flag", "reason", "comment")
 
 
 class Driver:
@@ -60,6 +61,7 @@ class Driver:
         self._time_limit_s = time_limit_s
         self._environ = environ
         self._runs = Runs(me.settings.runs_dir(), cache, me.executive, me.connection.clock.now)
+        self._cancelling = Cancelling(me)
 
     def handle(self, delivery: Delivery) -> Outcome:
         """Take one OUS from ReadyForProcessing to ReadyForReview or ProcessingProblem.
@@ -69,6 +71,8 @@ class Driver:
         request = read(ProcessRequest, delivery.body)
         try:
             return self._process(delivery, request)
+        except RunCancelled as cancelled:
+            return self._cancelling.end(delivery, cancelled)
         except StateRefused as error:
             return Dead(str(error))
         except (ProgramError, OSError) as error:
@@ -77,6 +81,7 @@ class Driver:
             return self._fail(delivery, request, problem, "before-the-run")
 
     def _process(self, delivery: Delivery, request: ProcessRequest) -> Outcome:
+        self._cancelling.check(delivery.message)
         self._me.state.set(
             request.ousUID,
             Change(state=lifecycle.PROCESSING, executive=self._me.executive, recipe=request.recipe),
@@ -85,6 +90,9 @@ class Driver:
             delivery=delivery,
             name="processing",
         )
+        # Asked after it is Processing: whoever cancels looks at the state after the cancellation is written, so that
+        # one of the two sees what the other did.
+        self._cancelling.check(delivery.message)
         run = self._runs.of(delivery.message, request)
         ended = run.ended if run else None
         if run is None or ended is None or ended.orphaned or ended.cancelled:
@@ -92,7 +100,8 @@ class Driver:
             ended = self._execute(run, delivery)
         if run.is_passed_on:
             return Done()
-        problem = self._problem(run, ended)
+        self._cancelling.check(delivery.message)
+        problem = problem_of(run, ended)
         if not problem:
             return self._pass_on(delivery, run)
         note = f"{problem}; its log is {run.log} on {os.uname().nodename}"
@@ -104,6 +113,7 @@ class Driver:
         """Run the program to its end, or until the work has to end."""
         environ = {key: value for key, value in self._environ.items() if key not in _SECRETS}
         environ |= {"DRW_RUN_TIMESTAMP": run.timestamp, "DRW_RECIPE": run.request.recipe}
+        environ |= {f"DRW_REVIEW_{name.upper()}": run.request.review.get(name, "") for name in _OF_THE_REVIEW}
         argv = fill_in(self._command, run.request, self._me.executive)
         program = start(
             argv,
@@ -120,8 +130,10 @@ class Driver:
 
         delivery.on_abort(cancel)
         try:
-            while (ended := program.wait(_LOOK_S)) is None:
-                pass
+            with self._cancelling.watching(run.request.ousUID) as news:
+                while (ended := program.wait(_LOOK_S)) is None:
+                    if self._cancelling.heard(news, delivery.message):
+                        cancel()
         finally:
             delivery.off_abort(cancel)
         delivery.check()
@@ -129,27 +141,6 @@ class Driver:
             raise DrwError(f"run {run.products_dir} was ended because its driver stops")
         _LOG.info("run %s %s", run.products_dir, ended.sentence())
         return ended
-
-    def _problem(self, run: Run, ended: Ended) -> str:
-        """Return what is wrong with a run, or nothing."""
-        if not ended.succeeded:
-            return f"the pipeline {ended.sentence()}"
-        if not run.products.is_dir():
-            return (
-                f"the pipeline ended well but made no folder {run.products.relative_to(run.directory)}: "
-                "it must take the time from DRW_RUN_TIMESTAMP"
-            )
-        ous, timestamp = run.request.ousUID, run.timestamp
-        try:
-            text = (run.products / names.report(ous, timestamp)).read_bytes()
-            report.parse(text)
-        except (OSError, BadInput) as error:
-            return f"the pipeline report {names.report(ous, timestamp)} is missing or bad: {error}"
-        if len(text) > _REPORT_BYTES:
-            return f"the pipeline report has {len(text)} bytes, more than the {_REPORT_BYTES} that a message can carry"
-        if not zipfile.is_zipfile(run.products / names.weblog(ous, timestamp)):
-            return f"the weblog {names.weblog(ous, timestamp)} is missing or not a zip file"
-        return ""
 
     def _fail(
         self, delivery: Delivery, request: ProcessRequest, note: str, which: str, *, is_final: bool = False
@@ -163,6 +154,7 @@ class Driver:
             request.ousUID,
             Change(state=lifecycle.PROCESSING_PROBLEM),
             expected=(lifecycle.PROCESSING,),
+            launched=request.launchedAt,
             note=note,
             delivery=delivery,
             name=f"problem-{which}",
@@ -204,6 +196,7 @@ class Driver:
             ous,
             Change(state=lifecycle.READY_FOR_REVIEW, run=timestamp),
             expected=(lifecycle.PROCESSING,),
+            launched=run.request.launchedAt,
             note=f"run {run.products_dir}",
             delivery=delivery,
             name=f"review-{timestamp}",

@@ -208,3 +208,11 @@ def system(tmp_path, couchlet):
     made = System(tmp_path, couchlet)
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def system_of_module(couchlet_of_module):
+    """A system that the tests of a module share, with its databases, and no actor yet."""
+    made = System(couchlet_of_module.home, couchlet_of_module)
+    yield made
+    made.stop()

@@ -20,6 +20,11 @@ PURE = {
     "shared.bus.patterns",
     "shared.bus.retry",
     "shared.clock",
+    "shared.news",
+    "shared.printable",
+    "shared.readable_json",
+    "shared.report",
+    "shared.review",
 }
 
 

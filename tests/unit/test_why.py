@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from drw import crew, why
+from drw.case import ITSELF, NOTHING, PERSON, Facts
 from drw.crew import Worker
 from drw.letters import Letter
-from drw.why import ITSELF, NOTHING, PERSON, Facts
 from shared import lifecycle, names
 from shared.bus.pauses import Pause
+from shared.cancels import Cancellation
 from shared.clock import stamp
 from shared.lifecycle import (
     DELIVERED,
@@ -95,6 +96,10 @@ def claimed(selector, by, *, left_s=30.0, **fields):
     return letter(selector, "claimed", by=by.id, since=ago(minutes=2), until=until, due=until, **fields)
 
 
+def taken_back(at=LAUNCHED):
+    return Cancellation(UID, "ada", at, "not yet", ["launch"])
+
+
 READY = entity(READY_FOR_PROCESSING, "PipelineCalibration", run="")
 RUNNING = entity(PROCESSING, "PipelineCalibration", run="")
 REVIEW = entity(READY_FOR_REVIEW)
@@ -104,24 +109,76 @@ INGESTING = entity(DELIVERY_IN_PROGRESS, INGESTING_PRODUCTS)
 INGESTED = entity(DELIVERY_IN_PROGRESS, PRODUCTS_INGESTED)
 
 PLACES = {
-    "unknown": (lambda: explain(None), "unknown", PERSON, ["nobody has launched it", "launcher PROGRAM"]),
+    "unknown": (lambda: explain(None), "unknown", PERSON, ["nobody has launched it", "drw launch --program PROGRAM"]),
     "a state that is none": (
         lambda: explain(entity("Lost")),
         "unknown state",
         PERSON,
-        ["no state of the life cycle", "launcher --force"],
+        ["no state of the life cycle", "drw launch --force"],
     ),
     "no launch": (
         lambda: explain(READY),
         "no launch",
         PERSON,
-        ["has waited for a launch for 3 h", f"launcher {PROGRAM} {UID}"],
+        ["has waited for a launch for 3 h", f"'drw launch {UID}'"],
     ),
     "launch of earlier": (
         lambda: explain(READY, letter(PROCESS, "dead", launched=ago(days=9))),
         "no launch",
         PERSON,
         ["waited for a launch"],
+    ),
+    "cancelled before it began": (
+        lambda: explain(READY, cancelled=taken_back()),
+        "no launch",
+        PERSON,
+        ["cancelled by ada, saying 'not yet'", f"'drw launch {UID}'"],
+    ),
+    "cancelled before the last launch": (
+        lambda: explain(READY, cancelled=taken_back(at=ago(days=1))),
+        "no launch",
+        PERSON,
+        ["it has waited for a launch for 3 h"],
+    ),
+    "being cancelled": (
+        lambda: explain(RUNNING, claimed(PROCESS, DRIVER, id="launch"), cancelled=taken_back()),
+        "being cancelled",
+        ITSELF,
+        ["cancelled by ada", f"{DRIVER.id} ends its run"],
+    ),
+    "cancelled, and its driver is dead": (
+        lambda: explain(
+            RUNNING,
+            claimed(PROCESS, DEAD_DRIVER, id="launch"),
+            workers=(XTSS, DEAD_DRIVER),
+            cancelled=taken_back(),
+        ),
+        "being cancelled",
+        PERSON,
+        ["cancelled by ada", f"'drw cancel {UID} --reason …' completes it"],
+    ),
+    "cancelled run": (
+        lambda: explain(entity(PROCESSING_PROBLEM, note="cancelled: wrong recipe", run="")),
+        "cancelled",
+        PERSON,
+        ["cancelled by ada, saying 'wrong recipe'", f"'drw launch {UID}'"],
+    ),
+    "drained driver": (
+        lambda: explain(READY, letter(PROCESS), drained={DRIVER.id}),
+        "drained",
+        PERSON,
+        [f"{DRIVER.id} is to take nothing new", f"'drw drain {DRIVER.id} --end'"],
+    ),
+    "one driver drained of two": (
+        lambda: explain(
+            READY,
+            letter(PROCESS),
+            workers=(*CREW, worker("pipeline-driver", "EU", id="pipeline-driver.EU@h:2")),
+            drained={DRIVER.id},
+        ),
+        "waits for its turn",
+        ITSELF,
+        [],
     ),
     "failed review": (
         lambda: explain(entity(READY_FOR_PROCESSING, note="Fail: phases", run="")),
@@ -263,7 +320,7 @@ PLACES = {
         lambda: explain(RUNNING),
         "nobody processes it",
         PERSON,
-        ["no message says that anybody", "launcher --force"],
+        ["no message says that anybody", f"drw cancel {UID}"],
     ),
     "ProcessingProblem": (
         lambda: explain(entity(PROCESSING_PROBLEM, note="the pipeline ended with 3")),

@@ -1,0 +1,131 @@
+"""``drw check``: goes through everything, prints what contradicts what, and mends it if told to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from drw import columns, contradictions, evidence
+from drw.columns import Line, counted, say
+from drw.registry import FAILURE, OK
+from drw.repairs import Repairs
+from shared import actor, names, ngas
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drw.contradictions import Finding
+    from drw.evidence import Evidence
+    from drw.registry import Commands, Context
+
+_HEADS: Final = ("what", "about")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A contradiction and what became of it: it was ``repaired``, or why it could not be."""
+
+    finding: Finding
+    repaired: bool = False
+    why_not: str = ""
+
+
+def register(commands: Commands) -> None:
+    """Make the command known."""
+    parser = commands.add(
+        "check",
+        _check,
+        help="what contradicts what: states, messages, records, archive and caches",
+        description=(
+            "Go through states, messages, both caches, the archive and its records, and print every contradiction with "
+            "what --repair would do about it. The archive's files are read back whole. Safe on a living system: only "
+            "what is wrong at two looks counts."
+        ),
+        example="drw check --repair uid://X1/X1/Xb0",
+    )
+    parser.add_argument("ousUID", nargs="*", type=actor.checked(names.uid), help="default: everything")
+    parser.add_argument("--repair", action="store_true", help="mend what can be mended; the audit keeps what was")
+    parser.add_argument("--quick", action="store_true", help="do not read the archive's files back")
+
+
+def _check(context: Context) -> int:
+    args = context.args
+    known, found = look(context, args.ousUID, read_back=not args.quick)
+    outcomes = _mended(Repairs(context, known), found) if args.repair else [Outcome(each) for each in found]
+    status = FAILURE if any(not each.repaired for each in outcomes) else OK
+    if args.json:
+        return context.print_json({"looked_at": _figures(known), "contradictions": outcomes}, status)
+    if outcomes:
+        columns.print_table(context.console, _HEADS, [_line(each) for each in outcomes])
+    say(context.console, _summary(known, outcomes))
+    return status
+
+
+def look(context: Context, ouss: Sequence[str] = (), *, read_back: bool = True) -> tuple[Evidence, list[Finding]]:
+    """Look at everything, and again if anything is wrong; return what is known, and what was wrong both times."""
+    known = evidence.gather(context.connection, context.settings)
+    files = [each for each in known.archive.values() if not ouss or _is_of(each.name, ouss, known)]
+    corrupt: dict[str, str] = {}
+    if read_back:
+        archive = ngas.Archive(context.connection.database(ngas.DATABASE), context.connection.clock)
+        corrupt = evidence.read_back(archive, context.track(files, "reading the archive back", total=len(files)))
+    found = contradictions.find(replace(known, corrupt=corrupt))
+    if found:
+        known = replace(evidence.gather(context.connection, context.settings), corrupt=corrupt)
+        found = contradictions.standing(found, contradictions.find(known))
+    return known, [each for each in found if not ouss or each.ous in ouss]
+
+
+def _is_of(name: str, ouss: Sequence[str], known: Evidence) -> bool:
+    """Tell whether a file of the archive is of one of some OUSs."""
+    product = known.metadata.get(name)
+    if product:
+        return product.ous_uid in ouss
+    return any(f"-{each.removeprefix('uid://').replace('/', '-')}-" in name for each in ouss)
+
+
+def _mended(repairs: Repairs, found: Sequence[Finding]) -> list[Outcome]:
+    """Mend what can be mended: files first, because records are made from them; return the outcomes as found."""
+    outcomes = {each: Outcome(each) for each in found}
+    for each in sorted(found, key=lambda finding: finding.kind not in contradictions.OF_FILES):
+        if each.repair:
+            why_not = repairs.repair(each)
+            outcomes[each] = Outcome(each, repaired=not why_not, why_not=why_not)
+    return list(outcomes.values())
+
+
+def _line(outcome: Outcome) -> Line:
+    finding = outcome.finding
+    note = f"{finding.what}; "
+    if outcome.repaired:
+        return Line((finding.kind, finding.subject), f"{note}repaired: {finding.repair}", "green")
+    if outcome.why_not:
+        return Line((finding.kind, finding.subject), f"{note}not repaired: {outcome.why_not}", "red")
+    what_to_do = f"--repair: {finding.repair}" if finding.repair else finding.advice
+    return Line((finding.kind, finding.subject), note + what_to_do, "yellow")
+
+
+def _figures(known: Evidence) -> dict[str, int]:
+    return {
+        "ous": len(known.entities),
+        "messages": len(known.letters),
+        "reports": len(known.reports),
+        "products": len(known.metadata),
+        "archived": len(known.archive),
+        "runs": len({name for cache in known.caches.values() for name in cache.runs}),
+        "caches": len(known.caches),
+    }
+
+
+def _summary(known: Evidence, outcomes: Sequence[Outcome]) -> str:
+    figures = _figures(known)
+    looked = (
+        f"{counted(figures['ous'], 'OUS', 'OUSs')}, {counted(figures['messages'], 'message')} open or dead, "
+        f"{counted(figures['reports'], 'report')}, {counted(figures['archived'], 'archived file')}, "
+        f"{counted(figures['runs'], 'run')} in {counted(figures['caches'], 'cache')}"
+    )
+    if not outcomes:
+        return f"nothing contradicts anything: {looked}"
+    repaired = sum(each.repaired for each in outcomes)
+    mended = f", {repaired} repaired" if repaired else ""
+    return f"{counted(len(outcomes), 'contradiction')}{mended}, in {looked}"

@@ -1,0 +1,288 @@
+"""What there is, everywhere: states, messages, records, archive and caches, as the rules of ``drw check`` need it.
+
+It is read in an order that a living system cannot belie for long: messages before the states that they change, records
+before the files that they are about. What is still not right at a second look was not right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from drw import letters
+from shared import delivery, heartbeats, manifest, names, ngas, reports, status
+from shared.actor import ACTORS_DATABASE
+from shared.bus import envelope, queue
+from shared.cache import MARKER, WEBLOGS
+from shared.errors import BadInput, CacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from drw.letters import Letter
+    from shared.dbcon import DbConnection
+    from shared.delivery import DeliveryStatus, ProductMetadata
+    from shared.ngas import ArchivedFile
+    from shared.settings import Settings
+    from shared.status import StatusEntity
+
+_FILE_DEPTH: Final = 5
+"""Products directory, SOUS, GOUS, member OUS, products: the file is below."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedRun:
+    """A products directory: of which program, run and OUS (empty if it holds none), in which cache, and its files.
+
+    ``files`` has the size (bytes) of each by its path below the cache; ``problem`` is why it cannot be read.
+    """
+
+    name: str
+    prog_id: str
+    run: str
+    cache: Path
+    ous: str = ""
+    files: Mapping[str, int] = field(default_factory=dict)
+    problem: str = ""
+
+    def products(self) -> dict[str, str]:
+        """Return the paths of the data products by their names."""
+        if not self.ous:
+            return {}
+        folder = names.products_path(self.prog_id, self.run, self.ous) + "/"
+        return {
+            path.removeprefix(folder): path
+            for path in self.files
+            if path.startswith(folder) and names.is_product(path.removeprefix(folder), self.ous, self.run)
+        }
+
+    def report(self) -> str:
+        """Return the path of the pipeline report; empty if there is none."""
+        path = f"{names.products_path(self.prog_id, self.run, self.ous)}/{self.report_name()}" if self.ous else ""
+        return path if path in self.files else ""
+
+    def report_name(self) -> str:
+        """Return the name that the pipeline report of this run has."""
+        return names.report(self.ous, self.run) if self.ous else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """A cache on this machine: its products directories by name, its packed weblogs (bytes) and its expanded ones."""
+
+    executive: str
+    path: Path
+    runs: Mapping[str, CachedRun] = field(default_factory=dict)
+    weblogs: Mapping[str, int] = field(default_factory=dict)
+    expanded: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that is known at one look. OUSs are named by UID, files by name, reports by UID and run."""
+
+    entities: Mapping[str, StatusEntity] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    letters: Sequence[Letter] = ()
+    lost: frozenset[str] = frozenset()
+    """The processes of reviewers that do not live."""
+    reports: frozenset[tuple[str, str]] = frozenset()
+    metadata: Mapping[str, ProductMetadata] = field(default_factory=dict)
+    deliveries: Mapping[str, DeliveryStatus] = field(default_factory=dict)
+    archive: Mapping[str, ArchivedFile] = field(default_factory=dict)
+    corrupt: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with files of the archive that were read back."""
+    caches: Mapping[str, Cache] = field(default_factory=dict)
+
+    @cached_property
+    def by_ous(self) -> dict[str, list[Letter]]:
+        """The messages that are about each OUS."""
+        found: dict[str, list[Letter]] = {}
+        for letter in self.letters:
+            found.setdefault(letter.ous, []).append(letter)
+        return found
+
+    @cached_property
+    def located(self) -> dict[str, list[Path]]:
+        """Where the caches have each file that can be archived, by its name, JAO's first."""
+        found: dict[str, list[Path]] = {}
+        for cache in self.caches_in_order():
+            for name in cache.weblogs:
+                found.setdefault(name, []).append(cache.path / name)
+            for run in cache.runs.values():
+                for name, path in run.products().items():
+                    found.setdefault(name, []).append(cache.path / path)
+        return found
+
+    def run(self, name: str) -> CachedRun | None:
+        """Return a products directory from whichever cache has it, that of JAO first."""
+        found = [cache.runs[name] for cache in self.caches_in_order() if name in cache.runs]
+        return next(iter(found), None)
+
+    def caches_in_order(self) -> list[Cache]:
+        """Return the caches, that of JAO first."""
+        return sorted(self.caches.values(), key=lambda cache: cache.executive != "JAO")
+
+
+def gather(connection: DbConnection, settings: Settings) -> Evidence:
+    """Look at everything once; the content of files is not read."""
+    database = connection.database(queue.DATABASE)
+    post = [
+        *_all(lambda most: letters.at_work(database, most=most)),
+        *_all(lambda most: letters.ended(database, envelope.DEAD, most=most)),
+    ]
+    entities, unreadable = _entities(connection)
+    records = _records(connection)
+    archive = {each.name: each for each in _archived(connection)}
+    return Evidence(
+        entities=entities,
+        unreadable=unreadable,
+        letters=post,
+        lost=_lost(connection, entities.values()),
+        reports=frozenset(_reports(connection)),
+        metadata=records.metadata,
+        deliveries=records.deliveries,
+        archive=archive,
+        caches=caches(settings),
+    )
+
+
+def _all(read: Callable[[int], list[Letter]]) -> list[Letter]:
+    """Return messages of a kind, every one: of what is overlooked nobody may say that it is not there."""
+    most = letters.MOST
+    while len(found := read(most)) >= most:
+        most *= 4
+    return found
+
+
+def _entities(connection: DbConnection) -> tuple[dict[str, StatusEntity], dict[str, str]]:
+    found, unreadable = {}, {}
+    for doc in connection.database(status.DATABASE).every():
+        try:
+            entity = status.read(doc)
+            found[entity.entity_id] = entity
+        except BadInput as error:
+            unreadable[doc["_id"]] = str(error)
+    return found, unreadable
+
+
+def _lost(connection: DbConnection, entities: Iterable[StatusEntity]) -> frozenset[str]:
+    """Return the processes that hold an OUS for review and do not live."""
+    sessions = {each.reviewer.session for each in entities if each.reviewer and each.reviewer.session}
+    wanted, now = sorted(sessions), connection.clock.now()
+    signs = connection.database(ACTORS_DATABASE).fetch(wanted) if wanted else []
+    return frozenset(session for session, sign in zip(wanted, signs, strict=True) if not heartbeats.is_alive(sign, now))
+
+
+def _reports(connection: DbConnection) -> Iterator[tuple[str, str]]:
+    """Yield UID and run of every stored report, by their ids: the reports themselves have megabytes."""
+    for doc_id in ids(connection, reports.DATABASE):
+        run, _, ous = doc_id.rpartition(".")
+        try:
+            yield names.uid_of_document(ous), names.timestamp(run)
+        except BadInput:
+            continue  # not made by any aqua-qa2, and in nobody's way
+
+
+def ids(connection: DbConnection, name: str, *, page: int = 1000) -> Iterator[str]:
+    """Yield the ids of a database's documents, page by page, without reading the documents."""
+    database, start = connection.database(name), ""
+    while True:
+        rows = database.rows(startkey=start, limit=page)
+        yield from (row["id"] for row in rows if not row["id"].startswith("_design/"))
+        if len(rows) < page:
+            return
+        start = rows[-1]["id"] + "\x00"
+
+
+@dataclass
+class _Records:
+    metadata: dict[str, ProductMetadata] = field(default_factory=dict)
+    deliveries: dict[str, DeliveryStatus] = field(default_factory=dict)
+
+
+def _records(connection: DbConnection) -> _Records:
+    """Read metadata and delivery status; documents that are neither stand for nothing, and so are found missing."""
+    found = _Records()
+    for doc in connection.database(delivery.METADATA_DATABASE).every():
+        product = converted(doc, delivery.ProductMetadata)
+        if product:
+            found.metadata[product.id] = product
+    for doc in connection.database(delivery.STATUS_DATABASE).every():
+        kept = converted(doc, delivery.DeliveryStatus)
+        if kept:
+            found.deliveries[kept.ous_uid] = kept
+    return found
+
+
+def converted(doc: dict[str, object], kind: type[delivery.Kind]) -> delivery.Kind | None:
+    """Return a document as a record, or None where it is none."""
+    try:
+        return msgspec.convert(doc, kind)
+    except msgspec.ValidationError:
+        return None
+
+
+def _archived(connection: DbConnection) -> Iterator[ArchivedFile]:
+    for doc in connection.database(ngas.DATABASE).every():
+        if "sha256" in doc and doc["_id"] in doc.get("_attachments", {}):
+            yield ngas.ArchivedFile(doc["_id"], doc["size"], doc["sha256"], doc["writeTimestamp"])
+
+
+def read_back(
+    archive: ngas.Archive, files: Iterable[ArchivedFile], told: Callable[[str], None] = lambda _: None
+) -> dict[str, str]:
+    """Read files of the archive whole, and return what is wrong with those that are not what they are described as."""
+    corrupt = {}
+    for each in files:
+        wrong = archive.check(each.name, size=each.size, sha256=each.sha256)
+        if wrong:
+            corrupt[each.name] = wrong
+        told(each.name)
+    return corrupt
+
+
+def caches(settings: Settings) -> dict[str, Cache]:
+    """Return the caches that are on this machine."""
+    paths = {"EU": settings.eu_cache_dir(), "JAO": settings.jao_cache_dir()}
+    return {executive: _cache(executive, path) for executive, path in paths.items() if (path / MARKER).is_dir()}
+
+
+def _cache(executive: str, path: Path) -> Cache:
+    runs, weblogs = {}, {}
+    for entry in sorted(path.iterdir()):
+        try:
+            if entry.name.endswith(".zip"):
+                weblogs[names.weblog_name(entry.name)] = entry.lstat().st_size
+            else:
+                prog_id, run = names.split_products_dir(entry.name)
+                runs[entry.name] = _cached_run(entry, prog_id, run)
+        except (BadInput, FileNotFoundError):
+            continue  # the marker, the weblogs, what 'drw doctor' calls foreign, or what is being removed
+    expanded = path / WEBLOGS
+    found = frozenset(each.name for each in expanded.iterdir()) if expanded.is_dir() else frozenset()
+    return Cache(executive=executive, path=path, runs=runs, weblogs=weblogs, expanded=found)
+
+
+def _cached_run(path: Path, prog_id: str, run: str) -> CachedRun:
+    try:
+        files = dict(manifest.files_of(path))
+    except CacheError as error:
+        return CachedRun(name=path.name, prog_id=prog_id, run=run, cache=path.parent, problem=str(error))
+    return CachedRun(name=path.name, prog_id=prog_id, run=run, cache=path.parent, ous=_ous_of(files), files=files)
+
+
+def _ous_of(files: Iterable[str]) -> str:
+    """Return the OUS whose folder the files of a products directory are in."""
+    for path in files:
+        parts = path.split("/")
+        if len(parts) > _FILE_DEPTH:
+            try:
+                return names.uid_of_document(parts[3])
+            except BadInput:
+                continue
+    return ""

@@ -1,0 +1,214 @@
+"""``drw launch`` and ``drw rerun``: have many OUSs processed, for the first time or once more."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from drw import ages, arguments, columns, orders, ous
+from drw.columns import Line, counted, say
+from drw.orders import Order
+from drw.registry import FAILURE, OK
+from shared import actor, audit, lifecycle, names
+from shared.entities import Entities
+from shared.errors import BadInput, DatabaseAway, DrwError, OutcomeUnknown
+from shared.launching import Launching, driver_lives
+from shared.messages import ProcessRequest
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+    from drw.registry import Commands, Context
+
+_AT_ONCE: Final = 8
+_DEFAULT_EXECUTIVE: Final = "EU"
+_RERUN_STATES: Final = tuple(state for state in lifecycle.LAUNCHABLE if state)
+NEW, WAITS, REFUSED, NOT_TRIED, WOULD = "launched", "waits already", "refused", "not tried", "would be launched"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one OUS that was to be launched, and what there is to say of it."""
+
+    ous: str
+    outcome: str
+    said: str
+    executive: str = ""
+    message: str = ""
+
+
+def register(commands: Commands) -> None:
+    """Make both commands known."""
+    _register_launch(commands)
+    _register_rerun(commands)
+
+
+def _register_launch(commands: Commands) -> None:
+    launch = commands.add(
+        "launch",
+        _launch,
+        help="have OUSs processed: some, a range, or those of a file",
+        description=(
+            "Launch OUSs, as launcher does each. One that exists already has its program, and is launched with the "
+            "recipe and at the executive that it had, unless others are given. Earlier runs are kept. The lines of a "
+            "file are UIDs, or what launcher takes: PROGRAM OUS [RECIPE [EXECUTIVE]]."
+        ),
+        example="drw launch --program 2015.1.00657.S uid://X1/X1/Xb0..Xb9",
+    )
+    launch.add_argument("ousUID", nargs="*", type=actor.checked(orders.uids), help="a UID, or a range of them")
+    launch.add_argument("--from", dest="file", metavar="FILE", help="also those of this file; - is standard input")
+    launch.add_argument("--program", type=actor.checked(names.program_id), help="that new OUSs belong to")
+    launch.add_argument("--executive", choices=names.EXECUTIVES, help="where to run them")
+    launch.add_argument(
+        "--force", action="store_true", help="launch from any state, also while a run or review goes on"
+    )
+    _add_common(launch)
+
+
+def _register_rerun(commands: Commands) -> None:
+    rerun = commands.add(
+        "rerun",
+        _rerun,
+        help="launch again those that are in a state: ProcessingProblem, or as told",
+        description=(
+            "Launch again the OUSs that the filters let through, those longest in their state first, with the recipe "
+            "and at the executive that they had, unless others are given. Earlier runs are kept."
+        ),
+        example='drw rerun --program 2015.1.00657.S --older-than 1h --limit 20 --reason "the disk is mended"',
+    )
+    rerun.add_argument(
+        "--state",
+        action="append",
+        choices=_RERUN_STATES,
+        metavar="STATE",
+        help=f"{columns.listed(_RERUN_STATES)}; may be given several times, default {lifecycle.PROCESSING_PROBLEM}",
+    )
+    rerun.add_argument("--program", type=actor.checked(names.program_id), help="those of this program")
+    rerun.add_argument("--executive", choices=names.EXECUTIVES, help="those that were run there")
+    rerun.add_argument(
+        "--older-than", type=actor.checked(ages.seconds), metavar="SPAN", help="in their state for longer: 30min, 2h"
+    )
+    rerun.add_argument("--on", choices=names.EXECUTIVES, help="where to run them now, default: where they were run")
+    _add_common(rerun)
+    rerun.set_defaults(force=False)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipe", type=actor.checked(names.recipe), help="another recipe than they had")
+    parser.add_argument("--limit", type=arguments.number, metavar="N", help="launch the first N only")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be launched, and launch nothing")
+    parser.add_argument("--reason", default="", help="goes into the OUSs' history and the audit")
+
+
+def _launch(context: Context) -> int:
+    args = context.args
+    named = [Order(each) for group in args.ousUID for each in group]
+    wanted = orders.once_each([*named, *(_of_file(args.file) if args.file else [])])
+    if not wanted:
+        raise BadInput("which OUSs? name them, or a file with --from; 'drw rerun' launches those in a state again")
+    return _go(context, [_given(each, args.program, args.recipe, args.executive) for each in wanted])
+
+
+def _rerun(context: Context) -> int:
+    args = context.args
+    args.state = args.state or [lifecycle.PROCESSING_PROBLEM]
+    found = [Order(str(doc["entityId"]), str(doc["progID"])) for doc in ous.matching(context.connection, args)]
+    return _go(context, [_given(each, "", args.recipe, args.on) for each in found])
+
+
+def _given(order: Order, program: str | None, recipe: str | None, executive: str | None) -> Order:
+    """Return an order with what the command line says where the order itself says nothing."""
+    return Order(
+        order.ous, order.prog_id or program or "", order.recipe or recipe or "", order.executive or executive or ""
+    )
+
+
+def _of_file(file: str) -> list[Order]:
+    where = "standard input" if file == "-" else file
+    try:
+        text = arguments.text_of(file).decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{where} is no text: {error}") from error
+    return list(orders.of_lines(text.splitlines(), where))
+
+
+def _go(context: Context, wanted: Sequence[Order]) -> int:
+    """Launch what is wanted, several at once, and say what became of each."""
+    wanted = wanted[: context.args.limit]
+    batch = _Batch(context)
+    context.bus.feed.start()  # once, before several threads call
+    results: list[Result] = []
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        results.extend(context.track(pool.map(batch.launch, wanted), "launching", total=len(wanted)))
+    finally:  # Ctrl-C begins no other, and says what became of those before
+        pool.shutdown(cancel_futures=True)
+        _tell(context, results)
+    return _status(results)
+
+
+def _tell(context: Context, results: Sequence[Result]) -> None:
+    if context.args.json:
+        context.print_json({"ous": results})
+    else:
+        _print(context, results)
+
+
+def _status(results: Iterable[Result]) -> int:
+    return FAILURE if any(each.outcome in {REFUSED, NOT_TRIED} for each in results) else OK
+
+
+class _Batch:
+    """Launches one OUS after another, from several threads, until database or xtss turn out to be away."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._entities = Entities(context.connection)
+        self._launching = Launching(context.connection, context.bus, context.state, by=audit.who())
+        self._away = threading.Event()
+
+    def launch(self, order: Order) -> Result:
+        if self._away.is_set():
+            return Result(order.ous, NOT_TRIED, "because one before it was not answered")
+        try:
+            return self._launch(order)
+        except (DatabaseAway, OutcomeUnknown) as error:
+            self._away.set()
+            return Result(order.ous, NOT_TRIED, str(error))
+        except DrwError as error:
+            return Result(order.ous, REFUSED, str(error))
+
+    def _launch(self, order: Order) -> Result:
+        args = self._context.args
+        known = self._entities.get(order.ous)
+        prog_id = order.prog_id or (known.prog_id if known else "")
+        if not prog_id:
+            raise BadInput(f"{order.ous} is new: --program says what it belongs to")
+        recipe = order.recipe or (known.recipe if known else names.DEFAULT_RECIPE)
+        executive = order.executive or (known.executive if known else _DEFAULT_EXECUTIVE)
+        request = ProcessRequest(progID=prog_id, ousUID=order.ous, recipe=recipe)
+        if args.dry_run:
+            self._launching.refuse(known, request, force=args.force)
+            state = known.state if known else "new"
+            return Result(order.ous, WOULD, f"{state}, {prog_id}, {recipe} at {executive}", executive)
+        done = self._launching.launch(request, executive, force=args.force, reason=args.reason)
+        return Result(order.ous, NEW if done.is_new else WAITS, f"{recipe} at {executive}", executive, done.message)
+
+
+def _print(context: Context, results: Sequence[Result]) -> None:
+    lines = [
+        Line((each.ous, each.outcome, "" if bad else each.said), each.said if bad else "", "red" if bad else "")
+        for each in results
+        for bad in (each.outcome in {REFUSED, NOT_TRIED},)
+    ]
+    if lines:
+        columns.print_table(context.console, ("OUS", "outcome", "as"), lines)
+    outcomes = [each.outcome for each in results]
+    tally = [f"{outcomes.count(each)} {each}" for each in dict.fromkeys(outcomes)]
+    say(context.console, f"{counted(len(results), 'OUS', 'OUSs')}{': ' if tally else ''}{', '.join(tally)}")
+    for executive in sorted({each.executive for each in results if each.outcome in {NEW, WAITS}}):
+        if not driver_lives(context.connection, executive):
+            say(context.console, f"no pipeline-driver lives at {executive}: start one", style="yellow")

@@ -1,0 +1,79 @@
+"""The drivers' directories of work whose runs are over: what a program printed, and how it ended."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from drw import pruning
+from shared import lifecycle, names
+from shared.bus import envelope, queue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from drw.evidence import Evidence
+    from shared.dbcon import DbConnection
+
+_ENDED: Final = "ended.json"
+_PASSED_ON: Final = "passed-on"
+_NOTES: Final = "by-message"
+_GOING: Final = ".pruned"
+_SETTLED: Final = frozenset({envelope.CONSUMED, envelope.EXPIRED})
+
+
+class OldWork:
+    """The directories of one host's runs."""
+
+    def __init__(self, connection: DbConnection, work: Path) -> None:
+        """Take the server, and where the drivers of this machine work."""
+        self._connection = connection
+        self._work = work
+        self._notes: dict[str, list[Path]] = {}
+
+    def over(self, known: Evidence, horizon: datetime) -> Iterator[Path]:
+        """Yield the directories of runs that began before ``horizon``, have ended, and are nobody's any more."""
+        entries = sorted(self._work.iterdir()) if self._work.is_dir() else []
+        yield from (path for path in entries if path.name.endswith(_GOING))  # an earlier removal was cut off
+        busy = self._busy()
+        going_on = {each.prog_id for each in known.entities.values() if each.state == lifecycle.PROCESSING}
+        for path in entries:
+            run = pruning.run_of_work(path.name)
+            if not run or not (path / _ENDED).exists():
+                continue
+            prog_id, timestamp = names.split_products_dir(run)
+            is_done = (path / _PASSED_ON).exists() or prog_id not in going_on
+            if is_done and timestamp not in busy and names.moment(timestamp) < horizon:
+                yield path
+
+    def _busy(self) -> set[str]:
+        """Return the timestamps of runs whose message is open or dead: a driver may come back for them."""
+        messages: dict[str, str] = {}
+        folder = self._work / _NOTES
+        for path in folder.glob("*.json") if folder.is_dir() else ():
+            try:
+                noted = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+                messages[noted["message"]] = noted["timestamp"]
+                self._notes.setdefault(noted["timestamp"], []).append(path)
+            except (OSError, msgspec.DecodeError, KeyError):
+                continue  # it names no run
+        found = self._connection.database(queue.DATABASE).fetch(messages) if messages else []
+        return {messages[doc["_id"]] for doc in found if doc and doc.get("state") not in _SETTLED}
+
+    def remove(self, path: Path) -> None:
+        """Remove a directory, and the note of which message it was for; raises OSError."""
+        if not path.name.endswith(_GOING):
+            timestamp = names.split_products_dir(pruning.run_of_work(path.name))[1]
+            for note in self._notes.get(timestamp, ()):
+                note.unlink(missing_ok=True)
+            path = path.rename(path.with_name(path.name + _GOING))
+        shutil.rmtree(path)
+
+
+def size(path: Path) -> int:
+    """Return how many bytes the files of a directory have."""
+    return sum(each.lstat().st_size for each in path.rglob("*") if each.is_file() and not each.is_symlink())

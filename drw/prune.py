@@ -1,0 +1,240 @@
+"""``drw prune``: removes what is past its retention: settled messages, the drivers' old runs, runs in the caches.
+
+Nothing leaves a cache that the archive has not confirmed byte for byte: every file is read there and read back from
+the archive, the report from the database, before the directory is moved away and removed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from drw import ages, columns, evidence, oldwork, pruning
+from drw.columns import Line, counted, say
+from drw.registry import FAILURE, OK
+from shared import actor, audit, manifest, names, ngas, reports
+from shared.bus import envelope, janitor, queue
+from shared.cache import MARKER, WEBLOGS
+from shared.clock import stamp
+from shared.errors import DrwError, Forbidden
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from drw.evidence import CachedRun
+    from drw.registry import Commands, Context
+
+_HEADS: Final = ("what", "where", "bytes")
+_PAGE: Final = 1000
+RUN, WORK = "run", "work directory"
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What was removed, or would be, or ``kept`` because of something: what it is, where, how big (bytes)."""
+
+    what: str
+    where: str
+    size: int = 0
+    kept: str = ""
+
+
+@dataclass
+class Round:
+    """What one round of pruning did."""
+
+    pruned: list[Pruned] = field(default_factory=list)
+    messages: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def register(commands: Commands) -> None:
+    """Make the command known."""
+    parser = commands.add(
+        "prune",
+        _prune,
+        help="remove what is past its retention: messages, old runs, cached runs that the archive has",
+        description=(
+            "Remove settled messages (as 'drw janitor --once' does), the drivers' directories of runs that are over, "
+            "and the runs in the caches on this machine, past their retention (DRW_RETENTION_S). Nothing leaves a "
+            "cache that the archive has not confirmed byte for byte."
+        ),
+        example="drw prune --dry-run --older-than 30d",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed, and how much that is")
+    parser.add_argument(
+        "--older-than",
+        type=actor.checked(ages.seconds),
+        metavar="SPAN",
+        help="of runs, like 30d; default DRW_RETENTION_S",
+    )
+
+
+def _prune(context: Context) -> int:
+    args = context.args
+    retention_s = context.settings.retention_s if args.older_than is None else args.older_than
+    pruner = Pruner(context, retention_s, dry_run=args.dry_run)
+    done = pruner.prune()
+    status = FAILURE if done.problems else OK
+    if args.json:
+        return context.print_json(done, status)
+    _show(context, done)
+    return status
+
+
+def _show(context: Context, done: Round) -> None:
+    lines = [
+        Line(
+            (each.what, each.where, str(each.size)),
+            f"kept: {each.kept}" if each.kept else "",
+            "yellow" if each.kept else "",
+        )
+        for each in done.pruned
+    ]
+    if lines:
+        columns.print_table(context.console, _HEADS, lines)
+    for problem in done.problems:
+        say(context.console, problem, style="red")
+    gone = [each for each in done.pruned if not each.kept]
+    kept = len(done.pruned) - len(gone)
+    verb = "would be removed" if context.args.dry_run else "removed"
+    what = f"{counted(done.messages, 'message')}, {counted(len(gone), 'directory', 'directories')}"
+    size = sum(each.size for each in gone)
+    say(context.console, f"{what} of {counted(size, 'byte')} {verb}{f', {kept} kept' if kept else ''}")
+
+
+class Pruner:
+    """Removes what is past its retention."""
+
+    def __init__(self, context: Context, retention_s: float, *, dry_run: bool) -> None:
+        """Take where to ask, how long runs are kept (seconds), and whether anything is removed."""
+        self._context = context
+        self._connection = context.connection
+        self._retention_s = retention_s
+        self._dry_run = dry_run
+        self._archive = ngas.Archive(self._connection.database(ngas.DATABASE), self._connection.clock)
+        self._reports = reports.Reports(self._connection.database(reports.DATABASE))
+        self._done = Round()
+
+    def prune(self) -> Round:
+        """Remove everything that may be; what goes wrong with one thing leaves the others alone."""
+        known = evidence.gather(self._connection, self._context.settings)
+        now = self._connection.clock.now()
+        old = pruning.old_runs(known, now, self._retention_s)
+        for each in self._context.track(old, "comparing with the archive", total=len(old)):
+            kept = each.kept or pruning.unconfirmed(each.run, known) or self._difference(each.run)
+            where = each.run.cache / each.run.name
+            self._done.pruned.append(Pruned(RUN, str(where), sum(each.run.files.values()), kept))
+            if not kept and not self._dry_run:
+                self._remove_run(each.run)
+        work = oldwork.OldWork(self._connection, self._context.settings.runs_dir())
+        for path in work.over(known, now - timedelta(seconds=self._retention_s)):
+            self._done.pruned.append(Pruned(WORK, str(path), oldwork.size(path)))
+            if not self._dry_run:
+                self._guarded(work.remove, path)
+        self._messages()
+        self._record()
+        return self._done
+
+    # Caches
+
+    def _difference(self, run: CachedRun) -> str:
+        """Return in what a run differs from the archive and from its stored report, both read whole, or nothing."""
+        try:
+            for path in run.files:
+                entry = manifest.entry(run.cache / path, path)
+                if path == run.report():
+                    stored = self._reports.of_run(run.ous, run.run)
+                    wrong = (
+                        ""
+                        if stored and stored.xml() == (run.cache / path).read_bytes()
+                        else f"{path} is not what is stored"
+                    )
+                else:
+                    wrong = self._archive.check(path.rpartition("/")[2], size=entry.size, sha256=entry.sha256)
+                if wrong:
+                    return wrong
+        except (DrwError, OSError) as error:
+            return str(error)
+        return self._difference_of_weblog(run)
+
+    def _difference_of_weblog(self, run: CachedRun) -> str:
+        name = names.weblog(run.ous, run.run)
+        if not (run.cache / name).exists():
+            return ""
+        entry = manifest.entry(run.cache / name, name)
+        return self._archive.check(name, size=entry.size, sha256=entry.sha256)
+
+    def _remove_run(self, run: CachedRun) -> None:
+        """Remove a run, its weblog and the expanded one; the products directory last: what a crash leaves is found."""
+        name = names.weblog(run.ous, run.run)
+        aside = run.cache / MARKER / "incoming"
+        for path in (run.cache / WEBLOGS / name.removesuffix(".zip"), run.cache / name, run.cache / run.name):
+            self._guarded(lambda path: _remove(path, aside / f"{path.name}.{secrets.token_hex(8)}"), path)
+
+    def _guarded(self, remove: Callable[[Path], None], path: Path) -> None:
+        """Remove something; what cannot be is said, and what is gone already is what was wanted."""
+        try:
+            remove(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._done.problems.append(f"{path} could not be removed: {error.strerror}")
+
+    # Messages
+
+    def _messages(self) -> None:
+        """Purge settled messages past their retention, as the janitor does; a dry run only counts them."""
+        settings = self._context.settings
+        kept_s = janitor.retention_s(settings.retention_s, settings.lease_s)
+        database = self._connection.database(queue.DATABASE)
+        if self._dry_run:
+            self._done.messages = self._settled_before(stamp(self._connection.clock.now() - timedelta(seconds=kept_s)))
+            return
+        try:
+            self._done.messages = janitor.Janitor(database, kept_s=kept_s).tidy().purged
+        except Forbidden as error:
+            self._done.problems.append(f"messages are not purged: {error}; that needs a server administrator")
+
+    def _settled_before(self, horizon: str) -> int:
+        """Count the settled messages that have ended before a moment, page by page."""
+        database, count = self._connection.database(queue.DATABASE), 0
+        for state in (envelope.CONSUMED, envelope.EXPIRED):
+            since, same = "", 0
+            while True:
+                docs = database.find(
+                    {"state": state, "doneAt": {"$gte": since, "$lt": horizon}},
+                    index=queue.ENDED_INDEX,
+                    sort=queue.INDEXES[queue.ENDED_INDEX][0],
+                    limit=_PAGE + same,
+                    fields=["_id", "doneAt"],
+                )
+                count += len(docs) - same
+                if len(docs) < _PAGE + same:
+                    break
+                since = docs[-1]["doneAt"]
+                same = sum(doc["doneAt"] == since for doc in docs)
+        return count
+
+    def _record(self) -> None:
+        gone = [each for each in self._done.pruned if not each.kept]
+        if self._dry_run:
+            return
+        for each in gone:
+            audit.record(self._connection, "prune", each.where, f"{each.what}, {each.size} bytes", by=audit.who())
+        if self._done.messages:
+            why = f"{self._done.messages} settled messages past their retention"
+            audit.record(self._connection, "prune", queue.DATABASE, why, by=audit.who())
+
+
+def _remove(path: Path, aside: Path) -> None:
+    """Remove a file, or a directory all at once: it is moved to where every opening of the cache cleans up."""
+    if path.is_dir():
+        path.rename(aside)
+        shutil.rmtree(aside)
+    else:
+        path.unlink()

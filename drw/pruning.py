@@ -1,0 +1,85 @@
+"""What may be removed: the rules of ``drw prune``. Pure.
+
+A run leaves the caches when it is older than its retention, when nothing more will be done with it, and when everything
+in it is known elsewhere byte for byte: products and weblog in the archive, the report in the database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from shared import lifecycle, names
+from shared.errors import BadInput
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from drw.evidence import CachedRun, Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Old:
+    """A run whose retention is over: ``kept`` is why it stays all the same, empty if it may go once it is confirmed."""
+
+    run: CachedRun
+    kept: str = ""
+
+
+def old_runs(known: Evidence, now: datetime, retention_s: float) -> list[Old]:
+    """Return every products directory in a cache whose retention is over, and why some of them stay."""
+    horizon = now - timedelta(seconds=retention_s)
+    busy = {letter.name for letter in known.letters} | {f"{letter.ous} {letter.run}" for letter in known.letters}
+    return [
+        Old(run=run, kept=run.problem or _needed(run, known, busy))
+        for cache in known.caches_in_order()
+        for run in cache.runs.values()
+        if names.moment(run.run) < horizon and not _is_young(run, known, horizon)
+    ]
+
+
+def _is_young(run: CachedRun, known: Evidence, horizon: datetime) -> bool:
+    """Tell whether the OUS that a run is about has changed within the retention: delivered yesterday is young."""
+    entity = known.entities.get(run.ous)
+    return entity is not None and entity.run == run.run and names.moment(entity.timestamp) >= horizon
+
+
+def _needed(run: CachedRun, known: Evidence, busy: set[str]) -> str:
+    """Return what a run is still needed for, or nothing."""
+    entity = known.entities.get(run.ous)
+    if not run.ous or entity is None:
+        return "no OUS is known that it is of"
+    if run.name in busy or names.weblog(run.ous, run.run) in busy or f"{run.ous} {run.run}" in busy:
+        return "a message is about it"
+    if entity.run == run.run and entity.state != lifecycle.DELIVERED:
+        return f"its OUS is {entity.state}"
+    if entity.state == lifecycle.PROCESSING:
+        return "its OUS is Processing"
+    if (run.ous, run.run) not in known.reports:
+        return "its report is not stored"
+    return ""
+
+
+def unconfirmed(run: CachedRun, known: Evidence) -> str:
+    """Return the first file of a run that is described nowhere else, or nothing; the content is compared afterwards."""
+    products, weblog = run.products().values(), f"/{names.weblog(run.ous, run.run)}"
+    for path, size in run.files.items():
+        name = path.rpartition("/")[2]
+        if path == run.report():
+            continue
+        archived = known.archive.get(name) if path in products or path.endswith(weblog) else None
+        if archived is None:
+            return f"{name} is not in the archive"
+        if archived.size != size:
+            return f"{name} has another size in the archive"
+    return ""
+
+
+def run_of_work(name: str) -> str:
+    """Return the products directory that a driver's directory of work is for; empty for what is none."""
+    try:
+        names.split_products_dir(name.removesuffix(".run"))
+    except BadInput:
+        return ""
+    return name.removesuffix(".run") if name.endswith(".run") else ""
