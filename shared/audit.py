@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,10 @@ DATABASE: Final = "audit"
 
 def who() -> str:
     """Return the name that the actions of the person at this terminal are signed with."""
-    return getpass.getuser()
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container, say, whose user has a number only
+        return f"uid {os.getuid()}"
 
 
 def record(connection: DbConnection, what: str, subject: str, why: str, *, by: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from unicodedata import normalize
 
 from shared.errors import BadInput
 
@@ -22,10 +23,11 @@ _UID = re.compile(r"uid://([A-Za-z0-9]{1,64})/([A-Za-z0-9]{1,64})/([A-Za-z0-9]{1
 _DOCUMENT_ID = re.compile(r"uid___([A-Za-z0-9]{1,64})_([A-Za-z0-9]{1,64})_([A-Za-z0-9]{1,64})")
 _PROGRAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 _RECIPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}")
-_PRODUCTS_DIR = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]{0,63})_(\d{4}_\d\d_\d\dT\d\d_\d\d_\d\d\.\d{3})")
-_WEBLOG = re.compile(r"weblog-[A-Za-z0-9]+-[A-Za-z0-9]+-[A-Za-z0-9]+-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})\.zip")
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}", re.ASCII)
+_PRODUCTS_DIR = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]{0,63})_(\d{4}_\d\d_\d\dT\d\d_\d\d_\d\d\.\d{3})", re.ASCII)
+_WEBLOG = re.compile(r"weblog-(?:[A-Za-z0-9]{1,64}-){3}(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})\.zip", re.ASCII)
 _SHOWN = 80
+_NAME_BYTES = 255
 
 
 def shown(value: object) -> str:
@@ -176,19 +178,22 @@ def file_name(text: object) -> str:
     """Return ``text`` if it can be the name of one file in one folder; raise BadInput otherwise.
 
     Refused are what could leave the folder or look like an option: ``/``, ``..``, a leading ``-`` or ``.``, control
-    characters, and whatever is longer than the 255 bytes of a file system's names.
+    characters, and whatever is longer than the 255 bytes of a file system's names. What becomes such a name where a
+    file system or a program takes look-alikes for one (a full-width ``/``) is refused too.
     """
-    good = (
-        isinstance(text, str)
-        and 0 < len(text.encode("utf-8", "surrogatepass")) <= 255  # noqa: PLR2004 (NAME_MAX)
-        and text[0] not in "-."
-        and "/" not in text
-        and text.isprintable()
-    )
-    if good and isinstance(text, str):
+    if isinstance(text, str) and _stays_in_its_folder(text) and _stays_in_its_folder(normalize("NFKC", text)):
         return text
     raise BadInput(
         f"{shown(text)} is not a file name: it may not be empty, begin with '-' or '.', nor hold '/' or control codes"
+    )
+
+
+def _stays_in_its_folder(name: str) -> bool:
+    return (
+        0 < len(name.encode("utf-8", "surrogatepass")) <= _NAME_BYTES
+        and name[0] not in "-."
+        and "/" not in name
+        and name.isprintable()
     )
 
 

@@ -175,7 +175,8 @@ def _compared(source: Source, name: str, arrived: Path, rsync: Rsync) -> tuple[F
 
 def _run(rsync: Rsync, command: list[str], arriving: Path, total: int, progress: Progress | None) -> str:
     """Run rsync to its end and return what it wrote; its failures become our errors."""
-    with tempfile.TemporaryDirectory(prefix="drw-rsync-") as scratch:
+    # Beside what arrives: there it is cleared away too when this process is killed.
+    with tempfile.TemporaryDirectory(prefix=".rsync-", dir=arriving.parent) as scratch:
         log = Path(scratch) / "log"
         running = program.start(
             command,

@@ -3,12 +3,15 @@
 import contextlib
 import json
 import sys
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.bus import envelope
+from shared.errors import Refused
 from shared.readable_json import DEEPEST, TOO_DEEP, TOO_LONG, decode
 
 JSON = st.recursive(
@@ -53,3 +56,27 @@ def test_what_is_cut_off_or_no_json_is_refused(text):
 def test_any_bytes_are_read_or_refused(text):
     with contextlib.suppress(msgspec.DecodeError):
         decode(text)
+
+
+def nested(depth):
+    body = 1
+    for _ in range(depth):
+        body = [body]
+    return body
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (float("nan"), "Out of range float values"),
+        (float("inf"), "Out of range float values"),
+        (nested(10_000), "recursion"),
+        ("a" * 50_000_000, "more than the 7000000"),
+        ("\udc80", "must be a JSON object"),
+        (10**5000, "must be a JSON object"),
+    ],
+    ids=["NaN", "infinity", "10,000 deep", "50 MB", "a lone surrogate", "5,000 digits"],
+)
+def test_what_cannot_be_a_message_is_refused_before_it_is_sent(value, says):
+    with pytest.raises(Refused, match=says):
+        envelope.new("work.EU:1:x", {"x": value}, created=datetime.now(UTC), sender="test")
