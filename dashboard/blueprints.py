@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup, escape
 
-from dashboard import pages
+from dashboard import api, health, letters, login, messages, metrics, pages, protection
 
 if TYPE_CHECKING:
-    from flask import Flask, Response
+    from flask import Flask
 
 NAVIGATION: Final = (
     ("pages.board", "Board"),
@@ -22,26 +22,20 @@ NAVIGATION: Final = (
     ("api.index", "API"),
 )
 _JOINT: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=/)(?=[A-Za-z0-9])")
-_POLICY: Final = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 
 def register(app: Flask) -> None:
     """Add every part to the application."""
-    app.register_blueprint(pages.blueprint)
+    metrics.measure(app)
+    protection.protect(app)
+    for each in (pages, messages, letters, login, api, metrics, health):
+        app.register_blueprint(each.blueprint)
 
     app.add_template_filter(wrapped, "wrapped")
 
     @app.context_processor
     def above() -> dict[str, object]:
         return {"navigation": [each for each in NAVIGATION if each[0] in app.view_functions]}
-
-    @app.after_request
-    def harden(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = _POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
 
 
 def wrapped(text: str) -> Markup:

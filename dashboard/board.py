@@ -25,7 +25,10 @@ _NO_STATE: Final = "(no state)"
 
 
 class Card(msgspec.Struct, frozen=True):
-    """What the board shows of an OUS; ``since`` is when it came into its state (UTC), ``need`` what a human must do."""
+    """What the board shows of an OUS; ``since`` is when it came into its state (UTC), ``need`` what a human must do.
+
+    ``changed`` is when anything of it changed last.
+    """
 
     id: str
     uid: str
@@ -36,6 +39,7 @@ class Card(msgspec.Struct, frozen=True):
     since: str
     need: str = ""
     note: str = ""
+    changed: str = ""
 
     def matches(self, words: list[str]) -> bool:
         """Tell whether each of these lower-case words is in the UID, the program or the executive."""
@@ -116,6 +120,13 @@ class Board:
             found = [card for card in self._column(order) if card.matches(words) and (card.need or not need)]
         return found[start : start + limit], len(found)
 
+    def find(self, states: Iterable[str], query: str = "", *, need: bool = False) -> list[Card]:
+        """Return all cards in some states that match, state by state, the latest change first."""
+        words = query.lower().split()
+        with self._lock:
+            found = [card for state in states for card in self._column(self._order.get(state, []))]
+        return [card for card in found if card.matches(words) and (card.need or not need)]
+
     def _column(self, order: list[tuple[str, str]]) -> Iterator[Card]:
         return (self._cards[each] for _, each in reversed(order))
 
@@ -157,6 +168,7 @@ def card_of(doc: Doc) -> Card:
         detail=_text(doc.get("substate")) or _text(doc.get("recipe")),
         since=_since(doc, state),
         note=note,
+        changed=_text(doc.get("timestamp")),
     )
 
 

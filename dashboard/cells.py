@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from flask import url_for
 
@@ -12,7 +12,7 @@ from shared import names
 from shared.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _HASH_SHOWN: Final = 12
 _SECOND: Final = len("2026-11-20T23:40:00")
@@ -29,6 +29,14 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Order:
+    """In which order a table is read: by what (nothing for its own order), from the last to the first or not."""
+
+    by: str = ""
+    descending: bool = False
+
+
+@dataclass(frozen=True)
 class Page:
     """One page of a table: its rows, how many there are in all, and where the next page is."""
 
@@ -40,6 +48,25 @@ class Page:
     after: str = ""
     remark: str = ""
     """What there is to say below it, such as that there are more than can be counted."""
+    where: str = ""
+    """The address of the table, to which order and place are added; empty for one that cannot be turned."""
+    sorts: Mapping[str, str] = field(default_factory=dict)
+    """By which of its heads it can be sorted, and what that is called in an address."""
+    order: Order = Order()
+
+    def turned(self, head: str) -> str:
+        """Return the address of the table sorted by a head; by the one it is sorted by already, the other way round."""
+        by = self.sorts[head]
+        return self._address(by, descending=by == self.order.by and not self.order.descending)
+
+    def onward(self) -> str:
+        """Return the address of the next page."""
+        return self._address(self.order.by, descending=self.order.descending, after=self.after)
+
+    def _address(self, by: str, *, descending: bool, after: str = "") -> str:
+        query = {"sort": by, "order": "down" if descending else "", "after": after}
+        text = urlencode({name: value for name, value in query.items() if value})
+        return f"{self.where}{'&' if '?' in self.where else '?'}{text}" if text else self.where
 
 
 def plain(value: Any) -> Cell:  # noqa: ANN401 (whatever a document holds)
@@ -70,6 +97,11 @@ def ous(uid: object) -> Cell:
         return Cell(str(uid), href=url_for("pages.ous", doc_id=names.document_id(str(uid))))
     except BadInput:
         return plain(uid)
+
+
+def message(message_id: str) -> Cell:
+    """Return a message's id, leading to its page."""
+    return Cell(message_id, href=url_for("messages.one", message_id=message_id), look="prose")
 
 
 def weblog(weblog_url: str, uid: object, run: object) -> Cell:

@@ -2,32 +2,77 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Final
 
 from dashboard import cells
-from dashboard.cells import Cell, Page
+from dashboard.cells import Cell, Order, Page
 from dashboard.tables import PAGE
-from shared.actor import ACTORS_DATABASE
 from shared.heartbeats import standing
 
 if TYPE_CHECKING:
-    from shared.dbcon import DbConnection, Doc
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from shared.dbcon import Doc
 
 ACTORS: Final = "actors"
 _RANKS: Final = {"alive": 0, "dead": 1, "ended": 2}
+_SORTS: Final = {
+    "actor": "kind",
+    "executive": "executive",
+    "state": "stands",
+    "host": "host",
+    "since (UTC)": "since",
+    "last sign (UTC)": "at",
+    "doing": "doing",
+}
 _LOOKS: Final = {"alive": "good", "dead": "bad", "ended": ""}
 
 
-def actors(connection: DbConnection, start: int = 0) -> Page:
-    """Return a page of the actors: the living by name, then the dead and those that ended well, the latest first."""
-    now = connection.clock.now()
-    known = [(standing(doc, now), doc) for doc in connection.database(ACTORS_DATABASE).every()]
-    known.sort(key=lambda each: str(each[1].get("at", "")), reverse=True)
-    known.sort(key=lambda each: (_RANKS[each[0]], each[1]["_id"] if each[0] == "alive" else ""))
+class Crew:
+    """The signs of life of all actors. Every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self._lock = threading.Lock()
+        self._signs: dict[str, Doc] = {}
+
+    def begin(self, docs: Iterable[Doc]) -> None:
+        """Take in all, in place of what was known."""
+        found = {str(doc["_id"]): doc for doc in docs}
+        with self._lock:
+            self._signs = found
+
+    def put(self, doc_id: str, doc: Doc | None) -> None:
+        """Take in an actor's sign of life, None for one that is gone."""
+        with self._lock:
+            if doc is None:
+                self._signs.pop(doc_id, None)
+            else:
+                self._signs[doc_id] = doc
+
+    def all(self, now: datetime) -> list[tuple[str, Doc]]:
+        """Return how each stands, and its sign: the living by name, the dead, those that ended, the latest first."""
+        with self._lock:
+            known = [(standing(doc, now), doc) for doc in self._signs.values()]
+        known.sort(key=lambda each: str(each[1].get("at", "")), reverse=True)
+        known.sort(key=lambda each: (_RANKS[each[0]], each[1]["_id"] if each[0] == "alive" else ""))
+        return known
+
+
+def actors(crew: Crew, now: datetime, start: int, order: Order) -> Page:
+    """Return a page of the actors, in the order asked for; their own is the living by name, then the others."""
+    known = crew.all(now)
+    if order.by in _SORTS.values():
+        known.sort(key=lambda each: each[0] if order.by == "stands" else str(each[1].get(order.by, "")))
+    if order.descending:
+        known.reverse()
     heads = ("actor", "executive", "state", "host", "pid", "since (UTC)", "last sign (UTC)", "doing")
     rows = [_row(stands, doc) for stands, doc in known[start : start + PAGE]]
     after = str(start + PAGE) if start + PAGE < len(known) else ""
-    return Page(ACTORS, "Actors", heads, rows, len(known), after)
+    where = f"/table/{ACTORS}"
+    return Page(ACTORS, "Actors", heads, rows, len(known), after, where=where, sorts=_SORTS, order=order)
 
 
 def _row(stands: str, doc: Doc) -> list[Cell]:

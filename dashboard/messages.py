@@ -1,97 +1,142 @@
-"""The dashboard's tables of messages: those that wait or are worked on, and the dead ones with their reasons."""
+"""The pages of messages: what waits at each selector, the messages themselves, and pauses."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from dashboard import cells
-from dashboard.cells import Cell, Page
-from dashboard.tables import PAGE
-from shared.bus import envelope, queue
+import msgspec
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+
+from dashboard import mail, protection
+from dashboard.context import natural, order, site
+from dashboard.post import CONTROL, STATES
+from shared import audit
+from shared.bus import envelope, pauses, queue
+from shared.bus.patterns import Pattern
+from shared.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from flask.typing import ResponseReturnValue
 
-    from shared.dbcon import Database, DbConnection, Doc
+    from shared.bus.pauses import Pause
 
-UNREAD: Final = "unread"
-DEAD: Final = "dead"
-_MOST: Final = 1000
-"""As many are counted, and can be paged through, because the page is read anew every second."""
+blueprint = Blueprint("messages", __name__)
+BODY_SHOWN: Final = 200_000
+"""As many characters of a body are shown, and can be edited."""
 
-_SELECTORS: Final[dict[str, dict[str, Any]]] = {
-    queue.READY_INDEX: {"selector": {"$gt": None}},
-    queue.DUE_INDEX: {"selector": {"$gt": None}},
-    queue.ENDED_INDEX: {"state": envelope.DEAD, "doneAt": {"$gt": None}},
-}
+_LOADING_S: Final = 1.0
+_SPANS_S: Final = {"": None, "30 minutes": 1800, "2 hours": 7200, "1 day": 86400, "3 days": 259200}
 
 
-def unread(connection: DbConnection, start: int = 0) -> Page:
-    """Return a page of the messages that wait or are worked on: the ready ones, then those that have a due time."""
-    heads = ("selector", "state", "sent (UTC)", "due (UTC)", "attempts", "why", "message")
-    return _page(connection, (UNREAD, "Unread messages"), (queue.READY_INDEX, queue.DUE_INDEX), heads, start)
-
-
-def dead(connection: DbConnection, start: int = 0) -> Page:
-    """Return a page of the messages that could not be handled and wait for an operator, the oldest first."""
-    heads = ("selector", "dead since (UTC)", "attempts", "why", "message")
-    return _page(connection, (DEAD, "Dead messages"), (queue.ENDED_INDEX,), heads, start)
-
-
-def _page(
-    connection: DbConnection, name: tuple[str, str], indexes: Sequence[str], heads: Sequence[str], start: int
-) -> Page:
-    database = connection.database(queue.DATABASE)
-    ids = [doc["_id"] for index in indexes for doc in _ids(database, index)]
-    shown = ids[start : start + PAGE]
-    row = _dead_row if name[0] == DEAD else _unread_row
-    rows = [row(doc) for doc in database.fetch(shown) if doc] if shown else []
-    after = str(start + PAGE) if start + PAGE < len(ids) else ""
-    remark = f"More than {_MOST} of a kind: only so many are counted and listed." if len(ids) >= _MOST else ""
-    return Page(*name, heads, rows, len(ids), after, remark)
-
-
-def _ids(database: Database, index: str) -> list[Doc]:
-    return database.find(
-        _SELECTORS[index], index=index, sort=queue.INDEXES[index][0], limit=_MOST, fields=["_id", "state"]
+@blueprint.get("/messages")
+def index() -> ResponseReturnValue:
+    """Show what waits at each selector, and what is paused."""
+    live = site().live
+    live.post_loaded.wait(_LOADING_S)
+    rows, held = live.post.rows(), current_pauses()
+    return render_template(
+        "messages.html",
+        rows=rows,
+        states=STATES,
+        totals={state: sum(row.counts[state] for row in rows) for state in STATES},
+        rate=sum(row.rate for row in rows),
+        pauses=held,
+        paused={row.selector for row in rows if any(Pattern(each.pattern).covers(row.selector) for each in held)},
+        spans=list(_SPANS_S),
+        loading=not live.post_loaded.is_set(),
     )
 
 
-def _unread_row(doc: Doc) -> list[Cell]:
-    return [
-        cells.plain(doc.get("selector")),
-        cells.plain(doc.get("state")),
-        cells.at(doc.get("creationTimestamp")),
-        cells.at(doc.get("due")),
-        cells.plain(doc.get("attempts", 0)),
-        cells.prose(_why_open(doc)),
-        cells.prose(doc["_id"]),
-    ]
+def current_pauses() -> list[Pause]:
+    """Return the pauses that are in force."""
+    connection = site().connection
+    return pauses.current(connection.database(queue.DATABASE), connection.clock.now())
 
 
-def _dead_row(doc: Doc) -> list[Cell]:
-    return [
-        cells.plain(doc.get("selector") or envelope.selector_of(doc["_id"])),
-        cells.at(doc.get("doneAt")),
-        cells.plain(doc.get("attempts", 0)),
-        cells.prose(_last_error(doc) or "no reason given", "bad"),
-        cells.prose(doc["_id"]),
-    ]
+@blueprint.get("/messages/list")
+def listing() -> ResponseReturnValue:
+    """Show messages of one selector or of all, in one state or in all."""
+    selector, state = request.args.get("selector", ""), request.args.get("state", "")
+    if state not in {"", *STATES}:
+        abort(404)
+    title = " ".join(filter(None, (state or "all", "messages", f"for {selector}" if selector else "")))
+    found = site().live.post.find((state,) if state else STATES, selector=selector)
+    where = url_for("messages.listing", selector=selector or None, state=state or None)
+    page = mail.page(found, ("list", title), request.args.get("after", 0, type=natural), order(), where)
+    return render_template("listing.html", page=page)
 
 
-def _why_open(doc: Doc) -> str:
-    """Return who works on a message, or what it waits for, and what went wrong last."""
-    claim = doc.get("claim")
-    if doc.get("state") == envelope.CLAIMED and isinstance(claim, dict):
-        return f"with {claim.get('by', 'somebody')}"
-    if doc.get("waits"):
-        return f"waits: {doc['waits']}"
-    error = _last_error(doc)
-    return f"failed: {error}" if error else ""
-
-
-def _last_error(doc: Doc) -> str:
+@blueprint.get("/message/<path:message_id>")
+def one(message_id: str) -> ResponseReturnValue:
+    """Show a message whole."""
+    doc = site().connection.database(queue.DATABASE).get(message_id)
+    if doc is None or message_id.startswith(CONTROL):
+        abort(404)
+    body = msgspec.json.format(msgspec.json.encode(doc.get("body")), indent=2).decode()
     failures = doc.get("errors")
-    if not isinstance(failures, list) or not failures or not isinstance(failures[-1], dict):
-        return ""
-    return str(failures[-1].get("what", ""))
+    return render_template(
+        "message.html",
+        message_id=message_id,
+        facts=_facts(doc),
+        failures=[each for each in failures if isinstance(each, dict)] if isinstance(failures, list) else [],
+        body=body[:BODY_SHOWN],
+        size=len(body),
+        is_whole=len(body) <= BODY_SHOWN,
+        is_dead=doc.get("state") == envelope.DEAD,
+    )
+
+
+def _facts(doc: dict[str, Any]) -> list[tuple[str, str]]:
+    claim = doc.get("claim")
+    holder = claim if isinstance(claim, dict) and doc.get("state") == envelope.CLAIMED else {}
+    found = [
+        ("selector", doc.get("selector")),
+        ("state", doc.get("state")),
+        ("priority", doc.get("priority")),
+        ("sent (UTC)", doc.get("creationTimestamp")),
+        ("by", doc.get("sender")),
+        ("because of", doc.get("cause")),
+        ("attempts", doc.get("attempts", 0)),
+        ("with", holder.get("by")),
+        ("since (UTC)", holder.get("since")),
+        ("due (UTC)", doc.get("due")),
+        ("waits for", doc.get("waits")),
+        ("expires (UTC)", doc.get("expires")),
+        ("ended (UTC)", doc.get("doneAt")),
+        ("edited", f"{doc['epoch']} times" if doc.get("epoch") else None),
+    ]
+    return [(name, str(value)) for name, value in found if value not in {None, ""}]
+
+
+@blueprint.post("/pauses")
+def pause() -> ResponseReturnValue:
+    """Pause a selector, or a range of them."""
+    by, connection = protection.person(), site().connection
+    pattern, reason = request.form.get("selector", "").strip(), request.form.get("reason", "").strip()
+    now, span_s = connection.clock.now(), _SPANS_S.get(request.form.get("until", ""))
+    until = now + timedelta(seconds=span_s) if span_s else None
+    try:
+        pauses.pause(connection.database(queue.DATABASE), pattern, by=by.name, reason=reason, now=now, until=until)
+    except BadInput as error:
+        by.said.append(f"Nothing was paused: {error}")
+    else:
+        audit.record(connection, "pause", pattern, reason, by=by.name)
+        by.said.append(f"{pattern} is paused.")
+    return redirect(url_for("messages.index"), 303)
+
+
+@blueprint.post("/pauses/resume")
+def resume() -> ResponseReturnValue:
+    """Let a paused selector go on."""
+    by, connection = protection.person(), site().connection
+    pattern = request.form.get("selector", "")
+    try:
+        lifted = pauses.resume(connection.database(queue.DATABASE), pattern)
+    except BadInput as error:
+        by.said.append(f"Nothing was resumed: {error}")
+        return redirect(url_for("messages.index"), 303)
+    if lifted:
+        audit.record(connection, "resume", pattern, request.form.get("reason", "").strip(), by=by.name)
+    by.said.append(f"{pattern} goes on." if lifted else f"{pattern} was not paused any more.")
+    return redirect(url_for("messages.index"), 303)

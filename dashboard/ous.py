@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from dashboard import cells, reporting
+from dashboard import cells, mail, reporting
 from dashboard.board import entries
 from dashboard.cells import Cell, Page
 from dashboard.drawing import duration
@@ -15,6 +15,7 @@ from dashboard.tables import remark, view_of
 from shared import delivery, names, ngas, reports, status
 from shared.bus import envelope, queue
 from shared.errors import BadInput
+from shared.letters import FIELDS, letter
 from shared.names import moment
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
 _FIELDS: Final = ("progID", "recipe", "state", "substate", "executive")
 _MOST_RUNS: Final = 1000
-_MOST_MESSAGES: Final = 500
-_BODY: Final = ["_id", "selector", "state", "creationTimestamp", "attempts", "body", "waits", "doneAt"]
+_MOST_SETTLED: Final = 500
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read(site: Site, doc_id: str) -> Life | None:
         latest[0] if latest else None,
         products,
         delivered,
-        _messages(connection, uid),
+        _messages(site, uid),
     )
 
 
@@ -98,15 +98,20 @@ def _between(one: dict[str, Any], other: dict[str, Any]) -> str:
         return ""
 
 
-def _runs(connection: DbConnection, uid: str, doc: Doc, weblog_url: str) -> tuple[Page, list[str]]:
-    """Return the runs that have a report, and their names; a page never lists more than so many, and says so."""
-    found = connection.database(reports.DATABASE).find(
+def runs_of(connection: DbConnection, uid: str) -> list[Doc]:
+    """Return what is known of the runs that have a report, the oldest first, without the reports themselves."""
+    return connection.database(reports.DATABASE).find(
         {"ousUID": uid, "timestamp": {"$gt": None}},
         index=reports.OUS_INDEX,
         sort=reports.INDEXES[reports.OUS_INDEX],
         limit=_MOST_RUNS,
         fields=["timestamp", "source", "productsDir"],
     )
+
+
+def _runs(connection: DbConnection, uid: str, doc: Doc, weblog_url: str) -> tuple[Page, list[str]]:
+    """Return the runs that have a report, and their names; a page never lists more than so many, and says so."""
+    found = runs_of(connection, uid)
     heads = ("run", "source", "products directory", "weblog", "which", "report")
     doc_id = str(doc["_id"])
     rows = [
@@ -173,32 +178,20 @@ def _cached(cache: Path | None, folder: str, name: str, known: Doc | None) -> Ce
     return Cell("there, same size", look="good") if same else Cell(f"there, {size} bytes", look="bad")
 
 
-def _messages(connection: DbConnection, uid: str) -> Page:
-    """Return the messages that name an OUS, of the open ones, the dead ones and the latest consumed ones."""
-    database = connection.database(queue.DATABASE)
-    found: list[Doc] = []
-    cut = False
-    for index, selector, sort in (
-        (queue.READY_INDEX, {"selector": {"$gt": None}}, "asc"),
-        (queue.DUE_INDEX, {"selector": {"$gt": None}}, "asc"),
-        (queue.ENDED_INDEX, {"state": envelope.DEAD, "doneAt": {"$gt": None}}, "desc"),
-        (queue.ENDED_INDEX, {"state": envelope.CONSUMED, "doneAt": {"$gt": None}}, "desc"),
-    ):
-        order = [{field: sort} for field in queue.INDEXES[index][0]]
-        docs = database.find(selector, index=index, sort=order, limit=_MOST_MESSAGES, fields=_BODY)
-        cut = cut or len(docs) == _MOST_MESSAGES
-        found += [each for each in docs if isinstance(each.get("body"), dict) and each["body"].get("ousUID") == uid]
-    rows = [
-        [
-            cells.plain(each.get("selector")),
-            Cell(str(each.get("state")), look="bad" if each.get("state") == envelope.DEAD else ""),
-            cells.at(each.get("creationTimestamp")),
-            cells.plain(each.get("attempts", 0)),
-            cells.prose(str(each.get("waits") or "")),
-            cells.prose(str(each.get("_id"))),
-        ]
-        for each in found
-    ]
-    heads = ("selector", "state", "sent (UTC)", "attempts", "waits for", "message")
-    said = f"Among {_MOST_MESSAGES} of each kind: there are more, older ones are not looked through." if cut else ""
-    return Page("messages", "Messages about it", heads, rows, len(rows), remark=said)
+def _messages(site: Site, uid: str) -> Page:
+    """Return the messages that name an OUS: the open and dead ones, and those among the latest that were settled."""
+    database = site.connection.database(queue.DATABASE)
+    settled = database.find(
+        {"state": envelope.CONSUMED, "doneAt": {"$gt": None}},
+        index=queue.ENDED_INDEX,
+        sort=[{field: "desc"} for field in queue.INDEXES[queue.ENDED_INDEX][0]],
+        limit=_MOST_SETTLED,
+        fields=list(FIELDS),
+    )
+    found = site.live.post.find(ous=uid) + [each for each in map(letter, settled) if each.ous == uid]
+    said = ""
+    if len(settled) == _MOST_SETTLED:
+        said = f"Of the settled messages, the latest {_MOST_SETTLED} were looked through: older ones are not listed."
+    return Page(
+        "messages", "Messages about it", mail.HEADS, [mail.row(each) for each in found], len(found), remark=said
+    )

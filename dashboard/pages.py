@@ -6,28 +6,21 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Blueprint, abort, render_template, request
 
-from dashboard import crew, drawing, messages, ous, reporting, tables
-from dashboard.context import site
+from dashboard import crew, drawing, mail, ous, reporting, tables
+from dashboard.context import natural, order, site
 from dashboard.flow import DAY, HOUR
 from shared import lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flask.typing import ResponseReturnValue
 
     from dashboard.cells import Page
-    from shared.dbcon import DbConnection
 
 blueprint = Blueprint("pages", __name__)
-CARDS: Final = 40
-_LOADING_S: Final = 5.0
-_COUNTED: Final[dict[str, Callable[[DbConnection, int], Page]]] = {
-    messages.UNREAD: messages.unread,
-    messages.DEAD: messages.dead,
-    crew.ACTORS: crew.actors,
-}
-"""The tables whose pages begin at a number rather than behind a document."""
+CARDS: Final = 24
+_LOADING_S: Final = 1.0
+_COUNTED: Final = (mail.UNREAD, mail.DEAD, crew.ACTORS)
+"""The tables of what is kept here, whose pages begin at a number rather than behind a document."""
 
 
 @blueprint.get("/")
@@ -56,8 +49,8 @@ def board() -> ResponseReturnValue:
 @blueprint.get("/column/<state>")
 def column(state: str) -> ResponseReturnValue:
     """Return more cards of a column, as a piece of a page."""
-    start = request.args.get("start", 0, type=_natural)
-    limit = min(request.args.get("limit", CARDS, type=_natural), 500)
+    start = request.args.get("start", 0, type=natural)
+    limit = min(request.args.get("limit", CARDS, type=natural), 500)
     query, need = request.args.get("q", "")[:200], bool(request.args.get("need"))
     cards, total = site().live.board.page(state, start, limit, query, need)
     return render_template("cards.html", cards=cards, total=total)
@@ -85,8 +78,15 @@ def runs(doc_id: str) -> ResponseReturnValue:
 @blueprint.get("/actors")
 def actors() -> ResponseReturnValue:
     """Show who runs where."""
-    page = crew.actors(site().connection, request.args.get("after", 0, type=_natural))
-    return render_template("table.html", page=page, watch="actors", every=5)
+    return render_template("table.html", page=_counted(crew.ACTORS), watch="actors", every=5)
+
+
+def _counted(key: str) -> Page:
+    """Return the page that was asked for of what is kept here."""
+    live, start = site().live, request.args.get("after", 0, type=natural)
+    if key == crew.ACTORS:
+        return crew.actors(live.crew, site().connection.clock.now(), start, order())
+    return (mail.unread if key == mail.UNREAD else mail.dead)(live.post, start, order())
 
 
 @blueprint.get("/flow")
@@ -109,27 +109,18 @@ def flow() -> ResponseReturnValue:
 @blueprint.get("/tables")
 def overview() -> ResponseReturnValue:
     """Show the beginning of every table."""
-    connection = site().connection
-    first, *others = (tables.read_page(connection, kind, site().weblog_url) for kind in tables.KINDS)
-    counted = [read(connection, 0) for read in _COUNTED.values()]
+    first, *others = (tables.read_page(site(), kind) for kind in tables.KINDS)
+    counted = [_counted(key) for key in _COUNTED]
     return render_template("overview.html", pages=[first, *counted, *others], weblogs=site().weblog_url)
 
 
 @blueprint.get("/table/<key>")
 def table(key: str) -> ResponseReturnValue:
     """Show a page of one table."""
-    descending = request.args.get("order") == "down"
-    if read := _COUNTED.get(key):
-        page = read(site().connection, request.args.get("after", 0, type=_natural))
-        return render_template("table.html", page=page, watch="msgq actors")
+    if key in _COUNTED:
+        return render_template("table.html", page=_counted(key), watch="actors" if key == crew.ACTORS else "msgq")
     kind = next((kind for kind in tables.KINDS if kind.key == key), None)
     if kind is None:
         abort(404)
-    page = tables.read_page(
-        site().connection, kind, site().weblog_url, request.args.get("after", ""), descending=descending
-    )
-    return render_template("table.html", page=page, watch=kind.database, descending=descending, sortable=True)
-
-
-def _natural(text: str) -> int:
-    return max(int(text), 0)
+    page = tables.read_page(site(), kind, request.args.get("after", ""), order())
+    return render_template("table.html", page=page, watch=kind.database)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,13 +22,14 @@ if not __package__:
         sys.exit("server.py: its packages are not installed: run ./launch-all.sh first, or . .venv/bin/activate")
 
 from flask import Flask, render_template, request
+from werkzeug.exceptions import HTTPException
 
-from dashboard import blueprints
+from dashboard import blueprints, origins
 from dashboard.context import EXTENSION, Site
 from dashboard.live import Live
 from dashboard.web import Server
 from shared import actor
-from shared.errors import DrwError
+from shared.errors import BadInput, DatabaseError, DrwError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,29 +37,39 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from shared.actor import Actor
-    from shared.dbcon import DbConnection
-    from shared.settings import Settings
 
 _HIGHEST_PORT: Final = 65535
 
 
-def create_app(connection: DbConnection, settings: Settings, live: Live | None = None) -> Flask:
-    """Return the application, which reads from one server; its model is kept by ``live``, whom the caller starts."""
+def create_app(site: Site) -> Flask:
+    """Return the application of a site; its model is kept by ``site.live``, whom the caller starts."""
     app = Flask(__name__)
-    app.extensions[EXTENSION] = Site(connection, settings, live or Live(connection))
+    app.extensions[EXTENSION] = site
     blueprints.register(app)
 
     @app.errorhandler(DrwError)
     def failed(error: DrwError) -> ResponseReturnValue:
-        if request.path.startswith("/api/"):
-            return {"error": str(error)}, 503
-        return render_template("away.html", reason=str(error)), 503
+        status = HTTPStatus.BAD_REQUEST if isinstance(error, BadInput) else HTTPStatus.SERVICE_UNAVAILABLE
+        if _is_api():
+            return {"error": str(error)}, status
+        if isinstance(error, DatabaseError):
+            return render_template("away.html", reason=str(error)), status
+        return render_template("refused.html", why=str(error)), status
 
-    @app.errorhandler(404)
-    def missing(_: Exception) -> ResponseReturnValue:
-        return render_template("missing.html"), 404
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> ResponseReturnValue:
+        status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+        if _is_api():
+            return {"error": error.description or error.name}, status
+        if status == HTTPStatus.NOT_FOUND:
+            return render_template("missing.html"), status
+        return render_template("refused.html", why=error.description or error.name), status
 
     return app
+
+
+def _is_api() -> bool:
+    return request.path.startswith("/api/")
 
 
 def _port(text: str) -> int:
@@ -71,12 +83,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = actor.parser("dashboard", "Show the whole system in a browser.", "dashboard --port 5000")
     parser.add_argument("--port", type=_port, help="default DRW_DASHBOARD_PORT, 5000; 0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at, default 127.0.0.1")
+    parser.add_argument(
+        "--origin",
+        action="append",
+        default=[],
+        type=actor.checked(origins.origin),
+        help="where browsers see it, if not by this machine's name; such as https://drw.example.org; may be repeated",
+    )
     args = parser.parse_args(argv)
 
     def serve(me: Actor) -> int:
         port = me.settings.dashboard_port if args.port is None else args.port
         live = Live(me.connection)
-        server = Server(create_app(me.connection, me.settings, live), live, host=args.host, port=port)
+        site = Site(me.connection, me.settings, live, origins.Origins(args.origin))
+        server = Server(create_app(site), site, host=args.host, port=port)
         live.start()
         me.part("reader of the feeds", live.is_alive)
         try:

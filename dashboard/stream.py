@@ -30,6 +30,8 @@ class Stream:
         self._last = 0
         self._lock = threading.Lock()
         self._wakers: list[Callable[[], None]] = []
+        self.watching = 0
+        """How many browsers hold a line, as whoever serves them says."""
 
     @property
     def position(self) -> str:

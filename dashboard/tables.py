@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from dashboard import cells
-from dashboard.cells import Cell, Page
-from shared import delivery, lifecycle, names, ngas, reports, status
+from dashboard.cells import Cell, Order, Page
+from shared import audit, delivery, lifecycle, names, ngas, reports, status
 from shared.bus import queue
 from shared.messages import process_selector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from dashboard.board import Board
+    from dashboard.context import Site
     from shared.dbcon import Database, DbConnection, Doc
 
 PAGE: Final = 25
+_OWN: Final = Order()
 _MOST_LAUNCHES: Final = 10_000
 
 
@@ -44,6 +48,8 @@ class Kind:
     title: str
     database: str
     columns: tuple[Column, ...]
+    sorts: Mapping[str, str] = field(default_factory=dict)
+    """By which other heads than the first it can be sorted, and by which field of the board's cards that is."""
 
 
 def _field(name: str, head: str = "", show: Callable[[Any], Cell] = cells.plain) -> Column:
@@ -101,6 +107,7 @@ KINDS: Final = (
             Column("weblog", lambda doc, view: cells.weblog(view.weblogs, doc.get("entityId"), doc.get("run"))),
             Column("remark", remark),
         ),
+        sorts={"program": "program", "state": "state", "executive": "executive", "since (UTC)": "changed"},
     ),
     Kind(
         "reports",
@@ -150,21 +157,89 @@ KINDS: Final = (
             Column("complete", lambda doc, _: cells.plain("yes" if doc.get("complete") else "no")),
         ),
     ),
+    Kind(
+        "audit",
+        "Audit",
+        audit.DATABASE,
+        (
+            _field("at", "when (UTC)", cells.at),
+            _field("who"),
+            _field("what"),
+            _field("subject", show=lambda value: cells.prose(str(value))),
+            _field("why", show=lambda value: cells.prose(str(value))),
+        ),
+    ),
 )
-"""The seed's tables, but for that of the unread messages."""
+"""The seed's tables, but for that of the unread messages; and what people did."""
 
 
-def read_page(
-    connection: DbConnection, kind: Kind, weblog_url: str, after: str = "", *, descending: bool = False
-) -> Page:
-    """Return the page of a table behind the document with id ``after``, in the order of ids or against it."""
-    database = connection.database(kind.database)
-    docs = (_documents_down if descending else _documents)(database, after, PAGE + 1)
-    shown, more = docs[:PAGE], docs[PAGE:]
-    view = view_of(connection, weblog_url, shown if kind.database == status.DATABASE else ())
-    rows = [[column.cell(doc, view) for column in kind.columns] for doc in shown]
+def read_page(site: Site, kind: Kind, after: str = "", order: Order = _OWN) -> Page:
+    """Return the page of a table behind ``after``: an id in the table's own order, a number in any other."""
+    connection, by = site.connection, order.by if order.by in kind.sorts.values() else ""
+    if by:
+        start = int(after) if after.isascii() and after[:9].isdigit() else 0
+        docs, more = _sorted(site.live.board, connection.database(kind.database), start, order)
+        onward = str(start + PAGE) if more else ""
+    else:
+        found = documents(connection, kind, after, PAGE + 1, descending=order.descending)
+        docs, more = found[:PAGE], len(found) > PAGE
+        onward = docs[-1]["_id"] if more else ""
+    view = view_of(connection, site.weblog_url, docs if kind.database == status.DATABASE else ())
+    rows = [[column.cell(doc, view) for column in kind.columns] for doc in docs]
     heads = [column.head for column in kind.columns]
-    return Page(kind.key, kind.title, heads, rows, _total(database), shown[-1]["_id"] if more else "")
+    return Page(
+        kind.key,
+        kind.title,
+        heads,
+        rows,
+        total(connection, kind),
+        onward,
+        where=f"/table/{kind.key}",
+        sorts={heads[0]: "", **kind.sorts},
+        order=Order(by, order.descending),
+    )
+
+
+def _sorted(board: Board, database: Database, start: int, order: Order) -> tuple[list[Doc], bool]:
+    """Return OUSs by what the board knows of them, from number ``start`` on, and whether there are more."""
+    cards = sorted(board.find(board.counts()), key=attrgetter(order.by, "id"), reverse=order.descending)
+    docs = database.fetch([card.id for card in cards[start : start + PAGE]])
+    return [doc for doc in docs if doc], len(cards) > start + PAGE
+
+
+def documents(connection: DbConnection, kind: Kind, after: str, limit: int, *, descending: bool = False) -> list[Doc]:
+    """Return documents of a table behind the one with id ``after``; reports without their content."""
+    database = connection.database(kind.database)
+    if kind.database == reports.DATABASE:
+        return _reports(database, after, limit, descending=descending)
+    return (_documents_down if descending else _documents)(database, after, limit)
+
+
+def _reports(database: Database, after: str, limit: int, *, descending: bool) -> list[Doc]:
+    """Return reports by OUS and run, read through the index: each may have megabytes, which nobody looks at here."""
+    run, _, doc_id = after.rpartition(".")
+    beyond, direction = ("$lt", "desc") if descending else ("$gt", "asc")
+    wheres: list[Doc] = [{"ousUID": {"$gt": None}}]
+    if run:
+        uid = names.uid_of_document(doc_id)
+        wheres = [{"ousUID": uid, "timestamp": {beyond: run}}, {"ousUID": {beyond: uid}}]
+    found: list[Doc] = []
+    for where in wheres:
+        found += database.find(
+            where,
+            index=reports.OUS_INDEX,
+            sort=[{field: direction} for field in reports.INDEXES[reports.OUS_INDEX]],
+            limit=limit - len(found),
+            fields=["_id", "ousUID", "timestamp", "source", "productsDir"],
+        )
+        if len(found) >= limit:
+            break
+    return found
+
+
+def total(connection: DbConnection, kind: Kind) -> int:
+    """Return how many documents a table has."""
+    return _total(connection.database(kind.database))
 
 
 def _documents(database: Database, after: str, limit: int) -> list[Doc]:

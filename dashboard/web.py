@@ -14,30 +14,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from dashboard.protection import HEADERS
 from dashboard.stream import encoded
 from shared.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from flask import Flask
 
-    from dashboard.live import Live
+    from dashboard.context import Site
 
 _THREADS: Final = 8
 _BODY_BYTES: Final = 1 << 20
 _HEARTBEAT_S: Final = 10.0
 _BACKLOG: Final = 256
+_MISDIRECTED: Final = 421
 _RETRY: Final = b"retry: 500\n\n"
 
 
 class Server:
     """Serves an application and its events; bound at once, so that a port which is taken is known before the start."""
 
-    def __init__(self, app: Flask, live: Live, *, host: str, port: int) -> None:
+    def __init__(self, app: Flask, site: Site, *, host: str, port: int) -> None:
         """Bind an address; raise BadInput where that cannot be."""
         self._app = app
-        self._live = live
+        self._site = site
+        self._live = site.live
         self._sockets = _bound(host, port)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="page")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -70,7 +73,7 @@ class Server:
     async def _serve(self) -> None:
         self._loop, self._end, self._news = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         self._live.stream.on_event(self._wake)
-        application = web.Application(client_max_size=_BODY_BYTES)
+        application = web.Application(client_max_size=_BODY_BYTES, middlewares=[self._known_host])
         application.router.add_get("/events", self._events)
         application.router.add_route("*", "/{path:.*}", self._page)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
@@ -92,6 +95,18 @@ class Server:
         if before is not None:
             before.set()
 
+    @web.middleware
+    async def _known_host(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Answer nothing, neither page nor event, to who asks under a name that is not ours."""
+        hosts = request.headers.getall("Host", [])
+        if len(hosts) == 1 and self._site.origins.serves(hosts[0]):
+            return await handler(request)
+        asked = ", ".join(hosts)[:100] or "no name"
+        words = f"This dashboard is not known as {asked}: open it at {self.url}, or start it with --origin ADDRESS.\n"
+        return web.Response(status=_MISDIRECTED, text=words, headers=HEADERS)
+
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Send events until the browser goes away: what it missed, then each as it comes."""
         stream = self._live.stream
@@ -100,10 +115,11 @@ class Server:
             headers={
                 "Content-Type": "text/event-stream; charset=utf-8",
                 "Cache-Control": "no-store",
-                "X-Content-Type-Options": "nosniff",
+                **HEADERS,
             }
         )
         await response.prepare(request)
+        stream.watching += 1
         try:
             await response.write(_RETRY + encoded("state", {"away": self._live.away}))
             while not (self._end is None or self._end.is_set()):
@@ -115,6 +131,8 @@ class Server:
                     await response.write(b": still here\n\n")
         except ConnectionError:
             pass  # the browser went away, which is how every such response ends
+        finally:
+            stream.watching -= 1
         return response
 
     async def _page(self, request: web.Request) -> web.StreamResponse:

@@ -1,8 +1,9 @@
 // Moves the cards. Moves that come together are made together, once a frame; a column never holds more cards than it
-// shows, so ten thousand OUSs cost no more than some hundreds.
+// shows, so ten thousand OUSs cost no more than some hundreds. A column that many leave is filled up by itself, half
+// empty at the earliest, so that a stream of moves costs few questions.
 "use strict";
 
-import { events, fetchPage } from "./live.js";
+import { age, events, fetchPage } from "./live.js";
 
 const main = document.getElementById("live");
 const STEP = Number(main.dataset.limit);
@@ -93,7 +94,7 @@ function make() {
     const most = Math.max(STEP, Number(column.dataset.most ?? 0));
     while (list.children.length > most) list.lastElementChild.remove();
     tell(column);
-    if (list.children.length < Math.min(STEP, Number(column.dataset.total))) reload();
+    if (list.children.length < Math.min(STEP / 2, Number(column.dataset.total))) fill(column);
   }
   document.getElementById("needs").textContent = Object.values(needs).reduce((sum, each) => sum + each, 0);
   document.getElementById("empty")?.remove();
@@ -107,11 +108,42 @@ events.addEventListener("moves", (event) => {
   needs = told.needs;
   if (filtered) return reload();
   if (!pending.size) requestAnimationFrame(make);
-  for (const move of told.moves) pending.set(move.id, move.card);
+  for (const move of told.moves) {
+    pending.set(move.id, move.card);
+    filling.forEach((moved) => moved.add(move.id));
+  }
 });
 events.addEventListener("reload", reload);
 
-// What cannot be told by moves alone (a search, a gap in a column, a board that was away for long) is fetched.
+const filling = new Map(); // of each column that is being filled, the cards that moved since it was asked for
+
+// Fetches the cards that came up from behind in a column.
+function fill(column) {
+  if (filling.has(column)) return;
+  const moved = new Set();
+  filling.set(column, moved);
+  setTimeout(async () => {
+    try {
+      moved.clear();
+      const query = new URLSearchParams({ start: 0, limit: STEP });
+      const page = await fetchPage(`/column/${encodeURIComponent(column.dataset.state)}?${query}`);
+      const list = column.querySelector("ul");
+      const have = new Set([...list.children].map((each) => each.dataset.id));
+      for (const item of page.querySelectorAll(".card")) {
+        if (have.has(item.dataset.id) || moved.has(item.dataset.id)) continue;
+        list.insertBefore(item, [...list.children].find((each) => sinceOf(each) <= sinceOf(item)) ?? null);
+      }
+      tell(column);
+      age();
+    } catch {
+      // the server is away: live.js says so, and the next move asks again
+    } finally {
+      filling.delete(column);
+    }
+  }, REFILL_MS);
+}
+
+// What cannot be told by moves alone (a search, a board that was away for long) is fetched.
 function reload() {
   if (asked) return;
   asked = true;
@@ -150,24 +182,3 @@ main.addEventListener("click", async (event) => {
     column.querySelector(".rest span").textContent = "no answer: press again";
   }
 });
-
-// Times in states grow by themselves; the exact moment is in the tooltip.
-const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
-function inWords(seconds) {
-  const at = UNITS.findIndex(([size]) => seconds >= size);
-  if (at < 0) return "just now";
-  const [size, unit] = UNITS[at];
-  const next = UNITS[at + 1];
-  const rest = next && at < 2 ? Math.floor((seconds % size) / next[0]) : 0;
-  return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${next[1]}` : ""}`;
-}
-function age() {
-  const now = Date.now();
-  for (const time of main.querySelectorAll("time")) {
-    const told = inWords(Math.max(0, (now - Date.parse(time.dateTime)) / 1000));
-    if (time.textContent !== told) time.textContent = told;
-    if (!time.title) time.title = `since ${time.dateTime.replace("T", " ").slice(0, 19)} UTC`;
-  }
-}
-age();
-setInterval(age, 5000);

@@ -40,6 +40,7 @@ async function renew() {
       const wide = section.querySelector(".wide");
       if (wide) wide.scrollLeft = scrolled.get(section.id) ?? 0;
     }
+    age();
     for (const each of main.querySelectorAll("details")) each.open = open.has(each.querySelector(".name")?.textContent);
   } catch {
     ask(2 * PERIOD_MS); // the line of events says that the server is away
@@ -65,3 +66,24 @@ events.addEventListener("changed", (event) => {
 });
 events.addEventListener("reload", () => watched.size && ask(0));
 if (main.dataset.every) setInterval(() => ask(0), 1000 * Number(main.dataset.every));
+
+// Ages grow by themselves; the exact moment is in the tooltip.
+const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+function inWords(seconds) {
+  const at = UNITS.findIndex(([size]) => seconds >= size);
+  if (at < 0) return "just now";
+  const [size, unit] = UNITS[at];
+  const next = UNITS[at + 1];
+  const rest = next && at < 2 ? Math.floor((seconds % size) / next[0]) : 0;
+  return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${next[1]}` : ""}`;
+}
+export function age() {
+  const now = Date.now();
+  for (const time of main.querySelectorAll("time")) {
+    const told = inWords(Math.max(0, (now - Date.parse(time.dateTime)) / 1000));
+    if (time.textContent !== told) time.textContent = told;
+    if (!time.title) time.title = `since ${time.dateTime.replace("T", " ").slice(0, 19)} UTC`;
+  }
+}
+age();
+setInterval(age, 5000);

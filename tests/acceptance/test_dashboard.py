@@ -40,6 +40,13 @@ class Site:
             with error:
                 return error.code, error.headers, error.read().decode()
 
+    def until(self, condition):
+        """Wait until something is so; it is looked at again after every event."""
+        line = Events(self)
+        while not (found := condition()):
+            line.wait_for("changed")
+        return found
+
     def rows(self, key, path="/tables"):
         """Return the rows of a table, the text of each cell."""
         section = self.get(path)[2].partition(f'<section id="{key}">')[2].partition("</section>")[0]
@@ -136,8 +143,8 @@ def test_messages_say_why_they_wait_or_are_dead(system, site):
     put_message(system, 2, "delayed", due="2026-11-20T11:00:00.000001", waits="the products are not here yet")
     put_message(system, 3, "delayed", due="2026-11-20T12:00:00.000001", errors=[failed])
     put_message(system, 4, "dead", doneAt="2026-11-20T10:00:01.000000", errors=[failed])
-    rows = site.rows("unread")
-    assert [row[1] for row in rows] == ["ready", "delayed", "delayed"]
+    rows = site.until(lambda: len(found := site.rows("unread")) == 3 and site.rows("dead") and found)
+    assert sorted(row[1] for row in rows) == ["delayed", "delayed", "ready"]
     assert rows[1][3] == "2026-11-20 11:00:00"
     assert [row[5] for row in rows] == ["", "waits: the products are not here yet", f"failed: {failed['what']}"]
     assert site.rows("dead") == [["xtss", "2026-11-20 10:00:01", "2", failed["what"], "xtss:4:abc"]]
@@ -170,17 +177,18 @@ def test_actors_are_alive_dead_or_ended(system, site):
 
 
 @pytest.mark.parametrize("key", ["dead", "ous"])
-def test_a_long_table_has_its_total_and_a_next_page(system, site, key):
+def test_a_long_table_has_its_total_and_a_next_page_and_can_be_turned(system, site, key):
     for number in range(30):
         if key == "dead":
             put_message(system, number, "dead", doneAt=f"2026-11-20T10:00:{number:02}.000000")
         else:
             put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}")
-    text = site.get("/tables")[2]
-    assert "25 of 30 shown" in text
+    text = site.until(lambda: "25 of 30 shown" in (found := site.get("/tables")[2]) and found)
     onward = html.unescape(re.search(rf'href="(/table/{key}\?after=[^"]+)"', text).group(1))
     assert len(site.rows(key)) == 25
     assert len(site.rows(key, onward)) == 5
+    last = site.rows(key, f"/table/{key}?order=down")[0]
+    assert (last[-1] if key == "dead" else last[0]) in {"xtss:9:abc", "uid://X1/X1/X29"}
 
 
 def test_checksums_are_short_and_whole_where_one_points(system, site):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from pathlib import Path
@@ -9,8 +10,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from shared.people import People
+
 AXE = Path(__file__).parent / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 DOC_ID = "uid___X1_X1_Xb0"
+PASSWORD = "countess of lovelace"
+EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+RUN = "2018-07-19T07:10:03.781"
 LIFE = ("ReadyForProcessing", "Processing", "ReadyForReview", "Reviewing", "Verified", "Delivered")
 
 pytestmark = pytest.mark.xdist_group("chromium")
@@ -36,6 +42,60 @@ def put_ous(system, state, doc_id=DOC_ID, minute=0):
         }
 
     system.connection.database("status-entities").mutate(doc_id, change)
+
+
+def put_dead(system, number, body=None, what="the disk is full"):
+    system.connection.database("msgq").put(
+        {
+            "_id": f"ingest.JAO:{number}:abc",
+            "schema": 1,
+            "selector": "ingest.JAO",
+            "state": "dead",
+            "priority": 5,
+            "creationTimestamp": f"2026-11-20T10:00:00.{number:06}",
+            "doneAt": f"2026-11-20T11:00:00.{number:06}",
+            "sender": "test",
+            "body": body or {"ousUID": "uid://X1/X1/Xb0"},
+            "digest": "",
+            "attempts": 8,
+            "errors": [{"at": "2026-11-20T11:00:00.000000", "by": "product-ingestor@here:1", "what": what}],
+        }
+    )
+
+
+def message(system, number):
+    return system.connection.database("msgq").get(f"ingest.JAO:{number}:abc")
+
+
+def log_in(system, page, url):
+    People(system.home / "people").add("ada", PASSWORD)
+    page.goto(url + "login?next=/dead")
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.locator("main").get_by_role("button", name="Log in").click()
+    expect(page.locator("#person")).to_contain_text("ada")
+
+
+def report(reasons):
+    """Return a pipeline report of thirty stages, in BASE64, with a subscore for each reason in each of them."""
+    score = (
+        '<{tag} Score="{value}" Reason="{reason}"><Metric Name="flagged" Value="0.1" Units="%"/>'
+        "<DataSelection/></{tag}>"
+    )
+    subscores = "".join(score.format(tag="SubScore", value=0.5, reason=each) for each in reasons)
+    stages = "".join(
+        f'<Stage Number="{number}" Name="hifa_stage{number}">'
+        f"{score.format(tag='RepresentativeScore', value=number / 30, reason='because')}{subscores}</Stage>"
+        for number in range(1, 31)
+    )
+    text = (
+        "<PipelineAquaReport><ProjectStructure ProposalCode='2015.1.00657.S' ProcessingRequestEntityId='uid://A/B/C' "
+        "ProcessingProcedure='PipelineCalibration'/><QaSummary ReportDate='2026-11-20 10:00:00' "
+        "ProcessingTime='7:10:03' CasaVersion='6.6.1' PipelineVersion='2025.1' FinalScore='0.03'/>"
+        f"<QaPerStage>{stages}</QaPerStage><QaPerTopic><Dataset Score='0.5'/><Flagging Score='0.5'/>"
+        "<Calibration Score='0.5'/><Imaging Score='0.5'/></QaPerTopic></PipelineAquaReport>"
+    )
+    return base64.b64encode(text.encode()).decode()
 
 
 @pytest.fixture
@@ -75,14 +135,14 @@ def test_an_ous_moves_through_its_life_while_one_watches(system, page, url):
 
 
 def test_search_finds_and_what_needs_a_human_is_counted(system, page, url):
-    for number in range(60):
+    for number in range(40):
         put_ous(system, "ReadyForReview" if number < 3 else "Delivered", doc_id=f"uid___X1_X1_X{number:02}")
     page.goto(url)
     expect(page.locator("#needs")).to_have_text("3")
     column = page.locator('.column[data-state="Delivered"]')
-    expect(column.locator(".count")).to_have_text("57")
+    expect(column.locator(".count")).to_have_text("37")
     column.locator(".more").click()
-    expect(column.locator(".card")).to_have_count(57)
+    expect(column.locator(".card")).to_have_count(37)
     page.get_by_label("Search").fill("x1/x07")
     page.get_by_label("Search").press("Enter")
     expect(page.locator(".card")).to_have_count(1)
@@ -114,18 +174,142 @@ def test_a_server_that_is_lost_is_said_and_the_page_catches_up(system, page, url
     expect(page.locator(f'.column[data-state="Delivered"] [data-id="{DOC_ID}"]')).to_be_visible(timeout=20_000)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1280])
-def test_pages_are_accessible_and_fit(system, chromium, url, scheme, width):
+def test_dead_letters_are_requeued_edited_and_discarded_by_who_is_logged_in(system, page, url):
+    for number in range(5):
+        put_dead(system, number)
+    page.goto(url + "dead")
+    expect(page.locator("tbody tr")).to_have_count(5)
+    expect(page.get_by_role("button", name="Requeue")).to_have_count(0)
+    log_in(system, page, url)
+    expect(page).to_have_url(url + "dead")
+
+    for number in (0, 1):
+        page.get_by_label(f"choose ingest.JAO:{number}:abc").check()
+    page.get_by_role("button", name="Requeue the chosen").click()
+    expect(page.locator("h1")).to_have_text("Requeue 2 dead messages?")
+    page.get_by_label("Reason").fill("there is room again")
+    page.get_by_role("button", name="Requeue", exact=True).click()
+    expect(page.locator(".said")).to_contain_text("2 of 2 messages requeued")
+    expect(page.locator("tbody tr")).to_have_count(3)
+    assert message(system, 0)["state"] == message(system, 1)["state"] == "ready"
+
+    page.get_by_role("link", name="ingest.JAO:2:abc").click()
+    page.get_by_label("Body, to be changed").fill('{"ousUID": "uid://X1/X1/Xb9"}')
+    page.get_by_label("Yes, make it ready").check()
+    page.get_by_role("button", name="Requeue").click()
+    expect(page.locator(".said")).to_contain_text("1 of 1 messages requeued")
+    assert message(system, 2)["body"] == {"ousUID": "uid://X1/X1/Xb9"}
+    assert message(system, 2)["epoch"] == 1
+
+    page.get_by_role("button", name="Discard all 2").click()
+    page.get_by_label("Reason").fill("sent by mistake")
+    page.get_by_role("button", name="Discard", exact=True).click()
+    expect(page.locator("#empty")).to_be_visible()
+    assert message(system, 3)["state"] == message(system, 4)["state"] == "consumed"
+
+    done = [(each["who"], each["what"], each["why"]) for each in system.connection.database("audit").every()]
+    assert done == [
+        *[("ada", "requeue", "there is room again")] * 2,
+        ("ada", "requeue, edited", ""),
+        *[("ada", "discard", "sent by mistake")] * 2,
+    ]
+    assert page.said == []
+
+
+def test_a_selector_is_paused_and_resumed_and_the_page_shows_it(system, page, url):
+    put_dead(system, 1)
+    log_in(system, page, url)
+    page.goto(url + "messages")
+    pauses = page.locator("#pauses")
+    pauses.get_by_label("Selector").fill("ingest.*")
+    pauses.get_by_label("Reason").fill("the disk is full")
+    pauses.get_by_role("button", name="Pause").click()
+    expect(page.locator(".said")).to_contain_text("ingest.* is paused")
+    expect(page.locator("#selectors tbody")).to_contain_text("paused")
+    (kept,) = [each for each in system.connection.database("msgq").every() if each["_id"].startswith("control:pause")]
+    assert (kept["by"], kept["reason"]) == ("ada", "the disk is full")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".said")).to_contain_text("ingest.* goes on")
+    assert [each["what"] for each in system.connection.database("audit").every()] == ["pause", "resume"]
+    page.get_by_role("button", name="Log out").click()
+    expect(page.locator("#person")).to_have_text("Log in")
+    assert page.said == []
+
+
+def test_messages_are_counted_live(system, page, url):
+    page.goto(url + "messages")
+    is_live(page)
+    expect(page.locator("#empty")).to_be_visible()
+    put_dead(system, 1)
+    expect(page.locator("#selectors tbody th")).to_have_text("ingest.JAO")
+    system.connection.database("msgq").mutate("ingest.JAO:1:abc", lambda doc: doc | {"state": "ready", "doneAt": None})
+    expect(page.locator("#selectors tbody td").first).to_have_text("1 ready for ingest.JAO")
+    assert page.said == []
+
+
+def test_five_hundred_changes_and_a_report_of_two_megabytes_with_markup_are_text(system, page, url):
+    evil = EVIL.replace("<", "&lt;").replace(">", "&gt;")
+    put_ous(system, "Processing")
+    history = [
+        {
+            "at": f"2026-11-{minute // 60 + 1:02}T10:{minute % 60:02}:00.000000",
+            "by": EVIL,
+            "state": "Verified",
+            "substate": str(minute),
+            "note": EVIL,
+        }
+        for minute in range(1, 500)
+    ]
+    database = system.connection.database("status-entities")
+    database.mutate(DOC_ID, lambda doc: doc | {"history": doc["history"] + history, "progID": EVIL, "run": RUN})
+    encoded = report([f"{evil} {'x' * 250}"] * 160)
+    assert len(encoded) > 2_000_000
+    system.connection.database("pipeline-reports").put(
+        {
+            "_id": f"{RUN}.{DOC_ID}",
+            "schema": 1,
+            "ousUID": "uid://X1/X1/Xb0",
+            "timestamp": RUN,
+            "source": EVIL,
+            "encodedReport": encoded,
+        }
+    )
+    put_dead(system, 1, body={"ousUID": "uid://X1/X1/Xb0", "report": encoded}, what=EVIL)
+    page.on("dialog", lambda dialog: page.said.append(dialog.message))
+    page.goto(url + f"ous/{DOC_ID}")
+    is_live(page)
+    expect(page.locator("#history tbody tr")).to_have_count(500)
+    expect(page.locator("#history h2")).to_contain_text("500")
+    expect(page.locator("#messages tbody tr")).to_have_count(1)
+    expect(page.get_by_text("The 8 worst of 30 stages.")).to_be_visible()
+    page.get_by_role("link", name="The whole report").click()
+    expect(page.locator("details.stage")).to_have_count(30)
+    page.locator("details.stage").first.click()
+    expect(page.get_by_text("The 100 worst of 160 subscores").first).to_be_visible()
+    expect(page.locator("details.stage[open]").get_by_text(EVIL).first).to_be_visible()
+    page.goto(url + "message/ingest.JAO:1:abc")
+    expect(page.get_by_text("only its beginning is shown")).to_be_visible()
+    for path in ("", "tables", "dead", "messages/list"):
+        page.goto(url + path)
+        expect(page.get_by_text(EVIL).first).to_be_visible()
+    assert page.said == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+def test_pages_are_accessible_and_fit(system, chromium, url, width, scheme):
     if not AXE.exists():
         reason = "axe-core is not installed: run `npm ci` in tests/browser/axe"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     for number, state in enumerate(("ReadyForReview", "ProcessingProblem", "Delivered")):
         put_ous(system, state, doc_id=f"uid___X1_X1_X{number}")
+    put_dead(system, 1)
     # The check itself is a script of others, which the pages' policy forbids.
     context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
     page = context.new_page()
-    for path in ("", "ous/uid___X1_X1_X0", "actors", "flow", "tables", "table/ous", "nowhere"):
+    log_in(system, page, url)
+    ous = ["", "ous/uid___X1_X1_X0", "flow", "actors", "tables", "table/ous", "nowhere", "api/"]
+    letters = ["messages", "messages/list", "message/ingest.JAO:1:abc", "dead", "dead/confirm?do=discard&id=a", "login"]
+    for path in (*ous, *letters):
         page.goto(url + path)
         is_live(page)
         page.add_script_tag(path=str(AXE))

@@ -1,0 +1,67 @@
+"""Every command of ``drw``: its help has an example that can be typed, and programs can read what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+
+import pytest
+
+from drw import cli
+
+NOT_FOR_PROGRAMS = {"drw completion", "drw dead show", "drw people add", "drw people remove"}
+"""What prints a script, or JSON anyway, or asks for a password."""
+
+
+def leaves(parser, path="drw"):
+    """Yield each command that does something, with its parser."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for group in groups:
+        for name, each in group.choices.items():
+            yield from leaves(each, f"{path} {name}")
+    if not groups:
+        yield path, parser
+
+
+COMMANDS = dict(leaves(cli.parser()))
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_a_command_has_an_example_that_can_be_typed(path):
+    (example,) = re.findall(r"^example:  (.*)$", COMMANDS[path].epilog, flags=re.MULTILINE)
+    typed = re.sub(r'^eval "\$\((.*)\)"$', r"\1", example)
+    words = shlex.split(typed.partition(" | ")[0])
+    assert " ".join(words).startswith(path)
+    args = cli.parser().parse_args(words[1:])
+    assert callable(args.do)
+    assert "exit status:" in COMMANDS[path].epilog
+
+
+@pytest.mark.parametrize("path", sorted(COMMANDS.keys() - NOT_FOR_PROGRAMS))
+def test_programs_can_read_what_a_command_prints(path):
+    assert "--json" in COMMANDS[path].format_help()
+
+
+def test_what_changes_something_asks_why():
+    for name in (
+        "launch",
+        "rerun",
+        "cancel",
+        "drain",
+        "send",
+        "call",
+        "pause",
+        "resume",
+        "dead requeue",
+        "dead discard",
+    ):
+        assert "--reason" in COMMANDS[f"drw {name}"].format_help(), name
+
+
+def test_help_keeps_to_the_width_of_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for path, parser in leaves(cli.parser()):
+        lines = parser.format_help().splitlines()
+        described = lines[: next(at for at, line in enumerate(lines) if line.startswith("example:"))]
+        assert max(map(len, described)) <= 80, path

@@ -1,0 +1,106 @@
+"""What may be removed, and what stays."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from drw import pruning
+from drw.evidence import Cache, CachedRun, Evidence
+from drw.letters import Letter
+from shared import names
+from shared.ngas import ArchivedFile
+from shared.status import StatusEntity
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
+DAY_S = 86400.0
+OUS, PROGRAM, RUN = "uid://X1/X1/Xb0", "2015.1.00657.S", "2026-11-01T10:00:00.001"
+FOLDER = names.products_path(PROGRAM, RUN, OUS)
+PRODUCT, WEBLOG, REPORT = "p.data", names.weblog(OUS, RUN), names.report(OUS, RUN)
+
+
+def run(**more):
+    files = {f"{FOLDER}/{PRODUCT}": 7, f"{FOLDER}/{WEBLOG}": 9, f"{FOLDER}/{REPORT}": 8}
+    values = {"name": names.products_dir(PROGRAM, RUN), "prog_id": PROGRAM, "run": RUN, "ous": OUS, "files": files}
+    return CachedRun(cache=Path("/c"), **values | more)
+
+
+def known(cached=None, *, state="Delivered", changed="2026-11-02T10:00:00.000000", of_run=RUN, **more):
+    entity = StatusEntity(
+        id="x",
+        entity_id=OUS,
+        prog_id=PROGRAM,
+        recipe="R",
+        state=state,
+        executive="EU",
+        timestamp=changed,
+        run=of_run,
+    )
+    cached = cached or run()
+    values = {
+        "entities": {OUS: entity},
+        "reports": frozenset({(OUS, RUN)}),
+        "archive": {name: ArchivedFile(name, size, "a", RUN) for name, size in ((PRODUCT, 7), (WEBLOG, 9))},
+        "caches": {"JAO": Cache(executive="JAO", path=Path("/c"), runs={cached.name: cached})},
+    }
+    return Evidence(**values | more)
+
+
+def kept(evidence, retention_s=DAY_S):
+    return [each.kept for each in pruning.old_runs(evidence, NOW, retention_s)]
+
+
+def test_a_delivered_run_past_its_retention_may_go():
+    assert kept(known()) == [""]
+    assert pruning.unconfirmed(run(), known()) == ""
+
+
+def test_what_is_young_is_not_even_looked_at():
+    assert kept(known(), 30 * DAY_S) == []
+    assert kept(known(changed="2026-11-20T10:00:00.000000")) == []  # delivered two hours ago
+
+
+@pytest.mark.parametrize(
+    ("evidence", "why"),
+    [
+        (known(state="ReadyForReview"), "its OUS is ReadyForReview"),
+        (known(state="DeliveryInProgress"), "its OUS is DeliveryInProgress"),
+        (known(state="Processing", of_run=""), "its OUS is Processing"),
+        (known(entities={}), "no OUS is known"),
+        (known(reports=frozenset()), "its report is not stored"),
+        (known(run(problem="a link")), "a link"),
+        (
+            known(letters=[Letter(id="a", selector="cached.JAO", state="dead", name=run().name)]),
+            "a message is about it",
+        ),
+        (known(letters=[Letter(id="a", selector="cached.JAO", state="ready", name=WEBLOG)]), "a message is about it"),
+        (known(letters=[Letter(id="a", selector="ingest.JAO", state="ready", ous=OUS, run=RUN)]), "a message is"),
+    ],
+)
+def test_what_is_still_needed_stays(evidence, why):
+    (found,) = kept(evidence)
+    assert found.startswith(why)
+
+
+def test_an_earlier_run_that_was_delivered_may_go_while_a_later_one_is_reviewed():
+    assert kept(known(state="ReadyForReview", of_run="2026-11-20T10:00:00.001")) == [""]
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({f"{FOLDER}/other.data": 1}, "other.data is not in the archive"),
+        ({f"{FOLDER}/{PRODUCT}": 6}, "p.data has another size in the archive"),
+        ({f"{run().name}/elsewhere/{PRODUCT}": 7}, "p.data is not in the archive"),
+    ],
+)
+def test_what_the_archive_does_not_have_keeps_the_whole_run(files, why):
+    assert pruning.unconfirmed(run(files={**run().files, **files}), known()) == why
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [(f"{run().name}.run", run().name), (run().name, ""), ("by-message", ""), ("x.run", ""), ("", "")],
+)
+def test_which_directories_are_of_work(name, expected):
+    assert pruning.run_of_work(name) == expected
