@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import socket
 import threading
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from urllib.parse import urlencode
 
 import msgspec
 import urllib3
-from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
+from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, ProtocolError
 from urllib3.exceptions import TimeoutError as HTTPTimeout
 
 from shared import errors, readable_json
@@ -33,6 +34,17 @@ TIME_LIMIT_S: Final = 30.0
 _CONNECT_S: Final = 5.0
 _KEPT_CONNECTIONS: Final = 64
 _PIECE_BYTES: Final = 1 << 16
+_SOCKET: Final = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+]
+"""A firewall may forget an idle connection without a word: it is kept awake, and found dead within a minute."""
+
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -78,12 +90,22 @@ class Requests:
     """Sends requests to one CouchDB, from any thread."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        """Take address and credentials, and the clock that learns the server's time; nothing is sent yet."""
+        """Take address and credentials, and the clock that learns the server's time; nothing is sent yet.
+
+        Raises BadInput for what is no address.
+        """
         self.url = settings.couchdb_url
         self._clock = clock
         self._headers = _JSON | _authorization(settings)
-        self._prefix = (urllib3.util.parse_url(self.url).path or "").rstrip("/")
-        self._pool = urllib3.connection_from_url(self.url, maxsize=_KEPT_CONNECTIONS, retries=False)
+        try:
+            self._prefix = (urllib3.util.parse_url(self.url).path or "").rstrip("/")
+            self._pool = urllib3.connection_from_url(
+                self.url, maxsize=_KEPT_CONNECTIONS, retries=False, socket_options=_SOCKET
+            )
+        except LocationValueError as error:
+            raise errors.BadInput(
+                f"DRW_COUCHDB_URL, {self.url}, is no address: it is like http://127.0.0.1:5984"
+            ) from error
         self._outage = Outage(self.url)
         self._streams: set[BaseHTTPResponse] = set()
         self._lock = threading.Lock()
@@ -92,7 +114,7 @@ class Requests:
         """Close every connection, those too that a thread is reading from."""
         with self._lock:
             for response in self._streams:
-                with suppress(RuntimeError):  # was read to its end meanwhile
+                with suppress(RuntimeError, ValueError, OSError):  # was read to its end meanwhile, or is broken
                     response.shutdown()
         self._pool.close()
 
@@ -111,16 +133,20 @@ class Requests:
         ``timeout_s`` bounds every silence on the line.
         """
         asked_s = elapsed_s()
-        # While a request is sent urllib3 goes by the limit for connecting. A server that is slow to take a body which
-        # comes piece by piece is not one that cannot be reached.
-        whole = content is None or isinstance(content, bytes)
-        connect_s = min(timeout_s, _CONNECT_S) if whole else timeout_s
+        all_headers, connect_s = self._headers | (headers or {}), min(timeout_s, _CONNECT_S)
+        if content is not None and not (isinstance(content, bytes) and len(content) <= _PIECE_BYTES):
+            # While a request is sent urllib3 goes by the limit for connecting, and for each piece anew. A server that
+            # is slow to take a long body is not one that cannot be reached.
+            connect_s = timeout_s
+            if isinstance(content, bytes):
+                all_headers["Content-Length"] = str(len(content))
+                content = _in_pieces(content)
         try:
             response = self._pool.urlopen(
                 method,
                 self._target(path, params),
                 body=content,
-                headers=self._headers | headers if headers else self._headers,
+                headers=all_headers,
                 timeout=urllib3.Timeout(connect=connect_s, read=timeout_s),
             )
         except HTTPError as error:
@@ -168,14 +194,29 @@ class Requests:
         return f"{self._prefix}{path}?{urlencode(params)}" if params else self._prefix + path
 
     def _judge(self, answer: Answer, what: str) -> None:
-        passing = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != HTTPStatus.NOT_IMPLEMENTED
-        if passing or answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            reason = f"{answer.status}: {_reason(answer)}"
+        if passing := _passing(answer):
+            reason = f"{answer.status}: {passing}"
             self._outage.began(reason)
             raise errors.DatabaseAway(f"CouchDB at {self.url} answered {what} with {reason}")
         self._outage.ended()
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise _error_of(answer, what, self.url)
+
+
+def _passing(answer: Answer) -> str:
+    """Return why an answer is not CouchDB's own, or none yet, and is to be asked for again; nothing if it stands."""
+    if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
+        return f"redirects to {answer.headers.get('location', 'nowhere')}, which CouchDB does not"
+    failed = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != HTTPStatus.NOT_IMPLEMENTED
+    if failed or answer.status in _PASSING:
+        return _reason(answer)
+    if answer.headers.get("content-type", "").startswith("text/html"):
+        return "a page and no JSON"
+    return ""
+
+
+def _in_pieces(content: bytes) -> Iterator[bytes]:
+    return (content[at : at + _PIECE_BYTES] for at in range(0, len(content), _PIECE_BYTES))
 
 
 def pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
@@ -195,6 +236,7 @@ def decoded(text: bytes) -> Any:  # noqa: ANN401 (any JSON)
 HOW_TO_LOG_IN: Final = (
     "set COUCHDB_USER and COUCHDB_PASSWORD, or check the file credentials in DRW_HOME, which couchlet makes"
 )
+_PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _BY_STATUS: Final[dict[int, type[errors.DatabaseError]]] = {
     HTTPStatus.FORBIDDEN: errors.Forbidden,
     HTTPStatus.NOT_FOUND: errors.NotFound,

@@ -191,13 +191,20 @@ class Database:
         return [row.get("doc") for row in answer["rows"]]
 
     def leaves(self, ids: Iterable[str], *, timeout_s: float = TIME_LIMIT_S) -> dict[str, list[Doc]]:
-        """Return every leaf of the revision trees of some documents, deleted ones too; none for what does not exist."""
+        """Return every leaf of the revision trees of some documents, deleted ones too; none for what does not exist.
+
+        Raises DatabaseAway where CouchDB could not read one of them.
+        """
         wanted = list(ids)
         content = msgspec.json.encode({"docs": [{"id": each} for each in wanted]})
         answer = self.server.call("POST", self.path("_bulk_get"), content=content, timeout_s=timeout_s)
         found: dict[str, list[Doc]] = {each: [] for each in wanted}
         for result in answer["results"]:
-            found[result["id"]] += [each["ok"] for each in result["docs"] if "ok" in each]
+            for each in result["docs"]:
+                if "ok" in each:
+                    found[result["id"]].append(each["ok"])
+                elif each.get("error", {}).get("error") != "not_found":
+                    raise errors.DatabaseAway(f"CouchDB could not read document {result['id']}: {each.get('error')}")
         return found
 
     def put(self, doc: Doc) -> str:
@@ -299,7 +306,7 @@ class Database:
         return None if wanted is None else self._written_over(doc_id, wanted)
 
     def _written_over(self, doc_id: str, doc: Doc) -> Doc | None:
-        """Write a document at the revision that it was read at and return it; None where another was written since."""
+        """Write a document at the revision that it was read at and return it; None where another's write stands."""
         doc = {**doc, "_id": doc_id}
         row = self.put_row(doc_id, msgspec.json.encode(doc))
         if row.error == "conflict":
@@ -309,7 +316,10 @@ class Database:
         doc["_rev"] = row.rev
         if row.sure:
             self._written.keep(doc)
-        return doc
+            return doc
+        # Too few copies took it at once: another's write may be what stands.
+        stands = self.get(doc_id)
+        return doc if stands and stands["_rev"] == row.rev else None
 
     def attach(self, doc_id: str, name: str, rev: str, content: Iterable[bytes], size: int) -> str:
         """Store an attachment of ``size`` bytes, piece by piece; return the document's new revision."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared import errors
 from shared.clock import stamp
+from shared.progress import ProgressLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,13 @@ class Archive:
     def _store(self, path: Path, name: str, size: int, sha256: str) -> None:
         before = self._database.get(name)
         rev = before["_rev"] if before else ""
-        rev = self._database.attach(name, name, rev, _checked(path, size, sha256), size)
+        try:
+            rev = self._database.attach(name, name, rev, _checked(path, size, sha256), size)
+        except errors.Refused as error:
+            raise errors.ArchiveError(
+                f"the archive does not take {name}, of {size} bytes: {error}; a file that is too large needs a larger "
+                "max_attachment_size and max_http_request_size in CouchDB's configuration"
+            ) from error
         doc = self._database.get(name, rev=rev)
         if doc is None:
             raise errors.Conflict(f"{name} was changed meanwhile")
@@ -116,11 +123,15 @@ def _checked(path: Path, size: int, sha256: str) -> Iterator[bytes]:
     Raising in the middle of the request keeps CouchDB from storing it.
     """
     hashed, length, held = hashlib.sha256(), 0, b""
+    tell = ProgressLine(f"archiving {path.name}")
     try:
         with path.open("rb") as file:
             while piece := file.read(_CHUNK_BYTES):
                 hashed.update(piece)
                 length += len(piece)
+                if length > size:  # before more is sent than was announced: CouchDB would store the beginning
+                    break
+                tell(length, size)
                 if held:
                     yield held
                 held = piece

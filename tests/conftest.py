@@ -96,7 +96,7 @@ def couchlet(tmp_path, spare_couchlet):
     server = spare_couchlet.take()
     shutil.copy(server.home / "credentials", tmp_path)
     yield server
-    if server.process.poll() is None:
+    if not server.process.stdout.closed:
         server.kill()
 
 

@@ -6,12 +6,14 @@ Several threads write it (the feed, the settler), one reads it. It knows nothing
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_IDS_KEPT: Final = 2000
+_NOTES_A_SELECTOR: Final = 500
+_SOON_S: Final = 1.0
 _NEVER: Final = float("inf")
 
 
@@ -19,6 +21,7 @@ class _Note(NamedTuple):
     selector: str
     at_s: float
     lapsed: bool
+    fresh: bool
 
 
 class Agenda:
@@ -29,6 +32,7 @@ class Agenda:
         self._lock = threading.Lock()
         self._selectors: dict[str, None] = {}
         self._ids: dict[str, _Note] = {}
+        self._notes: Counter[str] = Counter()
         self._survey_s = 0.0
 
     def look_through(self, selector: str) -> None:
@@ -36,17 +40,46 @@ class Agenda:
         with self._lock:
             self._selectors[selector] = None
 
-    def fetch(self, message_id: str, selector: str, at_s: float, *, lapsed: bool = False) -> bool:
-        """Note that a message may be taken from ``at_s`` on; False when there is no room for the note.
+    def fetch_new(self, message_id: str, selector: str, now_s: float) -> None:
+        """Note that a message was just sent.
+
+        It is fetched if there is room for it at once. Otherwise its turn is that which it has among the others.
+        """
+        with self._lock:
+            if self._notes[selector] >= _NOTES_A_SELECTOR:
+                self._leave_to_the_index(selector, now_s)
+            else:
+                self._note(message_id, _Note(selector, 0.0, lapsed=False, fresh=True))
+
+    def fetch(self, message_id: str, selector: str, now_s: float, *, in_s: float = 0.0, lapsed: bool = False) -> None:
+        """Note that a message may be taken ``in_s`` seconds from now on; with too many notes a survey finds it then.
 
         ``lapsed`` says that its last holder did not come to the end of it.
         """
+        at_s = now_s + in_s
         with self._lock:
             before = self._ids.get(message_id)
-            if before is None and len(self._ids) >= _IDS_KEPT:
-                return False
-            self._ids[message_id] = _Note(selector, min(at_s, before.at_s) if before else at_s, lapsed)
-            return True
+            if before is None and self._notes[selector] >= _NOTES_A_SELECTOR:
+                self._survey_s = min(self._survey_s, max(at_s, now_s + _SOON_S))
+            else:
+                at_s = min(at_s, before.at_s) if before else at_s
+                self._note(message_id, _Note(selector, at_s, lapsed=lapsed, fresh=False))
+
+    def _leave_to_the_index(self, selector: str, now_s: float) -> None:
+        """Have a selector looked through, and the queue surveyed soon: what was sent with a delay is not ready."""
+        self._selectors[selector] = None
+        self._survey_s = min(self._survey_s, now_s + _SOON_S)
+
+    def _note(self, message_id: str, note: _Note) -> None:
+        self._notes[note.selector] += message_id not in self._ids
+        self._ids[message_id] = note
+
+    def _forget(self, message_id: str) -> None:
+        note = self._ids.pop(message_id, None)
+        if note is not None:
+            self._notes[note.selector] -= 1
+            if not self._notes[note.selector]:
+                del self._notes[note.selector]
 
     def survey_by(self, at_s: float) -> bool:
         """Have the queue surveyed no later than ``at_s``; tell whether that is earlier than it would have been."""
@@ -66,16 +99,26 @@ class Agenda:
     def take_ids(self, now_s: float, room: Callable[[str, bool], bool]) -> list[str]:
         """Take off the messages to fetch now, as long as ``room`` says yes to the selector of each.
 
-        It is also told whether the message was left by a lapsed lease.
+        It is also told whether the message was left by a lapsed lease. New ones are fetched if there is room for all
+        of their selector; else they are found by looking through it, most urgent and then oldest first.
         """
+        taken: list[str] = []
+        fresh: dict[str, list[str]] = {}
         with self._lock:
-            taken = [
-                message_id
-                for message_id, note in self._ids.items()
-                if note.at_s <= now_s and room(note.selector, note.lapsed)
-            ]
-            for message_id in taken:
-                del self._ids[message_id]
+            for message_id, note in self._ids.items():
+                if note.at_s > now_s:
+                    continue
+                if note.fresh:
+                    fresh.setdefault(note.selector, []).append(message_id)
+                elif room(note.selector, note.lapsed):
+                    taken.append(message_id)
+            for selector, ids in fresh.items():
+                if selector not in self._selectors and all(room(selector, False) for _ in ids):
+                    taken += ids
+                else:
+                    self._leave_to_the_index(selector, now_s)
+            for message_id in [*taken, *(each for ids in fresh.values() for each in ids)]:
+                self._forget(message_id)
             return taken
 
     def take_selectors(self, room: Callable[[str], bool]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 from shared.bus import envelope, groups
 from shared.bus.leases import LeaseKeeper
 from shared.bus.listener import Listener
-from shared.bus.outcomes import GiveBack
+from shared.bus.outcomes import LONGEST_S, GiveBack
 from shared.bus.patterns import Pattern
 from shared.bus.pauses import Pauses
 from shared.bus.queue import DATABASE, Queue
@@ -21,6 +21,7 @@ from shared.bus.taker import Taker
 from shared.bus.wake import Feed
 from shared.bus.work import Work
 from shared.clock import Ticker, elapsed_s
+from shared.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,12 @@ class Options(TypedDict, total=False):
     expires_s: float
 
 
+def _span(seconds: float | None) -> float | None:
+    if seconds is not None and not seconds <= LONGEST_S:
+        raise BadInput(f"{seconds} is no span of a message: seconds, up to {LONGEST_S:.0f}")
+    return seconds
+
+
 class Bus:
     """One process's place on the message bus.
 
@@ -71,7 +78,7 @@ class Bus:
         self._ticker = Ticker(connection.clock)
         self._listeners: list[Listener] = []
         self._stopping = threading.Event()
-        self._keeper = LeaseKeeper(self.queue)
+        self._keeper = LeaseKeeper(self.queue, wrote=self.feed.own_writes.note)
         self._pauses = Pauses(database, connection.clock, me=me, on_change=self._wake)
         self._taker = Taker(
             self.queue,
@@ -103,9 +110,11 @@ class Bus:
         created = self._ticker.next()
         envelope.selector(selector)
         message_id = options.get("message_id")
+        if message_id is not None and envelope.selector_of(message_id) != selector:
+            raise BadInput(f"message id {message_id} does not begin with its selector, {selector}")
         if "dedup" in options:
             message_id = envelope.caused_id(selector, options["dedup"], 0, "once")
-        delay_s, expires_s = options.get("delay_s", 0.0), options.get("expires_s")
+        delay_s, expires_s = _span(options.get("delay_s")) or 0.0, _span(options.get("expires_s"))
         return envelope.new(
             message_id or envelope.new_id(selector, created),
             body,

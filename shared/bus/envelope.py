@@ -43,6 +43,9 @@ TERMINAL_STATES: Final = frozenset({CONSUMED, DEAD, EXPIRED})
 
 PRIORITIES: Final = range(10)
 DEFAULT_PRIORITY: Final = 5
+_MARGIN: Final = timedelta(days=366)
+"""How far from a stored time we ever reckon."""
+
 ERRORS_KEPT: Final = 20
 ERROR_LENGTH: Final = 2000
 RESULT_BYTES: Final = 1_000_000
@@ -229,11 +232,12 @@ def is_expired(message: Message, now: datetime) -> bool:
 
 
 def check(message: Message) -> None:
-    """Raise BadInput for a stored message whose times cannot be read: such a one is nobody's work."""
+    """Raise BadInput for a stored message that no program of ours can have written: such a one is nobody's work."""
+    selector(message.selector)
     for text in (message.creation_timestamp, message.due, message.expires):
         try:
-            _ = text and moment(text)
-        except ValueError as error:
+            _ = text and moment(text) + _MARGIN
+        except (ValueError, OverflowError) as error:
             raise BadInput(f"{shown(text)} is not a time") from error
     if message.state == CLAIMED and message.claim is None:
         raise BadInput("it is claimed, and by nobody")
@@ -378,7 +382,7 @@ def _with_lapse(message: Message, now: datetime) -> Message:
     if message.state != CLAIMED or message.claim is None:
         return message
     noted = _noted(message, "lease expired", message.claim.by, now)
-    return msgspec.structs.replace(message, errors=noted)
+    return msgspec.structs.replace(message, errors=noted, expires=None)
 
 
 def _noted(message: Message, what: str, by: str, now: datetime) -> list[Failure]:

@@ -35,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 _OVER: Final = (envelope.CONSUMED, envelope.EXPIRED)
 _LEAST_RETENTION_S: Final = 3600.0
 _LEAST_LEASES: Final = 20
-_PAGE: Final = 500
+_PAGE: Final = 100
 _PURGED_AT_ONCE: Final = 100
 """CouchDB refuses more ids in one request (``max_document_id_number``)."""
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from shared.clock import stamp
+from shared.clock import elapsed_s, stamp
 from shared.names import moment
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _FIRST_REACH: Final = 16
 _REACH_IN_A_LANE: Final = 64
 _PROBE: Final = 4
-_BATCHES_IN_A_LANE: Final = 100
+_IN_A_LANE_S: Final = 10.0
+_LONGEST_REACH: Final = 1024
 _TO_CHOOSE_FROM: Final = 200
 _MET: Final = 0.3
 _GAP: Final = 10.0
@@ -46,7 +47,7 @@ class _Lane:
     reach: int = _FIRST_REACH
     priority: int = 0
     start: str = ""
-    batches: int = 0
+    until_s: float = 0.0
     upcoming: tuple[int, str] | None = None
 
 
@@ -83,8 +84,7 @@ class Lanes:
         if not lane.start:
             lane.in_company = lane.in_company and not is_all
             return
-        lane.batches -= 1
-        if upcoming is None or not lane.batches:
+        if upcoming is None or elapsed_s() > lane.until_s:
             self._lanes[selector] = _Lane(in_company=True)
         else:
             lane.start = upcoming.creation_timestamp
@@ -99,7 +99,7 @@ class Lanes:
         elif lost:
             lane.in_company = True
         else:
-            lane.reach = lane.reach * 2 if not lane.start else min(lane.reach * 2, _REACH_IN_A_LANE)
+            lane.reach = min(lane.reach * 2, _REACH_IN_A_LANE if lane.start else _LONGEST_REACH)
 
     def _read(self, selector: str, lane: _Lane, limit: int) -> list[Message]:
         """Return what a lane has next, and one message more."""
@@ -116,7 +116,7 @@ class Lanes:
         # What was sent together is of nearly one moment, so chance has to choose among it, too.
         moments = self._queue.ready_moments(selector, priority, since, _TO_CHOOSE_FROM)
         start = random.choice(moments) if moments else since  # noqa: S311 (no secret)
-        return _Lane(in_company=True, priority=priority, start=start, batches=_BATCHES_IN_A_LANE)
+        return _Lane(in_company=True, priority=priority, start=start, until_s=elapsed_s() + _IN_A_LANE_S)
 
 
 def _place(message: Message) -> tuple[int, str]:

@@ -64,15 +64,19 @@ class Held:
             self.aborted = True
             callbacks = list(self._on_abort)
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:  # noqa: BLE001 (a handler's own; the thread that tells it serves all the others too)
+                _LOG.exception("what was to end the work on message %s failed", self.message.id)
 
 
 class LeaseKeeper:
     """Renews the leases of everything that this process holds, in batches, from one thread."""
 
-    def __init__(self, queue: Queue) -> None:
-        """Take the queue to write to; :meth:`start` starts the thread."""
+    def __init__(self, queue: Queue, *, wrote: Callable[[str], None]) -> None:
+        """Take the queue to write to; :meth:`start` starts the thread. ``wrote`` hears of what is no news."""
         self._queue = queue
+        self._wrote = wrote
         self._held: dict[str, Held] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -124,11 +128,18 @@ class LeaseKeeper:
         """Renew the leases of some claims now, but for those that are being written to; raises DatabaseError."""
         locked = [each for each in wanted if each.writing.acquire(blocking=False)]
         try:
-            mine = [each for each in locked if self.is_mine(each)]
-            self._renew(mine)
+            self._renew([each for each in locked if self._is_surely_mine(each)])
         finally:
             for each in locked:
                 each.writing.release()
+
+    def _is_surely_mine(self, held: Held) -> bool:
+        """Tell whether a claim can be renewed now; one that cannot be read keeps no other from it."""
+        try:
+            return self.is_mine(held)
+        except DatabaseError as error:
+            _LOG.debug("lease of message %s is not renewed yet: %s", held.message.id, error)
+            return False
 
     def _renew(self, mine: list[Held]) -> None:
         if not mine:
@@ -138,6 +149,7 @@ class LeaseKeeper:
         for each, result in zip(mine, results, strict=True):
             if result.standing == "written":
                 each.message, each.until_s = result.message, asked_s + self._queue.lease_s
+                self._wrote(result.message.rev)
             elif result.standing == "refused":
                 _LOG.warning("lease of message %s not renewed: %s", each.message.id, result.reason)
             else:

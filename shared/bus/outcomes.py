@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared import errors
 from shared.bus import envelope
-from shared.names import moment
+from shared.names import moment, shown
 
 if TYPE_CHECKING:
     from shared.bus.envelope import Message
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _SNOOZE_SHARE: Final = 0.1
 _LONGEST_SNOOZE_S: Final = 30.0
+LONGEST_S: Final = 366 * 86400.0
+"""No outcome puts a message off for longer (seconds)."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class Retry:
     what: str
     after_s: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be stored, where the handler says it."""
+        _check(self.what, self.after_s)
+
 
 @dataclass(frozen=True)
 class Snooze:
@@ -49,12 +55,20 @@ class Snooze:
     waits: str
     for_s: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be stored, where the handler says it."""
+        _check(self.waits, self.for_s)
+
 
 @dataclass(frozen=True)
 class Dead:
     """The message can never be handled, as ``what`` says; an operator may requeue or discard it."""
 
     what: str
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be stored, where the handler says it."""
+        _check(self.what, None)
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,13 @@ class Expire:
 
 
 Outcome = Done | Retry | Snooze | Dead | GiveBack | Expire
+
+
+def _check(text: object, span_s: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{shown(text)} is no text: an outcome says in words why")
+    if span_s is not None and not (isinstance(span_s, int | float) and 0 <= span_s <= LONGEST_S):
+        raise ValueError(f"{shown(span_s)} is no time to wait: seconds, from 0 to {LONGEST_S:.0f}")
 
 
 def of_error(error: BaseException) -> Outcome | None:

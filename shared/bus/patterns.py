@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _WILDCARD: Final = ".*"
 _ORDER: Final = "\t_-.0123456789abcdefghijklmnopqrstuvwxyz\ufff0"
+_RANKS: Final = {character: place for place, character in enumerate(_ORDER[:-1])} | {_ORDER[-1]: len(_ORDER)}
+_STRANGE: Final = len(_ORDER) - 1
 _FIRST: Final = "\t"
 """Collates before every character that a selector can go on with."""
 
@@ -54,8 +56,11 @@ class Pattern:
 
 
 def rank(text: str) -> tuple[int, ...]:
-    """Return what puts selectors, and the ends of patterns, into the order of an index."""
-    return tuple(_ORDER.index(character) for character in text.lower())
+    """Return what puts selectors, and the ends of patterns, into the order of an index.
+
+    A stranger's selector may have other characters: they go behind the letters, still within every range.
+    """
+    return tuple(_RANKS.get(character, _STRANGE) for character in text.lower())
 
 
 def behind(selector: str) -> str:

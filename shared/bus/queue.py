@@ -55,6 +55,8 @@ class Prospect:
     selector: str
     state: str
     due: str = ""
+    more: bool = False
+    """Whether the index has more for this selector, behind this one."""
 
 
 class Queue:
@@ -108,10 +110,14 @@ class Queue:
 
     def ready(self, selector: str, limit: int) -> list[Message]:
         """Return up to ``limit`` ready messages for one selector, most urgent and then oldest first."""
-        in_the_way = sum(selector_of(message_id) == selector for message_id in self._unusable)
-        docs = self.database.find(
-            {"selector": selector}, index=READY_INDEX, sort=INDEXES[READY_INDEX][0], limit=limit + in_the_way
-        )
+        in_the_way = [message_id for message_id in self._unusable if selector_of(message_id) == selector]
+        most = limit + len(in_the_way)
+        docs = self.database.find({"selector": selector}, index=READY_INDEX, sort=INDEXES[READY_INDEX][0], limit=most)
+        if in_the_way and len(docs) < most:  # all that are ready are here: the others are out of the way
+            here = {doc["_id"] for doc in docs}
+            for message_id in in_the_way:
+                if message_id not in here:
+                    self._unusable.pop(message_id, None)
         return self._messages(docs)[:limit]
 
     def ready_since(self, selector: str, priority: int, since: str, limit: int) -> list[Message]:
@@ -146,12 +152,13 @@ class Queue:
             if stretch is None:
                 break
             docs = self._page(index, *stretch)
+            full = len(docs) == _SURVEY_ROWS
             prospects += [
-                Prospect(doc["_id"], doc["selector"], doc["state"], doc.get("due") or "")
+                Prospect(doc["_id"], doc["selector"], doc["state"], doc.get("due") or "", full and doc is docs[-1])
                 for doc in docs
                 if doc["_id"] not in self._unusable
             ]
-            if len(docs) < _SURVEY_ROWS:
+            if not full:
                 break
             stretch = patterns_of.stretch(patterns, patterns_of.behind(docs[-1]["selector"]))
         return prospects
@@ -175,7 +182,7 @@ class Queue:
         spare = self._spare if state == envelope.CLAIMED else timedelta()
         try:
             return (moment(due) + spare - self.clock.now()).total_seconds()
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             return 0.0
 
     def takeable_in_s(self, message: Message) -> float | None:
@@ -195,7 +202,9 @@ class Queue:
         # As long as the claim may stand: what is then short of half a lease is renewed before its work begins.
         results = self.writer.write(changed, until_s=elapsed_s() + self.lease_s)
         for result in results:
-            if result.standing == "refused":
+            if result.standing == "written" and not result.message.is_open:
+                self.prune(result.message)
+            elif result.standing == "refused":
                 self._unusable[result.message.id] = result.message.rev
                 _LOG.error("message %s cannot be claimed, and is left alone: %s", result.message.id, result.reason)
             elif result.standing == "forked":
@@ -246,13 +255,13 @@ class Queue:
         fences only a document that exists: CouchDB would accept a write to one that was purged.
         """
         token = message.claim.token if message.claim else ""
-        doc = self._stored(message.id, lambda leaf: (leaf.get("claim") or {}).get("token") == token, timeout_s)
+        doc = self._stored(message.id, lambda leaf: _field(leaf, "claim", "token") == token, timeout_s)
         return self._understood(doc) if doc and token else None
 
     def written(self, message: Message, *, timeout_s: float = _READ_S) -> Message | None:
         """Return a message as stored if it is this very write that is stored, by its ``opId``; else None."""
         op_id = message.last.op_id if message.last else ""
-        doc = self._stored(message.id, lambda leaf: (leaf.get("last") or {}).get("opId") == op_id, timeout_s)
+        doc = self._stored(message.id, lambda leaf: _field(leaf, "last", "opId") == op_id, timeout_s)
         return self._understood(doc) if doc and op_id else None
 
     def _stored(self, message_id: str, is_it: Callable[[Doc], bool], timeout_s: float) -> Doc | None:
@@ -296,7 +305,7 @@ class Queue:
     def _park(self, doc: Doc, what: str) -> None:
         """Mark a document dead that stands in an index of messages and is not one."""
         self._unusable[doc["_id"]] = doc["_rev"]
-        if doc.get("state") not in envelope.OPEN_STATES:
+        if str(doc.get("state")) not in envelope.OPEN_STATES:
             return
         _LOG.error("message %s is %s", doc["_id"], what)
         failure = {"at": stamp(self.clock.now()), "by": self.me, "what": what}
@@ -304,3 +313,9 @@ class Queue:
         for field in ("due", "expires", "claim"):
             parked.pop(field, None)
         self.database.bulk([parked])
+
+
+def _field(doc: Doc, name: str, part: str) -> object:
+    """Return a part of a field of a stored message, None where somebody has made something else of it."""
+    found = doc.get(name)
+    return found.get(part) if isinstance(found, dict) else None

@@ -70,9 +70,12 @@ class ExecutorClient:
             if message is None or message.state != envelope.READY:
                 return message is not None and message.state == envelope.EXPIRED
             expired = envelope.expire(message, now=self._bus.queue.clock.now())
-            return self._bus.queue.write([expired], until_s=elapsed_s())[0].standing == "written"
+            written = self._bus.queue.write([expired], until_s=elapsed_s())[0]
         except errors.DatabaseError:
             return False
+        if written.standing == "written":
+            self._bus.queue.prune(written.message)
+        return written.standing == "written"
 
     def _ask(self, request: Message, deadline_s: float) -> Message:
         """Send a request; one that was asked before and not executed gets a new deadline."""

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from shared.bus.queue import Queue
 
 _LOG = logging.getLogger(__name__)
-_LOOK_AT_OTHERS_S: Final = 1.0
+_OTHERS: Final = BackOff(first_s=1.0, longest_s=10.0, factor=2.0)
 _AWAY: Final = BackOff(first_s=0.25, longest_s=1.0)
+_LOST: Final = BackOff(first_s=0.05, longest_s=5.0, factor=2.0)
+_LOST_AT_ONCE: Final = 3
 _REFUSED: Final = BackOff(first_s=1.0, longest_s=30.0, factor=2.0)
 
 
@@ -64,6 +66,10 @@ class Taker:
         self._wake = threading.Event()
         self._others_s = 0.0
         self._empty_surveys = 0
+        self._lost_in_a_row = 0
+        self._vain_looks = 0
+        self._others_wrote = False
+        self._was_passed_over = False
 
     # What wakes the loop
 
@@ -75,14 +81,13 @@ class Taker:
         selector = envelope.selector_of(doc_id)
         if own or not envelope.is_message_id(doc_id) or not self._listener_of(selector):
             return
-        if generation > 1:
-            news = self._agenda.survey_by(self._next_look_at_others_s())
-        else:
-            news = True
-            if not self._agenda.fetch(doc_id, selector, elapsed_s()):
-                self._agenda.look_through(selector)
-        if news:
+        if generation == 1:
+            self._agenda.fetch_new(doc_id, selector, elapsed_s())
             self._wake.set()
+        else:
+            self._others_wrote = True
+            if self._agenda.survey_by(self._next_look_at_others_s()):
+                self._wake.set()
 
     def restarted(self) -> None:
         """Hear that changes may have been missed: survey at once, and be sure of nothing that is held."""
@@ -94,7 +99,7 @@ class Taker:
         """Hear that one of our claims came to its end: there is room for another, or it is due again later."""
         in_s = self._queue.takeable_in_s(message)
         if in_s is not None:
-            self._agenda.fetch(message.id, message.selector, elapsed_s() + in_s)
+            self._later(message.id, message.selector, in_s)
         self._wake.set()
 
     def wake(self) -> None:
@@ -102,11 +107,20 @@ class Taker:
         self._wake.set()
 
     def _next_look_at_others_s(self) -> float:
-        """Return the next moment at which to look at what others wrote: one a second serves them all."""
+        """Return the next moment at which to look at what others wrote: one a second serves them all.
+
+        Where it is in vain, as beside somebody who does nothing but renew a lease for hours, it comes less and less
+        often.
+        """
         now_s = elapsed_s()
         if self._others_s < now_s:
-            self._others_s = now_s + _LOOK_AT_OTHERS_S
+            self._others_s = now_s + min(_OTHERS.wait_s(self._vain_looks), self._back_off.longest_s)
         return self._others_s
+
+    def _later(self, message_id: str, selector: str, in_s: float, *, lapsed: bool = False) -> None:
+        """Note when a message may be taken, unless a survey comes by before; what is paused is surveyed after it."""
+        if in_s < 2 * self._back_off.longest_s and not self._pauses.holds(selector):
+            self._agenda.fetch(message_id, selector, elapsed_s(), in_s=in_s, lapsed=lapsed)
 
     # The loop and its step
 
@@ -145,8 +159,7 @@ class Taker:
         asked_s = elapsed_s()
         if self._agenda.take_survey(asked_s):
             self._survey()
-        nominated = self._by_id()
-        nominated += self._by_selector(nominated)
+        nominated = self._nominated()
         if elapsed_s() - asked_s > self._queue.lease_s / 2:
             _LOG.warning("%d messages are not claimed because finding them took too long", len(nominated))
             self._agenda.survey_by(0.0)
@@ -158,7 +171,14 @@ class Taker:
         if not any(listener.free() for listener in self._listeners):
             return self._back_off.longest_s
         next_s = min(self._agenda.next_s(self._has_room), self._pauses.next_end_s())
-        return min(max(0.0, next_s - elapsed_s()), self._back_off.longest_s)
+        return min(max(self._pause_s(), next_s - elapsed_s()), self._back_off.longest_s)
+
+    def _pause_s(self) -> float:
+        """Return how long to wait because all that was reached for was others', time and again.
+
+        A copy of the index that lags behind goes on showing what is long taken.
+        """
+        return _LOST.wait_s(self._lost_in_a_row - _LOST_AT_ONCE) if self._lost_in_a_row > _LOST_AT_ONCE else 0.0
 
     def _has_room(self, selector: str, lapsed: bool = False) -> bool:
         listener = self._listener_of(selector)
@@ -177,26 +197,52 @@ class Taker:
         except errors.DatabaseError:
             self._agenda.survey_by(0.0)
             raise
-        now_s, found = elapsed_s(), 0
+        now_s, found, next_s = elapsed_s(), 0, float("inf")
         for each in ready:
             if self._listener_of(each.selector):
                 self._agenda.look_through(each.selector)
                 found += not self._pauses.holds(each.selector)
         for each in waiting:
-            if self._listener_of(each.selector) and not self._keeper.holds(each.id):
-                in_s = self._queue.due_in_s(each.state, each.due)
-                self._agenda.fetch(each.id, each.selector, now_s + in_s, lapsed=each.state == envelope.CLAIMED)
-                found += in_s <= 0 and not self._pauses.holds(each.selector)
+            if not self._listener_of(each.selector):
+                continue
+            in_s, paused = self._queue.due_in_s(each.state, each.due), self._pauses.holds(each.selector)
+            if not self._keeper.holds(each.id):
+                self._later(each.id, each.selector, in_s, lapsed=each.state == envelope.CLAIMED)
+                found += in_s <= 0 and not paused
+            if each.more and not paused:  # what was not read is due after this
+                next_s = min(next_s, now_s + max(in_s, _OTHERS.first_s))
         self._empty_surveys = 0 if found else self._empty_surveys + 1
-        self._agenda.survey_by(now_s + self._back_off.wait_s(self._empty_surveys, random.random()))  # noqa: S311 (jitter)
+        self._vain_looks = self._vain_looks + 1 if self._others_wrote and not found else 0
+        self._others_wrote = False
+        wait_s = self._back_off.wait_s(self._empty_surveys, random.random())  # noqa: S311 (jitter)
+        self._agenda.survey_by(min(now_s + wait_s, next_s))
 
-    def _by_id(self) -> list[Message]:
-        """Fetch the messages of which we know that they may be taken now, as many as there is room for.
+    def _nominated(self) -> list[Message]:
+        """Return the messages to reach for, as many as there is room for.
+
+        What was seen and is due is fetched by its id, and the rest found by looking through selectors. Where the one
+        left no room for the other, the other comes first the next time.
+        """
+        nominated: list[Message] = []
+        for nominate in (self._by_selector, self._by_id) if self._was_passed_over else (self._by_id, self._by_selector):
+            known = {message.id for message in nominated}
+            nominated += [message for message in nominate(nominated) if message.id not in known]
+        return nominated
+
+    def _room(self, nominated: list[Message]) -> Counter[int]:
+        """Return how many more messages each listener may have, by its identity."""
+        room = Counter({id(listener): listener.free() for listener in self._listeners})
+        room.subtract(id(self._listener_of(message.selector)) for message in nominated)
+        return room
+
+    def _by_id(self, already: list[Message]) -> list[Message]:
+        """Fetch the messages of which we know that they may be taken now.
 
         What lapsed is taken for an idle slot only, never ahead: it may kill its worker, and others with it.
         """
-        free = Counter({id(listener): listener.free() for listener in self._listeners})
+        free = self._room(already)
         idle = Counter({id(listener): listener.idle() for listener in self._listeners})
+        idle.subtract(id(self._listener_of(message.selector)) for message in already)
 
         def room(selector: str, lapsed: bool) -> bool:
             key = id(self._listener_of(selector))
@@ -214,29 +260,29 @@ class Taker:
                 nominated.append(message)
                 idle[key] -= 1
             elif in_s is not None:
-                self._agenda.fetch(message.id, message.selector, elapsed_s() + in_s, lapsed=lapsed)
+                self._later(message.id, message.selector, in_s, lapsed=lapsed)
         return nominated
 
     def _by_selector(self, already: list[Message]) -> list[Message]:
         """Look through the index for each selector that may have something, as long as there is room."""
         nominated: list[Message] = []
         known = {message.id for message in already}
-        taken = Counter(id(self._listener_of(message.selector)) for message in already)
+        room = self._room(already)
         unlooked, unfinished = [], []
         for selector in self._agenda.take_selectors(self._has_room):
-            listener = self._listener_of(selector)
-            room = listener.free() - taken[id(listener)] if listener else 0
-            if room <= 0:
+            key = id(self._listener_of(selector))
+            if room[key] <= 0:
                 unlooked.append(selector)
                 continue
-            found, is_all = self._lanes.look(selector, room)
+            found, is_all = self._lanes.look(selector, room[key])
             fresh = [each for each in found if each.id not in known and not self._keeper.holds(each.id)]
-            taken[id(listener)] += len(fresh)
+            room[key] -= len(fresh)
             nominated += fresh
             if found and not fresh:  # an index that is behind shows what we hold; to ask again at once is no use
                 self._agenda.survey_by(self._next_look_at_others_s())
             elif not is_all:
                 unfinished.append(selector)
+        self._was_passed_over = bool(unlooked) and bool(already)
         for selector in [*unlooked, *unfinished]:  # in this order, so that a full one cannot hold back the others
             self._agenda.look_through(selector)
         return nominated
@@ -254,9 +300,11 @@ class Taker:
 
     def _claim_for(self, listener: Listener, messages: list[Message]) -> int:
         asked_s = elapsed_s()
+        messages = sorted(messages, key=lambda message: (message.priority, message.creation_timestamp))
         mine, others = self._queue.claim(messages, listener.policy, secrets.token_hex(8))
         for message in mine:
             self._wrote(message.rev)
+        self._lost_in_a_row = self._lost_in_a_row + 1 if others and not mine else 0
         listener.accept(self._keeper.hold(mine, asked_s))
         for selector in {message.selector for message in messages}:
             tried = [message for message in messages if message.selector == selector]

@@ -48,6 +48,10 @@ class Result(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class _OneByOne(Exception):
+    """The database has several copies of each shard: only single writes say which of them count."""
+
+
 class Writer:
     """Writes new revisions of messages to the queue's database."""
 
@@ -87,6 +91,9 @@ class Writer:
     def _write_batch(self, messages: Sequence[Message], encoded: list[bytes], until_s: float) -> list[Result]:
         try:
             rows, repeated = self._insist(messages, encoded, until_s)
+        except _OneByOne:
+            pairs = zip(messages, encoded, strict=True)
+            return [result for message, data in pairs for result in self._write_batch([message], [data], until_s)]
         except errors.DatabaseAway as error:
             return self._recover([Result("unknown", message, str(error)) for message in messages], until_s)
         except errors.Refused as error:
@@ -113,10 +120,9 @@ class Writer:
     def _send(self, messages: Sequence[Message], encoded: list[bytes], timeout_s: float) -> list[Row]:
         if not self._trees.may_fork(timeout_s=timeout_s):
             return self._database.bulk_bytes(b'{"docs":[' + b",".join(encoded) + b"]}", timeout_s=timeout_s)
-        return [
-            self._database.put_row(message.id, data, timeout_s=timeout_s)
-            for message, data in zip(messages, encoded, strict=True)
-        ]
+        if len(messages) > 1:
+            raise _OneByOne
+        return [self._database.put_row(messages[0].id, encoded[0], timeout_s=timeout_s)]
 
     def _recover(self, results: list[Result], until_s: float) -> list[Result]:
         """Read whether writes without an answer of their own happened: the document then carries their ``opId``."""
@@ -173,8 +179,13 @@ def _recognised(result: Result, stored: list[Doc]) -> Result:
     last = result.message.last
     if last is None or result.standing not in {"lost", "unknown"}:
         return result
-    rev = next((doc["_rev"] for doc in stored if doc.get("last", {}).get("opId") == last.op_id), "")
+    rev = next((doc["_rev"] for doc in stored if _op_id(doc) == last.op_id), "")
     return Result("written", msgspec.structs.replace(result.message, rev=rev)) if rev else result
+
+
+def _op_id(doc: Doc) -> object:
+    last = doc.get("last")
+    return last.get("opId") if isinstance(last, dict) else None
 
 
 def _is_decisive(message: Message) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from shared.bus import Dead, Done, Retry, RetryPolicy, Snooze
 from shared.bus.envelope import caused_id
-from shared.errors import BadMessage, Refused, SentDifferently, SourceAway
+from shared.errors import BadInput, BadMessage, Refused, SentDifferently, SourceAway
 
 
 def test_a_message_is_handled_and_consumed(place, seen):
@@ -226,3 +226,8 @@ def test_a_policy_of_its_own_for_a_listener(place, seen):
     with bus:
         place.wait_for_state(bus.send("work.EU", {}), "dead")
     assert len(seen.items) == 1
+
+
+def test_an_id_of_ones_own_begins_with_its_selector(place):
+    with pytest.raises(BadInput, match="does not begin with its selector"):
+        place.bus().send("greet.EU", {}, message_id="other:1:x")

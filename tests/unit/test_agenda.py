@@ -20,8 +20,8 @@ def test_a_survey_that_is_asked_for_while_one_is_made_is_another_one():
 def test_messages_are_fetched_at_their_time_and_as_long_as_there_is_room():
     agenda = Agenda()
     for name, at_s in (("a", 1.0), ("b", 5.0), ("c", 2.0)):
-        agenda.fetch(name, "work.EU", at_s)
-    agenda.fetch("d", "work.NA", 1.0)
+        agenda.fetch(name, "work.EU", 0.0, in_s=at_s)
+    agenda.fetch("d", "work.NA", 0.0, in_s=1.0)
     left = [1]
 
     def one(selector, lapsed):
@@ -38,17 +38,59 @@ def test_messages_are_fetched_at_their_time_and_as_long_as_there_is_room():
 
 def test_the_earlier_of_two_times_counts():
     agenda = Agenda()
-    agenda.fetch("a", "work.EU", 9.0)
-    agenda.fetch("a", "work.EU", 2.0)
-    agenda.fetch("a", "work.EU", 5.0)
+    agenda.fetch("a", "work.EU", 0.0, in_s=9.0)
+    agenda.fetch("a", "work.EU", 0.0, in_s=2.0)
+    agenda.fetch("a", "work.EU", 0.0, in_s=5.0)
     assert agenda.take_ids(2.0, anywhere) == ["a"]
 
 
-def test_it_refuses_more_than_it_can_keep_but_not_what_it_has():
+def test_what_there_is_no_note_left_for_is_found_by_a_survey_in_time():
     agenda = Agenda()
-    assert all(agenda.fetch(str(number), "work.EU", 1.0) for number in range(2000))
-    assert not agenda.fetch("one more", "work.EU", 1.0)
-    assert agenda.fetch("7", "work.EU", 0.5)
+    agenda.take_survey(0.0)
+    agenda.survey_by(60.0)
+    for number in range(500):
+        agenda.fetch(str(number), "work.EU", 0.0, in_s=9.0)
+    agenda.fetch("one more", "work.EU", 0.0, in_s=7.0)
+    agenda.fetch("elsewhere", "work.NA", 0.0, in_s=8.0)
+    assert agenda.next_s(anywhere) == 7.0
+    assert agenda.take_ids(8.0, anywhere) == ["elsewhere"]
+    agenda.fetch("7", "work.EU", 0.0, in_s=0.5)
+    assert agenda.take_ids(8.0, anywhere) == ["7"]
+    assert len(agenda.take_ids(9.0, anywhere)) == 499
+
+
+def test_new_messages_are_fetched_where_there_is_room_for_all_of_them():
+    agenda = Agenda()
+    agenda.fetch_new("a", "work.EU", 0.0)
+    agenda.fetch_new("b", "work.EU", 0.0)
+    assert agenda.take_ids(0.0, anywhere) == ["a", "b"]
+    assert agenda.take_selectors(anywhere) == []
+
+
+def test_of_new_messages_that_do_not_all_find_room_the_index_says_whose_turn_it_is():
+    agenda, left = Agenda(), [2]
+    for name in "abc":
+        agenda.fetch_new(name, "work.EU", 0.0)
+
+    def two(selector, lapsed):
+        left[0] -= 1
+        return left[0] >= 0
+
+    agenda.take_survey(0.0)
+    assert agenda.take_ids(0.0, two) == []
+    assert agenda.take_selectors(anywhere) == ["work.EU"]
+    assert agenda.next_s(anywhere) == 1.0, "one of them may be delayed: the survey tells"
+    agenda.look_through("work.EU")
+    agenda.fetch_new("d", "work.EU", 0.0)
+    assert agenda.take_ids(0.0, anywhere) == [], "what is looked through anyhow need not be fetched"
+    assert agenda.take_selectors(anywhere) == ["work.EU"]
+
+
+def test_a_flood_of_new_messages_is_one_selector_to_look_through():
+    agenda = Agenda()
+    for number in range(501):
+        agenda.fetch_new(str(number), "work.EU", 0.0)
+    assert agenda.take_selectors(anywhere) == ["work.EU"]
 
 
 def test_selectors_go_round():
@@ -64,15 +106,15 @@ def test_what_has_no_room_is_not_waited_for():
     agenda = Agenda()
     agenda.take_survey(0.0)
     agenda.survey_by(60.0)
-    agenda.fetch("a", "full", 1.0)
+    agenda.fetch("a", "full", 0.0, in_s=1.0)
     agenda.look_through("full")
     assert agenda.next_s(lambda selector, lapsed: selector != "full") == 60.0
 
 
 def test_what_lapsed_is_told_apart():
     agenda = Agenda()
-    agenda.fetch("a", "work.EU", 1.0, lapsed=True)
-    agenda.fetch("b", "work.EU", 1.0)
+    agenda.fetch("a", "work.EU", 0.0, in_s=1.0, lapsed=True)
+    agenda.fetch("b", "work.EU", 0.0, in_s=1.0)
     assert agenda.take_ids(1.0, lambda selector, lapsed: not lapsed) == ["b"]
     assert agenda.next_s(lambda selector, lapsed: not lapsed) == 0.0  # the survey
     assert agenda.take_ids(1.0, anywhere) == ["a"]

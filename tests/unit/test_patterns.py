@@ -50,3 +50,11 @@ def test_after_a_full_page_the_next_pattern_follows_and_strangers_are_skipped():
     assert stretch(patterns, behind("ingest.JAO")) == ("xtss", "xtss")
     assert stretch(patterns, behind("xtss")) is None
     assert stretch([Pattern("cached.*")], behind("cached.EU")) == ("cached.EU\t", "cached.\ufff0")
+
+
+@given(SELECTORS, st.text(alphabet="éß漢 !\u00ad", min_size=1, max_size=3))
+def test_what_a_stranger_wrote_into_the_queue_lies_within_its_range(prefix, strange):
+    pattern = Pattern(f"{prefix}.*")
+    selector = f"{prefix}.{strange}"
+    assert rank(pattern.first) <= rank(selector) <= rank(pattern.last)
+    assert stretch([pattern], behind(selector)) is not None

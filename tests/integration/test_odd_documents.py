@@ -1,0 +1,55 @@
+"""What strangers wrote into the queue harms no consumer, and is parked where it stands in somebody's way."""
+
+import pytest
+
+from shared.bus import Snooze
+
+ODD = {
+    "a due time that is a number": {"state": "delayed", "due": 5},
+    "a due time that is a list": {"state": "delayed", "due": ["2026"]},
+    "claimed for ever": {
+        "state": "claimed",
+        "due": "9999-12-31T23:59:59.999999",
+        "claim": {"by": "x", "token": "t", "since": "2026-01-01T00:00:00", "until": "9999-12-31T23:59:59.999999"},
+    },
+    "no time": {"state": "delayed", "due": "soon"},
+    "a selector with other characters": {"state": "ready", "selector": "work.é"},
+}
+WHOLE = {
+    "selector": "work.EU",
+    "schema": 1,
+    "priority": 5,
+    "creationTimestamp": "2026-01-01T00:00:00.000000",
+    "sender": "stranger",
+    "body": {},
+    "digest": "",
+}
+
+
+def test_odd_documents_are_parked_and_the_next_message_is_handled(place, seen):
+    for number, odd in enumerate(ODD.values()):
+        doc = WHOLE | odd
+        place.database.put({"_id": f"{doc['selector']}:1:{number}", **doc})
+    place.database.put({"_id": "work.EU:1:listed", **WHOLE, "state": ["ready"]})
+    place.database.put({"_id": "work.EU:1:never", **WHOLE, "state": "delayed", "due": "9999-12-31T23:59:59.999999"})
+    bus = place.bus()
+    bus.listen("work.*", lambda delivery: seen.add(delivery.body.get("n")))
+    with bus:
+        bus.send("work.EU", {"n": 1})
+        assert seen.wait_for(1) == [1]
+        for number, odd in enumerate(ODD.values()):
+            place.wait_for_state(f"{(WHOLE | odd)['selector']}:1:{number}", "dead")
+        place.database.mutate("work.EU:1:listed", lambda doc: doc | {"touched": True})  # the feed tells of it
+        bus.send("work.EU", {"n": 2})
+        assert seen.wait_for(2) == [1, 2]
+        assert bus.broken() == ""
+
+
+@pytest.mark.parametrize("span", [float("inf"), -1, 10**12])
+def test_an_outcome_that_cannot_be_stored_is_a_failed_attempt(place, span):
+    bus = place.bus(DRW_ATTEMPTS="2")
+    bus.listen("work.EU", lambda _: Snooze("later", span))
+    with bus:
+        dead = place.wait_for_state(bus.send("work.EU", {}), "dead")
+        assert "is no time to wait" in dead["errors"][-1]["what"]
+        assert bus.broken() == ""

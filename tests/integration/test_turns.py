@@ -1,0 +1,118 @@
+"""Whose turn it is: the most urgent, then the oldest, and nobody waits for ever behind others."""
+
+import threading
+
+from troubles import asks
+
+from shared.bus import Retry, Snooze, pauses
+
+
+def test_whoever_is_busy_takes_the_most_urgent_next_however_it_heard_of_it(place, seen):
+    bus, go_on = place.bus("consumer"), threading.Event()
+
+    def work(delivery):
+        seen.add(delivery.body["n"])
+        assert go_on.wait(20)
+
+    bus.listen("work.EU", work)
+    sender = place.bus("sender")
+    with bus:
+        sender.send("work.EU", {"n": "first"})
+        seen.wait_for(1)
+        for number in range(5):
+            sender.send("work.EU", {"n": number})
+        sender.send("work.EU", {"n": "urgent"}, priority=0)
+        go_on.set()
+        assert seen.wait_for(7) == ["first", "urgent", 0, 1, 2, 3, 4]
+
+
+def test_a_flood_that_is_delayed_keeps_back_nothing_that_is_due(place, seen):
+    sender = place.bus("sender")
+    for start in range(0, 2100, 300):
+        sender.send_many([sender.compose("work.EU", {"n": n}, delay_s=3600) for n in range(start, start + 300)])
+    bus = place.bus("consumer")
+
+    def work(delivery):
+        if delivery.body["n"] == "retried" and delivery.message.attempts == 1:
+            return Retry("once more", after_s=0.3)
+        return seen.add(delivery.body["n"])
+
+    bus.listen("work.EU", work)
+    with bus:
+        sender.send("work.EU", {"n": "a moment later"}, delay_s=0.5)
+        sender.send("work.EU", {"n": "retried"})
+        assert sorted(seen.wait_for(2)) == ["a moment later", "retried"]
+
+
+def test_more_delayed_messages_than_a_survey_reads_are_handled_at_their_time(place, seen):
+    sender = place.bus("sender")
+    sender.send_many([sender.compose("work.EU", {"n": n}, delay_s=0.5) for n in range(450)])
+    bus = place.bus("consumer", DRW_POLL_S="30", DRW_POLL_MAX_S="30")
+    bus.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]), batch=50)
+    with bus:
+        assert sorted(seen.wait_for(450, timeout=20)) == list(range(450))
+
+
+def test_what_is_ready_is_not_starved_by_what_comes_due_again_and_again(place, seen):
+    sender, bus = place.bus("sender"), place.bus("consumer")
+
+    def work(delivery):
+        if delivery.body["n"] == "snoozes":
+            threading.Event().wait(0.01)
+            return Snooze("what never comes", for_s=0.02)
+        return seen.add(delivery.body["n"])
+
+    bus.listen("work.EU", work)
+    sender.send_many([sender.compose("work.EU", {"n": "snoozes"}) for _ in range(40)])
+    with bus:
+        place.wait_for_state(sender.send("work.EU", {"n": 0}), "consumed")
+        assert seen.wait_for(1) == [0]
+
+
+def test_a_backlog_that_is_past_its_time_holds_up_nobody(place, seen):
+    sender, bus = place.bus("sender"), place.bus("consumer")
+    sender.send_many([sender.compose("work.EU", {"n": n}, expires_s=0) for n in range(400)])
+    sender.send("work.EU", {"n": "live"})
+    bus.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]))
+    with bus:
+        assert seen.wait_for(1, timeout=10) == ["live"]
+
+
+def test_a_flood_that_is_paused_is_not_asked_for_again_and_again(place, proxy):
+    sender = place.bus("sender")
+    sender.send_many([sender.compose("work.EU", {"n": n}, delay_s=0.1) for n in range(450)])
+    pauses.pause(place.database, "work.EU", by="ada", reason="a test", now=place.connection.clock.now(), until=None)
+    bus = place.bus("consumer", through=proxy, DRW_POLL_S="30", DRW_POLL_MAX_S="30")
+    bus.listen("work.EU", lambda _: None)
+    with bus:
+        proxy.wait_for_feed()
+        proxy.wait_for_quiet(1.5)
+        begun = len(proxy.requests(asks("/_find")))
+        threading.Event().wait(4)
+        assert len(proxy.requests(asks("/_find"))) - begun <= 2
+
+
+def test_whoever_loses_time_and_again_waits_in_between(place, monkeypatch):
+    """A copy of the index that lags goes on showing what others have: to ask without pause would help nobody."""
+    bus, tries = place.bus("consumer"), []
+
+    def all_lost(messages, policy, token):
+        tries.append(len(messages))
+        return [], {message.id for message in messages}
+
+    monkeypatch.setattr(bus.queue, "claim", all_lost)
+    bus.listen("work.EU", lambda _: None)
+    with bus:
+        place.bus("sender").send("work.EU", {})
+        threading.Event().wait(3)
+    assert 3 < len(tries) < 30
+
+
+def test_a_batch_is_handled_most_urgent_and_then_oldest_first(place, seen):
+    sender, bus = place.bus("sender"), place.bus("consumer")
+    bus.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]), batch=8)
+    with bus:
+        sender.send("work.EU", {"n": "first"})
+        seen.wait_for(1)
+        sender.send_many([sender.compose("work.EU", {"n": n}, priority=n) for n in (5, 6, 9, 0, 1)])
+        assert seen.wait_for(6) == ["first", 0, 1, 5, 6, 9]

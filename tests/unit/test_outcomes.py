@@ -1,0 +1,46 @@
+"""Outcomes: what cannot be stored is refused where the handler says it, and not in the thread that writes it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.bus import Dead, Done, Retry, RetryPolicy, Snooze, envelope
+from shared.bus.outcomes import LONGEST_S, settled
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def claimed(**fields):
+    message = envelope.new("work.EU:1:a", {}, created=NOW, sender="me", **fields)
+    return envelope.claim(message, by="me", token="t", now=NOW, lease_s=60)
+
+
+@pytest.mark.parametrize("say", [Snooze, Retry, Dead])
+@pytest.mark.parametrize("words", [None, ValueError("no"), b"no", 7])
+def test_an_outcome_says_why_in_words(say, words):
+    with pytest.raises(TypeError, match="is no text"):
+        say(words)
+
+
+@pytest.mark.parametrize("say", [Snooze, Retry])
+@pytest.mark.parametrize("span", [float("inf"), float("nan"), -1, 1e12, "3"])
+def test_an_outcome_waits_for_a_time_that_there_is(say, span):
+    with pytest.raises(ValueError, match="is no time to wait"):
+        say("later", span)
+
+
+@pytest.mark.parametrize("outcome", [Done(), Retry("x", LONGEST_S), Snooze("x", LONGEST_S), Dead("x"), Retry("x", 0)])
+def test_every_outcome_that_can_be_said_can_be_written(outcome):
+    message = settled(claimed(), outcome, policy=RetryPolicy(), by="me", now=NOW, chance=1.0)
+    assert message.state != envelope.CLAIMED
+    envelope.check(message)
+
+
+def test_what_was_begun_and_left_by_its_worker_does_not_expire():
+    """``expired`` says that nobody has handled it: its caller may ask again and have it executed."""
+    held = claimed(expires=NOW + timedelta(seconds=5))
+    later = NOW + timedelta(seconds=100)
+    again = envelope.claim(held, by="another", token="u", now=later, lease_s=60)
+    assert again.expires is None
+    assert not envelope.is_expired(again, later)
+    assert envelope.claim(envelope.give_back(held, refund=True), by="b", token="v", now=NOW, lease_s=60).expires
