@@ -41,15 +41,19 @@ class Ingestor:
         """Archive every product of a run; each step may find that it was done before."""
         request = read(IngestRequest, message.body)
         try:
-            self._substate(message, request, lifecycle.INGESTION_TRIGGERED)
-            self._substate(message, request, lifecycle.ANALYZING_PRODUCTS)
-            products = self._products(request)
-            self._substate(message, request, lifecycle.INGESTING_PRODUCTS)
-            self._ingest(message, request, products)
-            self._substate(message, request, lifecycle.PRODUCTS_INGESTED)
+            with self._me.busy(f"ingests {request.ousUID}"):
+                self._take_in(message, request)
         except (StateRefused, ArchiveError) as error:
             return Dead(str(error))
         return Done()
+
+    def _take_in(self, message: Delivery, request: IngestRequest) -> None:
+        self._substate(message, request, lifecycle.INGESTION_TRIGGERED)
+        self._substate(message, request, lifecycle.ANALYZING_PRODUCTS)
+        products = self._products(request)
+        self._substate(message, request, lifecycle.INGESTING_PRODUCTS)
+        self._ingest(message, request, products)
+        self._substate(message, request, lifecycle.PRODUCTS_INGESTED)
 
     def _substate(self, message: Delivery, request: IngestRequest, substate: str) -> None:
         self._me.state.set(

@@ -16,13 +16,18 @@ from playwright.sync_api import sync_playwright
 import dashboard as measured
 from shared import names, reports, status
 from shared.actor import ACTORS_DATABASE
+from shared.bus import pauses, queue
 from shared.clock import stamp
+from shared.people import People
 
 if TYPE_CHECKING:
-    from shared.dbcon import DbConnection
+    from playwright.sync_api import Page
+
+    from shared.dbcon import DbConnection, Doc
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 OUSS = 160
+PASSWORD = "made up for the pictures"
 STAGES = ("hifa_importdata", "hifa_flagdata", "hifa_tsysflag", "hifa_bandpass", "hifa_gfluxscale", "hif_makeimages")
 SHOTS = {
     "dashboard": ("/", 1280, 900, "light"),
@@ -30,9 +35,9 @@ SHOTS = {
     "dashboard-narrow": ("/", 400, 800, "light"),
     "dashboard-ous": ("/ous/{ous}", 1280, 1500, "light"),
     "dashboard-runs": ("/ous/{ous}/runs?a={a}&b={b}", 1280, 900, "light"),
+    "dashboard-messages": ("/messages", 1280, 760, "light"),
+    "dashboard-dead": ("/dead", 1280, 620, "dark"),
     "dashboard-flow": ("/flow", 1280, 1000, "dark"),
-    "dashboard-actors": ("/actors", 1280, 600, "light"),
-    "dashboard-tables": ("/tables", 1280, 900, "light"),
 }
 
 
@@ -98,7 +103,64 @@ def fill(connection: DbConnection) -> dict[str, str]:
                 "ended": False,
             }
         )
+    database = connection.database(queue.DATABASE)
+    database.bulk(messages(now))
+    pauses.pause(
+        database, "cached.*", by="grace", reason="the disk at JAO is full", now=now, until=now + timedelta(hours=2)
+    )
     return {"ous": one["_id"], "a": runs[0], "b": runs[1]}
+
+
+def messages(now: datetime) -> list[Doc]:
+    """Return messages in all states, five of them dead."""
+    sent = {
+        "pipeline.process.EU": ("ready",) * 7 + ("claimed",) * 2,
+        "pipeline.process.NA": ("ready",) * 3 + ("claimed",),
+        "cached.JAO": ("delayed",) * 4,
+        "ingest.JAO": ("claimed",) * 2 + ("dead",) * 4,
+        "cached.EU": ("dead",),
+    }
+    return [
+        message(selector, state, number, now - timedelta(minutes=7 * number + 2))
+        for selector, states in sent.items()
+        for number, state in enumerate(states)
+    ]
+
+
+def message(selector: str, state: str, number: int, at: datetime) -> Doc:
+    """Return a message as it is stored."""
+    failure = {
+        "at": stamp(at),
+        "by": "product-ingestor@arc:1",
+        "what": f"product-{number}-2026-11-20T22:40:07.834.data differs from what the archive has under this name: "
+        "look at both, and discard the message if the archive is right",
+    }
+    more: Doc = {
+        "delayed": {"due": stamp(at + timedelta(hours=1)), "waits": "the products are not in the EU cache yet"},
+        "claimed": {"due": stamp(at + timedelta(hours=1)), "claim": {"by": "pipeline-driver.EU@arc:1"}},
+        "dead": {"doneAt": stamp(at), "errors": [failure]},
+    }.get(state, {})
+    return {
+        "_id": f"{selector}:{int(at.timestamp() * 1000)}:{number:012x}",
+        "schema": 1,
+        "selector": selector,
+        "state": state,
+        "priority": 5,
+        "creationTimestamp": stamp(at),
+        "sender": "launcher@arc:1",
+        "body": {"ousUID": f"uid://A000/X1/X{number:x}"},
+        "digest": "",
+        "attempts": 8 if state == "dead" else 0,
+        **more,
+    }
+
+
+def log_in(page: Page, url: str) -> None:
+    """Log in, for what only then is shown."""
+    page.goto(f"{url}login")
+    page.fill("#name", "ada")
+    page.fill("#password", PASSWORD)
+    page.click("main button")
 
 
 def main() -> None:
@@ -108,8 +170,11 @@ def main() -> None:
         named = fill(connection)
         with measured.dashboard(environ) as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=measured.CHROMIUM, args=["--no-sandbox"])
+            People(Path(environ["DRW_HOME"]) / "people").add("ada", PASSWORD)
             for name, (path, width, height, scheme) in SHOTS.items():
                 page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+                if path in {"/messages", "/dead"}:
+                    log_in(page, url)
                 page.goto(url.rstrip("/") + path.format(**named))
                 page.wait_for_selector("#freshness[data-state=live]")
                 page.screenshot(path=folder / f"{name}.png")

@@ -24,7 +24,8 @@ TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
 
-def _loaded(name: str, path: Path) -> ModuleType:
+def loaded(name: str, path: Path) -> ModuleType:
+    """Return a module of the tests, which are no package."""
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -42,7 +43,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="how long things go wrong (default 30)")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # the operator's own outages are no news
-    parts = [_loaded(name, TESTS / f"{name}.py") for name in ("storm", "conftest", "acceptance/conftest")]
+    parts = [loaded(name, TESTS / f"{name}.py") for name in ("storm", "conftest", "acceptance/conftest")]
     for seed in range(options.first, options.first + options.seeds):
         with tempfile.TemporaryDirectory(prefix="storm") as folder:
             if not _blow(parts, Path(folder), seed, options):

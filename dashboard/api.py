@@ -21,6 +21,8 @@ from shared.names import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dashboard.live import Live
+
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 LIMIT: Final = 100
 MOST: Final = 1000
@@ -199,7 +201,8 @@ def table(key: str) -> Response:
     )
 
 
-def _loaded() -> Any:  # noqa: ANN401 (Live, which is imported for types only elsewhere)
+def _loaded() -> Live:
+    """Return what is known from the feeds, once the OUSs have been read."""
     live = site().live
     live.loaded.wait(_LOADING_S)
     return live

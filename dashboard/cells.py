@@ -14,6 +14,9 @@ from shared.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+PAGE: Final = 25
+"""As many rows has a page of a table."""
+
 _HASH_SHOWN: Final = 12
 _SECOND: Final = len("2026-11-20T23:40:00")
 
@@ -72,6 +75,11 @@ class Page:
 def plain(value: Any) -> Cell:  # noqa: ANN401 (whatever a document holds)
     """Return a value as it is."""
     return Cell("" if value is None else str(value))
+
+
+def count(value: object) -> Cell:
+    """Return how many a list has; nothing for what is no list."""
+    return plain(len(value) if isinstance(value, list) else None)
 
 
 def prose(text: str, look: str = "") -> Cell:

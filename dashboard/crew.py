@@ -6,9 +6,8 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from dashboard import cells
-from dashboard.cells import Cell, Order, Page
-from dashboard.tables import PAGE
-from shared.heartbeats import standing
+from dashboard.cells import PAGE, Cell, Order, Page
+from shared.heartbeats import BEATS, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,8 +70,10 @@ def actors(crew: Crew, now: datetime, start: int, order: Order) -> Page:
     heads = ("actor", "executive", "state", "host", "pid", "since (UTC)", "last sign (UTC)", "doing")
     rows = [_row(stands, doc) for stands, doc in known[start : start + PAGE]]
     after = str(start + PAGE) if start + PAGE < len(known) else ""
+    dead = sum(stands == "dead" for stands, _ in known)
+    said = f"{dead} dead: not heard of for {BEATS} heartbeats, and without a word." if dead else ""
     where = f"/table/{ACTORS}"
-    return Page(ACTORS, "Actors", heads, rows, len(known), after, where=where, sorts=_SORTS, order=order)
+    return Page(ACTORS, "Actors", heads, rows, len(known), after, said, where=where, sorts=_SORTS, order=order)
 
 
 def _row(stands: str, doc: Doc) -> list[Cell]:

@@ -11,6 +11,7 @@ from shared.names import moment
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from dashboard.flow import Stay
 
@@ -96,6 +97,34 @@ def stays(found: Sequence[Stay]) -> list[Span]:
         )
         for each in found
     ]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A time that an OUS was in one state: where its bar begins and how long it is (percent of the whole), in words."""
+
+    state: str
+    start: float
+    length: float
+    words: str
+
+
+def stretches(changes: Sequence[tuple[str, datetime]], now: datetime) -> list[Stretch]:
+    """Return the bars of an OUS's life from its changes (state and when); changes within a state are none."""
+    begun = [
+        each for before, each in zip([None, *changes], changes, strict=False) if not before or before[0] != each[0]
+    ]
+    if not begun:
+        return []
+    first = begun[0][1]
+    whole_s = max((now - first).total_seconds(), 1.0)
+    found = []
+    for (state, since), (_, until) in zip(begun, [*begun[1:], ("", now)], strict=True):
+        length_s = max((until - since).total_seconds(), 0.0)
+        start = min(max((since - first).total_seconds() / whole_s * 100, 0.0), 100.0)
+        length = min(length_s / whole_s * 100, 100.0 - start)
+        found.append(Stretch(state, round(start, 2), round(length, 2), duration(length_s)))
+    return found
 
 
 def duration(seconds: float) -> str:

@@ -8,8 +8,8 @@ import msgspec
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 
 from dashboard import protection
+from dashboard.cells import PAGE
 from dashboard.context import natural, site
-from dashboard.tables import PAGE
 from shared.bus import envelope, queue
 from shared.dead_letters import DeadLetters
 from shared.errors import BadInput, DatabaseAway, DrwError

@@ -33,7 +33,7 @@ WATCHED: Final = (reports.DATABASE, ngas.DATABASE, delivery.METADATA_DATABASE, d
 
 _LOG = logging.getLogger(__name__)
 _TELL_S: Final = 0.5
-_GATHER_S: Final = 0.2
+_GATHER_S: Final = 0.4
 _MOST_AT_ONCE: Final = 500
 _LAUNCHES: Final = tuple(process_selector(each) for each in names.EXECUTIVES)
 
@@ -156,7 +156,8 @@ class Live:
             changed: list[str] = []
             while self._changed:
                 changed.append(self._changed.pop())
-            self.stream.publish("changed", {"databases": sorted(changed)})
+            if changed:
+                self.stream.publish("changed", {"databases": sorted(changed)})
             self._stopping.wait(_TELL_S)
 
     def _take_launches(self) -> None:

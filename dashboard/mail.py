@@ -6,8 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from dashboard import cells
-from dashboard.cells import Cell, Order, Page
-from dashboard.tables import PAGE
+from dashboard.cells import PAGE, Cell, Order, Page
 from shared.bus import envelope
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ _DEAD_HEADS: Final = ("selector", "dead since (UTC)", "attempts", "why", "messag
 _SORTS: Final = {
     "selector": "selector",
     "state": "state",
-    "sent (UTC)": "sent",
+    "sent (UTC)": "",
     "due (UTC)": "due",
     "attempts": "attempts",
     "dead since (UTC)": "ended",
@@ -64,7 +63,7 @@ def page(found: Sequence[Letter], name: tuple[str, str], start: int, order: Orde
 
 def sorted_by(found: Sequence[Letter], order: Order) -> Sequence[Letter]:
     """Return messages in the order asked for; their own is that in which they were sent."""
-    if order.by in _SORTS.values():
+    if order.by and order.by in _SORTS.values():
         found = sorted(found, key=attrgetter(order.by))
     return found[::-1] if order.descending else found
 

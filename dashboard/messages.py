@@ -106,7 +106,7 @@ def _facts(doc: dict[str, Any]) -> list[tuple[str, str]]:
         ("ended (UTC)", doc.get("doneAt")),
         ("edited", f"{doc['epoch']} times" if doc.get("epoch") else None),
     ]
-    return [(name, str(value)) for name, value in found if value not in {None, ""}]
+    return [(name, str(value)) for name, value in found if value is not None and value != ""]
 
 
 @blueprint.post("/pauses")

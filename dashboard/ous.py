@@ -10,7 +10,7 @@ from urllib.parse import quote
 from dashboard import cells, mail, reporting
 from dashboard.board import entries
 from dashboard.cells import Cell, Page
-from dashboard.drawing import duration
+from dashboard.drawing import Stretch, duration, stretches
 from dashboard.tables import remark, view_of
 from shared import delivery, names, ngas, reports, status
 from shared.bus import envelope, queue
@@ -19,6 +19,7 @@ from shared.letters import FIELDS, letter
 from shared.names import moment
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from dashboard.context import Site
@@ -38,6 +39,7 @@ class Life:
     doc_id: str
     facts: list[tuple[str, Cell]]
     history: Page
+    stretches: list[Stretch]
     runs: Page
     run_names: list[str]
     report: Reading | None
@@ -64,6 +66,7 @@ def read(site: Site, doc_id: str) -> Life | None:
         doc_id,
         [fact for fact in facts if fact[1].text],
         _history(doc),
+        _stretches(doc, connection.clock.now()),
         runs,
         run_names,
         latest[0] if latest else None,
@@ -89,6 +92,16 @@ def _history(doc: Doc) -> Page:
         for each, stay in zip(changes, stays, strict=False)
     ]
     return Page("history", "Timeline", heads, rows[::-1], len(rows), remark="The latest change is first.")
+
+
+def _stretches(doc: Doc, now: datetime) -> list[Stretch]:
+    found = []
+    for each in entries(doc):
+        try:
+            found.append((str(each["state"]), moment(each["at"])))
+        except (KeyError, TypeError, ValueError):
+            continue  # the timeline shows such an entry as it is
+    return stretches(found, now)
 
 
 def _between(one: dict[str, Any], other: dict[str, Any]) -> str:
@@ -135,7 +148,8 @@ def _delivery(site: Site, doc_id: str, uid: str) -> tuple[Page, str]:
     doc = site.connection.database(delivery.STATUS_DATABASE).get(doc_id)
     if doc is None:
         return Page("products", "Products", heads, [], 0), "Nothing of this OUS has been ingested yet."
-    listed = [str(each) for each in doc.get("dataProducts") or ()]
+    named = doc.get("dataProducts")
+    listed = [str(each) for each in named] if isinstance(named, list) else []
     metadata = site.connection.database(delivery.METADATA_DATABASE).fetch(listed) if listed else []
     archived = site.connection.database(ngas.DATABASE).fetch(listed) if listed else []
     folder = _folder(doc, uid)
@@ -188,7 +202,7 @@ def _messages(site: Site, uid: str) -> Page:
         limit=_MOST_SETTLED,
         fields=list(FIELDS),
     )
-    found = site.live.post.find(ous=uid) + [each for each in map(letter, settled) if each.ous == uid]
+    found = [*site.live.post.find(ous=uid)] + [each for each in map(letter, settled) if each.ous == uid]
     said = ""
     if len(settled) == _MOST_SETTLED:
         said = f"Of the settled messages, the latest {_MOST_SETTLED} were looked through: older ones are not listed."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from flask import Blueprint, abort, render_template, request
 
 from dashboard import crew, drawing, mail, ous, reporting, tables
+from dashboard.cells import Order
 from dashboard.context import natural, order, site
 from dashboard.flow import DAY, HOUR
 from shared import lifecycle
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from dashboard.cells import Page
+    from dashboard.tables import Kind
 
 blueprint = Blueprint("pages", __name__)
 CARDS: Final = 24
 _LOADING_S: Final = 1.0
+_OWN: Final = Order()
 _COUNTED: Final = (mail.UNREAD, mail.DEAD, crew.ACTORS)
 """The tables of what is kept here, whose pages begin at a number rather than behind a document."""
 
@@ -109,9 +112,14 @@ def flow() -> ResponseReturnValue:
 @blueprint.get("/tables")
 def overview() -> ResponseReturnValue:
     """Show the beginning of every table."""
-    first, *others = (tables.read_page(site(), kind) for kind in tables.KINDS)
+    first, *others = (_read(kind) for kind in tables.KINDS)
     counted = [_counted(key) for key in _COUNTED]
     return render_template("overview.html", pages=[first, *counted, *others], weblogs=site().weblog_url)
+
+
+def _read(kind: Kind, after: str = "", by: Order = _OWN) -> Page:
+    known = site()
+    return tables.read_page(known.connection, known.live.board, kind, known.weblog_url, after=after, order=by)
 
 
 @blueprint.get("/table/<key>")
@@ -122,5 +130,5 @@ def table(key: str) -> ResponseReturnValue:
     kind = next((kind for kind in tables.KINDS if kind.key == key), None)
     if kind is None:
         abort(404)
-    page = tables.read_page(site(), kind, request.args.get("after", ""), order())
+    page = _read(kind, request.args.get("after", ""), order())
     return render_template("table.html", page=page, watch=kind.database)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import Counter, deque
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,7 +17,7 @@ from shared.bus import envelope
 from shared.letters import Letter, letter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from shared.dbcon import Doc
 
@@ -29,6 +30,7 @@ _MINUTE_S: Final = 60
 CONTROL: Final = ("control:", "_design/")
 """What the ids of documents begin with that are no messages."""
 
+_MOST_KEPT: Final = 64
 _SETTLED: Final = frozenset({envelope.CONSUMED, envelope.EXPIRED})
 
 
@@ -101,12 +103,14 @@ class Post:
         self._lock = threading.RLock()
         self._boxes: dict[str, _Box] = {}
         self._where: dict[str, str] = {}
+        self._found: dict[tuple[frozenset[str], str, str], list[Letter]] = {}
         self._begun_s = now_s()
 
     def begin(self, letters: Iterable[Letter]) -> None:
         """Take in all that is open or dead, in place of what was known; what was settled stays counted."""
         found = {each.id: each for each in letters}
         with self._lock:
+            self._found.clear()
             for message_id in self._where.keys() - found.keys():
                 self._drop(message_id)
             for each in found.values():
@@ -118,6 +122,7 @@ class Post:
             return
         fresh = letter(doc) if doc else None
         with self._lock:
+            self._found.clear()
             if fresh and fresh.state in STATES:
                 self._keep(fresh)
                 return
@@ -146,13 +151,28 @@ class Post:
         with self._lock:
             return sum(box.counts[state] for box in self._boxes.values() for state in states)
 
-    def find(self, states: Collection[str] = STATES, *, selector: str = "", ous: str = "") -> list[Letter]:
-        """Return the messages in some states, of one selector or of all, of one OUS or of all; the oldest first."""
+    def find(self, states: Collection[str] = STATES, *, selector: str = "", ous: str = "") -> Sequence[Letter]:
+        """Return the messages in some states, of one selector or of all, of one OUS or of all; the oldest first.
+
+        What was found is kept until something changes: many browsers ask for the same, and there may be very many.
+        """
+        wanted = (frozenset(states), selector, ous)
         with self._lock:
-            boxes = [self._boxes[selector]] if selector in self._boxes else [] if selector else self._boxes.values()
-            found = [each for box in boxes for each in box.letters.values()]
-        wanted = [each for each in found if each.state in states and (not ous or each.ous == ous)]
-        return sorted(wanted, key=lambda each: (each.sent, each.id))
+            if wanted not in self._found:
+                if len(self._found) >= _MOST_KEPT:
+                    self._found.clear()
+                self._found[wanted] = self._looked_up(*wanted)
+            return self._found[wanted]
+
+    def _looked_up(self, states: Collection[str], selector: str, ous: str) -> list[Letter]:
+        boxes = [self._boxes.get(selector, _Box())] if selector else self._boxes.values()
+        found = [
+            each
+            for box in boxes
+            for each in box.letters.values()
+            if each.state in states and (not ous or each.ous == ous)
+        ]
+        return sorted(found, key=attrgetter("sent", "id"))
 
     def launched(self, selectors: Iterable[str]) -> frozenset[str]:
         """Return the UIDs of the OUSs that an open message of some selectors names."""

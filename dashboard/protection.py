@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from flask import abort, g, render_template, request
 
 from dashboard.context import site
+from shared.names import shown
 from shared.people import People, file_of
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_LOG = logging.getLogger(__name__)
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN: Final = frozenset({"login.enter"})
 """What nobody can be logged in for yet; it has a token of its own kind."""
@@ -60,9 +63,14 @@ def protect(app: Flask) -> None:
         return response
 
 
+def _is_navigation() -> bool:
+    """Tell whether a person asked, rather than a page that fetches itself anew."""
+    return request.headers.get("Sec-Fetch-Dest", "document") == "document"
+
+
 def _said(found: Session | None) -> list[str]:
     """Take what there is to say to a person, for a page that the browser shows rather than one it fetches."""
-    if found is None or request.headers.get("Sec-Fetch-Dest", "document") != "document":
+    if found is None or not _is_navigation():
         return []
     said, found.said = found.said, []
     return said
@@ -105,7 +113,7 @@ def session() -> Session | None:
     """Return the session of whoever asks, None where nobody is logged in."""
     if "session" not in g:
         cookie = request.cookies.get(cookie_name(), "")
-        g.session = site().sessions.find(cookie) if cookie else None
+        g.session = site().sessions.find(cookie, is_use=_is_navigation()) if cookie else None
     found: Session | None = g.session
     return found
 
@@ -137,6 +145,7 @@ def log_in(name: str, password: str) -> tuple[str, str]:
         by_name.passed(name, address)
         by_address.passed(address)
         return site().sessions.begin(name, people.mark(name)), ""
+    _LOG.warning("a login as %s from %s was refused", shown(name), address)
     if not people.names():
         return "", "Nobody may log in yet: 'drw people add NAME' lets somebody."
     return "", "Name or password is wrong. 'drw people list' shows the names, 'drw people add' sets a password."

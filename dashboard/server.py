@@ -63,6 +63,8 @@ def create_app(site: Site) -> Flask:
             return {"error": error.description or error.name}, status
         if status == HTTPStatus.NOT_FOUND:
             return render_template("missing.html"), status
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return render_template("failed.html"), status
         return render_template("refused.html", why=error.description or error.name), status
 
     return app

@@ -66,15 +66,19 @@ class Sessions:
             self._sessions[_key(cookie)] = Session(name, mark, now_s, now_s)
         return cookie
 
-    def find(self, cookie: str) -> Session | None:
-        """Return the session of a cookie, which counts as a use; None where there is none, or it is over."""
+    def find(self, cookie: str, *, is_use: bool = True) -> Session | None:
+        """Return the session of a cookie, None where there is none, or it is over.
+
+        It counts as a use unless it is a page that fetches itself anew, which nobody needs to look at.
+        """
         now_s = self._now_s()
         with self._lock:
             found = self._sessions.get(_key(cookie))
             if found is None or found.is_over(now_s):
                 self._sessions.pop(_key(cookie), None)
                 return None
-            found.used_s = now_s
+            if is_use:
+                found.used_s = now_s
             return found
 
     def end(self, cookie: str) -> None:

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from dashboard import cells
-from dashboard.cells import Cell, Order, Page
+from dashboard.cells import PAGE, Cell, Order, Page
 from shared import audit, delivery, lifecycle, names, ngas, reports, status
 from shared.bus import queue
 from shared.messages import process_selector
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dashboard.board import Board
-    from dashboard.context import Site
     from shared.dbcon import Database, DbConnection, Doc
 
-PAGE: Final = 25
 _OWN: Final = Order()
 _MOST_LAUNCHES: Final = 10_000
 
@@ -153,7 +151,7 @@ KINDS: Final = (
             _field("ousUID", "OUS", cells.ous),
             _field("progID", "program"),
             _field("timestamp", "run"),
-            Column("products", lambda doc, _: cells.plain(len(doc.get("dataProducts") or ()))),
+            Column("products", lambda doc, _: cells.count(doc.get("dataProducts"))),
             Column("complete", lambda doc, _: cells.plain("yes" if doc.get("complete") else "no")),
         ),
     ),
@@ -173,18 +171,20 @@ KINDS: Final = (
 """The seed's tables, but for that of the unread messages; and what people did."""
 
 
-def read_page(site: Site, kind: Kind, after: str = "", order: Order = _OWN) -> Page:
+def read_page(
+    connection: DbConnection, board: Board, kind: Kind, weblogs: str, *, after: str = "", order: Order = _OWN
+) -> Page:
     """Return the page of a table behind ``after``: an id in the table's own order, a number in any other."""
-    connection, by = site.connection, order.by if order.by in kind.sorts.values() else ""
+    by = order.by if order.by in kind.sorts.values() else ""
     if by:
         start = int(after) if after.isascii() and after[:9].isdigit() else 0
-        docs, more = _sorted(site.live.board, connection.database(kind.database), start, order)
+        docs, more = _sorted(board, connection.database(kind.database), start, order)
         onward = str(start + PAGE) if more else ""
     else:
         found = documents(connection, kind, after, PAGE + 1, descending=order.descending)
         docs, more = found[:PAGE], len(found) > PAGE
         onward = docs[-1]["_id"] if more else ""
-    view = view_of(connection, site.weblog_url, docs if kind.database == status.DATABASE else ())
+    view = view_of(connection, weblogs, docs if kind.database == status.DATABASE else ())
     rows = [[column.cell(doc, view) for column in kind.columns] for doc in docs]
     heads = [column.head for column in kind.columns]
     return Page(

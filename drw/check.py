@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from drw import columns, facts, letters
+from drw import columns
 from drw.columns import Line, counted
 from shared import delivery, manifest, names, ngas, reports, status
 from shared.bus import envelope, queue
 from shared.cache import MARKER
-from shared.entities import Entities
 from shared.errors import DrwError
 from shared.lifecycle import DELIVERED
 
@@ -59,11 +58,8 @@ class Checker:
         self._records = delivery.Records(connection)
         self._archive = ngas.Archive(connection.database(ngas.DATABASE), connection.clock)
 
-    def ous(self, ous_uid: str, *, runs: int | None = None, products: int | None = _PRODUCTS) -> OusVerdict:
-        """Check one OUS: Delivered, a report a run, a complete delivery, products and weblog proved in the archive.
-
-        Without ``products``, how many there are, any number from 1 on is right.
-        """
+    def ous(self, ous_uid: str, *, runs: int | None = None, products: int = _PRODUCTS) -> OusVerdict:
+        """Check one OUS: Delivered, a report a run, a complete delivery, products and weblog proved in the archive."""
         verdict = OusVerdict(ous_uid)
         doc = self._entities.get(names.document_id(ous_uid))
         if doc is None:
@@ -80,15 +76,13 @@ class Checker:
         self._check_delivery(entity, products, verdict)
         return verdict
 
-    def _check_delivery(self, entity: StatusEntity, products: int | None, verdict: OusVerdict) -> None:
+    def _check_delivery(self, entity: StatusEntity, products: int, verdict: OusVerdict) -> None:
         found = self._records.status(entity.id)
         if found is None or not found.complete or found.timestamp != entity.run:
             verdict.wrong.append(f"no complete delivery status of run {entity.run}")
             return
         verdict.products = len(found.data_products)
-        if products is None and not verdict.products:
-            verdict.wrong.append("no product")
-        elif products not in {None, verdict.products}:
+        if verdict.products != products:
             verdict.wrong.append(f"{counted(verdict.products, 'product')} instead of {products}")
         for name in found.data_products:
             metadata = self._records.metadata(name)
@@ -102,18 +96,13 @@ class Checker:
         verdict.wrong += filter(None, [wrong])
         verdict.weblog = "no" if wrong else "yes"
 
-    def no_open_message(self, ouss: Sequence[str] = ()) -> Verdict:
-        """Check that no message waits or is worked on, of some OUSs or of all; the dead ones are counted too."""
-        database = self._connection.database(queue.DATABASE)
-        if ouss:
-            entities = filter(None, map(Entities(self._connection).get, ouss))
-            messages = {each.id: each for entity in entities for each in facts.of_ous(self._connection, entity)}
-        else:
-            docs = (doc for doc in database.every() if envelope.is_message_id(doc["_id"]))
-            messages = {doc["_id"]: letters.letter(doc) for doc in docs}
+    def no_open_message(self) -> Verdict:
+        """Check that no message waits or is worked on; the dead ones are counted too."""
         verdict = Verdict("message bus")
-        open_ = [each.id for each in messages.values() if each.is_open]
-        dead = [each.id for each in messages.values() if each.state == envelope.DEAD]
+        database = self._connection.database(queue.DATABASE)
+        messages = [doc for doc in database.every() if envelope.is_message_id(doc["_id"])]
+        open_ = [doc["_id"] for doc in messages if doc.get("state") in envelope.OPEN_STATES]
+        dead = [doc["_id"] for doc in messages if doc.get("state") == envelope.DEAD]
         verdict.fact = f"{counted(len(messages), 'message')}, {len(open_)} open, {len(dead)} dead"
         if open_:
             verdict.wrong.append(f"{counted(len(open_), 'open message')}: {_some(open_)}")

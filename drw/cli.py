@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from drw import (
     audits,
     cancel,
-    checking,
     command_line,
     completion,
     database,
@@ -26,13 +25,12 @@ from drw import (
     overview,
     pause,
     people,
-    prune,
-    rebuild,
     roster,
     sending,
     setup,
 )
 from drw.registry import EXIT_STATUS, OK, Commands, Context
+from drw.upkeep import check, prune, rebuild
 from shared import actor
 from shared.errors import DatabaseAway, WrongPassword
 from shared.settings import read_settings
@@ -130,7 +128,7 @@ _REGISTERED: Final[tuple[Callable[[Commands], None], ...]] = (
     follow.register,
     roster.register,
     doctor.register,
-    checking.register,
+    check.register,
     rebuild.register,
     prune.register,
     launches.register,

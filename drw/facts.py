@@ -109,8 +109,12 @@ def of_ous(connection: DbConnection, entity: StatusEntity, runs: Sequence[str] =
     database = connection.database(queue.DATABASE)
     known = [*dict.fromkeys([*runs, *([entity.run] if entity.run else [])])]
     cancelled = cancels.of_ous(database, entity.entity_id)
-    ids = _ids(entity, known, cancelled.at if cancelled else "")
-    found = {each.id: each for each in letters.fetch(database, dict.fromkeys(ids))}
+    found = {
+        each.id: each for each in letters.fetch(database, _ids(entity, known, [cancelled.at] if cancelled else []))
+    }
+    ended_at = [each.ended for each in found.values() if each.error.startswith("discarded")]
+    if ended_at:  # by a person, so that what was launched after it has another id
+        found |= {each.id: each for each in letters.fetch(database, _ids(entity, known, ended_at))}
     others = letters.at_work(database, _selectors()) + letters.ended(
         database, envelope.DEAD, most=_DEAD_READ, newest_first=True
     )
@@ -131,10 +135,15 @@ def _names(entity: StatusEntity, run: str) -> tuple[str, str]:
     return names.products_dir(entity.prog_id, run), names.weblog(entity.entity_id, run)
 
 
-def _ids(entity: StatusEntity, runs: Sequence[str], cancelled_at: str) -> Iterator[str]:
+def _ids(entity: StatusEntity, runs: Sequence[str], ended_at: Sequence[str]) -> list[str]:
+    """Return the ids that messages of an OUS may have, by its history, each once."""
+    return list(dict.fromkeys(_possible_ids(entity, runs, ended_at)))
+
+
+def _possible_ids(entity: StatusEntity, runs: Sequence[str], ended_at: Sequence[str]) -> Iterator[str]:
     for number, entry in enumerate(entity.history, start=1):
         if entry.state == lifecycle.READY_FOR_PROCESSING:
-            for executive, launch in product(names.EXECUTIVES, launching.keys(entity.entity_id, number, cancelled_at)):
+            for executive, launch in product(names.EXECUTIVES, launching.keys(entity.entity_id, number, *ended_at)):
                 launched = envelope.caused_id(messages.process_selector(executive), launch, 0, "once")
                 yield launched
                 yield from _children(launched, executive, runs)

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from drw.registry import OK
-from shared import actor
+from shared import actor, audit
 from shared.bus import janitor, queue
 from shared.errors import Forbidden, WrongPassword
 
@@ -47,6 +47,7 @@ def _run(context: Context) -> int:
 
 def _once(context: Context) -> int:
     tidied = _tidy(_janitor(context.connection, context.settings))
+    audit.record(context.connection, "janitor", queue.DATABASE, janitor.sentence(tidied), by=audit.who())
     if context.args.json:
         return context.print_json(tidied)
     print(janitor.sentence(tidied))

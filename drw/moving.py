@@ -126,7 +126,7 @@ def _to_come(case: Case, letter: Letter, work: str, post: Post | None) -> Answer
     """Return what there is to say of a message that is ready, or will be."""
     workers = case.anybody(post) if post else []
     if letter.state == envelope.READY:
-        busy = [each.doing for each in workers if each.doing]
+        busy = [f"{each.id} {each.doing}" for each in workers if each.doing]
         return case.answer(
             "waits for its turn",
             f"{work} waits for its turn{f' ({busy[0]})' if busy else ''}, sent {case.age(letter.sent)} ago",

@@ -37,11 +37,11 @@ DATABASES_OF: Final[dict[str, frozenset[str]]] = {
 WRITERS_OF: Final[dict[str, tuple[str, ...]]] = {
     status.DATABASE: ("xtss",),
     reports.DATABASE: ("aqua-qa2",),
-    delivery.METADATA_DATABASE: ("product-ingestor",),
-    delivery.STATUS_DATABASE: ("product-ingestor",),
-    ngas.DATABASE: ("product-ingestor", "replicated-cache"),
+    delivery.METADATA_DATABASE: ("product-ingestor", "operator"),
+    delivery.STATUS_DATABASE: ("product-ingestor", "operator"),
+    ngas.DATABASE: ("product-ingestor", "replicated-cache", "operator"),
 }
-"""Who may write where not every member may, as far as the server can tell them apart."""
+"""Who may write where not every member may, as far as the server can tell them apart. Operators mend records."""
 
 WRITERS: Final = "writers"
 """The design document with the function that does so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from drw import rights
-from shared.errors import BadInput, DatabaseMissing, NotFound, Refused
+from shared.errors import BadInput, DatabaseMissing, NotFound, Refused, WrongPassword
 from shared.settings import PASSWORD_VARIABLE, USER_VARIABLE, read_credentials
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _make(connection: DbConnection, path: Path, kind: str, *, anew: bool) -> boo
 
     def change(before: Doc | None) -> Doc | None:
         wanted: dict[str, Any] = {"name": name, "type": "user", "roles": [name]}
-        if before and kept and before.get("roles") == wanted["roles"]:
+        if before and kept and before.get("roles") == wanted["roles"] and _logs_in(connection, name, kept):
             return None
         return (before or {}) | wanted | {"password": password}
 
@@ -61,6 +62,16 @@ def _make(connection: DbConnection, path: Path, kind: str, *, anew: bool) -> boo
     if not kept:
         _write(path, name, password)
     return not kept
+
+
+def _logs_in(connection: DbConnection, name: str, password: str) -> bool:
+    """Tell whether a password is a user's: a database that was restored may know another."""
+    token = base64.b64encode(f"{name}:{password}".encode()).decode()
+    try:
+        connection.send("GET", "/_session", headers={"Authorization": f"Basic {token}"})
+    except WrongPassword:
+        return False
+    return True
 
 
 def _write(path: Path, name: str, password: str) -> None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
@@ -23,7 +24,7 @@ from shared.settings import read_settings
 from shared.state import StateClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shared.dbcon import Doc
     from shared.settings import Settings
@@ -32,6 +33,7 @@ ACTORS_DATABASE: Final = "actors"
 USAGE_ERROR: Final = 2
 FAILURE: Final = 1
 _LOOK_S: Final = 0.5
+_DOING_SHOWN: Final = 3
 _INTERRUPTED: Final = 130
 _LOG = logging.getLogger("drw")
 
@@ -60,8 +62,24 @@ class Actor:
         self.bus = Bus(self.connection, settings, me=self.me)
         self.state = StateClient(self.bus, deadline_s=settings.rpc_deadline_s)
         self.stopping = threading.Event()
-        self.doing: Callable[[], str] = str
+        self._doing: list[str] = []
         self._parts: dict[str, Callable[[], bool]] = {}
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Have the signs of life say what goes on (``runs uid://X1/X1/Xb0``), as long as the block lasts."""
+        self._doing.append(what)
+        try:
+            yield
+        finally:
+            self._doing.remove(what)
+
+    @property
+    def doing(self) -> str:
+        """What goes on now, the first few things of it."""
+        now = list(self._doing)
+        more = f" and {len(now) - _DOING_SHOWN} more" if len(now) > _DOING_SHOWN else ""
+        return ", ".join(now[:_DOING_SHOWN]) + more
 
     def part(self, name: str, is_alive: Callable[[], bool]) -> None:
         """Name a part without which the actor is useless, and how to tell that it lives."""
@@ -73,6 +91,7 @@ class Actor:
         An actor of which a part has died ends loudly with status 1, for its supervisor to start it again.
         """
         heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._end_drain()
         self.bus.start()
         heartbeat.start()
         self.part("heartbeat", heartbeat.is_alive)
@@ -110,7 +129,10 @@ class Actor:
         self._end_drain()
 
     def _end_drain(self) -> None:
-        """Take back a drain of this actor: it held for this process, which ends."""
+        """Take back a drain of this actor: it holds for one process only.
+
+        That is so when it ends, and when it begins: one that was killed may have had the same name, as in a container.
+        """
         try:
             drains.end(self.bus.queue.database, self.me)
         except errors.DatabaseError as error:
@@ -134,7 +156,7 @@ class Actor:
             "since": since,
             "at": stamp(self.connection.clock.now()),
             "every": self.settings.heartbeat_s,
-            "doing": self.doing(),
+            "doing": self.doing,
             "listens": self.bus.listens,
             "ended": ended,
         }

@@ -29,6 +29,9 @@ _WHAT_TO_DO: Final = {
     lifecycle.DELIVERY_IN_PROGRESS: "wait until it is delivered",
 }
 
+_DISCARD: Final = envelope.discard.__name__
+"""The transition by which a person ends a dead message; messages keep the name of their newest one."""
+
 
 @dataclass(frozen=True)
 class Launched:
@@ -67,23 +70,34 @@ class Launching:
         entity = self._make_ready(request, executive, force=force, reason=reason)
         said = review.for_next_run(entity.history)
         request = msgspec.structs.replace(request, launchedAt=entity.timestamp, review=said)
-        key = self._key(entity, executive) + (f" {self._bus.me}" if force else "")
-        message = self._bus.compose(process_selector(executive), request.body(), dedup=key)
-        earlier = self._bus.queue.get(message.id)
+        message, earlier = self._composed(entity, request, executive, force=force)
         _refuse_ended(entity, earlier)
+        if earlier is None:  # before it is sent, so that no launch is without its record
+            what = "launch, forced" if force else "launch"
+            audit.record(self._connection, what, entity.entity_id, reason, by=self._by)
         self._bus.send_many([message])
-        if earlier is None:
-            audit.record(
-                self._connection, "launch, forced" if force else "launch", entity.entity_id, reason, by=self._by
-            )
         return Launched(entity.entity_id, entity.recipe, executive, message.id, earlier is None)
 
-    def _key(self, entity: StatusEntity, executive: str) -> str:
-        """Return what the id of a launch is made from; after one that was cancelled before it began, another."""
-        cancelled = cancels.of_ous(self._bus.queue.database, entity.entity_id)
-        key, *after = keys(entity.entity_id, len(entity.history), cancelled.at if cancelled else "")
-        before = envelope.caused_id(process_selector(executive), key, 0, "once")
-        return after[0] if cancelled and before in cancelled.messages else key
+    def _composed(
+        self, entity: StatusEntity, request: ProcessRequest, executive: str, *, force: bool
+    ) -> tuple[Message, Message | None]:
+        """Return the message of a launch, and as it stands if it was sent before.
+
+        After one that a person took back or discarded before its run began, it is another.
+        """
+        uid, changes, selector = entity.entity_id, len(entity.history), process_selector(executive)
+        cancelled = cancels.of_ous(self._bus.queue.database, uid)
+        ended_at = ""
+        while True:
+            key = keys(uid, changes, ended_at)[-1] + (f" {self._bus.me}" if force else "")
+            message = self._bus.compose(selector, request.body(), dedup=key)
+            if cancelled and message.id in cancelled.messages and ended_at != cancelled.at:
+                ended_at = cancelled.at
+                continue
+            earlier = self._bus.queue.get(message.id)
+            if earlier is None or not _was_discarded(earlier):
+                return message, earlier
+            ended_at = earlier.done_at or ""
 
     @staticmethod
     def refuse(found: StatusEntity | None, request: ProcessRequest, *, force: bool) -> None:
@@ -102,19 +116,24 @@ class Launching:
         self.refuse(found, request, force=force)
         if found is None:
             return self._state.create(
-                request.ousUID, request.progID, recipe=request.recipe, executive=executive, note=reason
+                request.ousUID, request.progID, recipe=request.recipe, executive=executive, note=note, by=self._by
             )
         change = Change(state=lifecycle.READY_FOR_PROCESSING, recipe=request.recipe, executive=executive)
         return self._state.set(request.ousUID, change, expected=(found.state,), note=note, by=self._by, force=force)
 
 
-def keys(ous_uid: str, changes: int, cancelled_at: str = "") -> list[str]:
+def keys(ous_uid: str, changes: int, *ended_at: str) -> list[str]:
     """Return what the id of a launch can be made from: the OUS and how many changes its history has then.
 
-    A launch that was cancelled before its run began leaves the history as it is: the next one names the cancellation.
+    A launch that was cancelled, or discarded, before its run began leaves the history as it is: the next one names the
+    moment of that.
     """
     key = f"launch {ous_uid} {changes}"
-    return [key, f"{key} after {cancelled_at}"] if cancelled_at else [key]
+    return [key, *(f"{key} after {each}" for each in ended_at if each)]
+
+
+def _was_discarded(message: Message) -> bool:
+    return message.state == envelope.CONSUMED and message.last is not None and message.last.op == _DISCARD
 
 
 def _refuse_ended(entity: StatusEntity, earlier: Message | None) -> None:

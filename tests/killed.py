@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conftest import Couchlet
+from conftest import Couchlet, free_port
 from killed_place import Case, Place
 from killed_scenes import SCENES
 from killing import Hook
@@ -80,7 +80,9 @@ class Experiment:
         case = self._next()
         journal = self._home / "effects"
         self._to_its_end(case, journal=journal)
-        return journal.read_text().splitlines(), self._place.outcome(case)
+        outcome = self._place.outcome(case)
+        assert not [line for line in outcome if " dead " in line], outcome
+        return journal.read_text().splitlines(), outcome
 
     def killed(self, at: int, when: str) -> tuple[bool, list[str]]:
         """Kill the actor at an effect, start it again; tell whether it was killed at all, and return the outcome."""
@@ -261,6 +263,7 @@ def _prepared(home: Path) -> Couchlet:
     couchlet.start()
     for variable in [each for each in os.environ if each.startswith(("DRW_", "COUCHDB_"))]:
         del os.environ[variable]
+    os.environ["DRW_WEBHOOK_URL"] = f"http://127.0.0.1:{free_port()}/hook"
     os.environ |= {**TIMES, "DRW_HOME": str(home), "DRW_COUCHDB_URL": couchlet.url, "TMPDIR": str(home / "tmp")}
     tempfile.tempdir = None  # to be looked up anew
     return couchlet

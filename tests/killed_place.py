@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import random
 import shutil
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from shared.dbcon import DbConnection
 
 PROGRAM: Final = "2015.1.00657.S"
+POSTED: Final = "posted"
+"""The file in which a web address keeps what it was told."""
+
 LONG_AGO: Final = "2020-01-01T00:00:00.000000"
 READY, PROCESSING = lifecycle.READY_FOR_PROCESSING, lifecycle.PROCESSING
 REVIEW, REVIEWING = lifecycle.READY_FOR_REVIEW, lifecycle.REVIEWING
@@ -64,6 +68,9 @@ class Place:
 
     # What an actor finds
 
+    def put(self, database: str, doc: dict[str, Any]) -> None:
+        self.connection.database(database).put(doc)
+
     def entity(self, case: Case, *changes: Change) -> None:
         """Store an OUS that was launched and then changed."""
         moments = (stamp(datetime.now(UTC) + timedelta(microseconds=n)) for n in range(100))
@@ -85,16 +92,18 @@ class Place:
 
     def products(self, case: Case, cache: Path) -> tuple[messages.FileEntry, ...]:
         """Put a run's products directory, and its weblog, into a cache."""
-        run = pipeline.Run(PROGRAM, case.ous, "EU", names.DEFAULT_RECIPE, case.run, 0.0, 0.0)
-        chance = random.Random(1)
+        run, chance = _pipeline_run(case), random.Random(1)
         made = pipeline.write_products(run, pipeline.run_stages(run, chance), chance, cache)
         folder = names.products_path(PROGRAM, case.run, case.ous)
         shutil.copy(cache / folder / case.weblog, cache / case.weblog)
         return manifest.manifest_of(made)
 
     def report(self, case: Case) -> messages.PipelineReport:
+        run, chance = _pipeline_run(case), random.Random(1)
+        stages = pipeline.run_stages(run, chance)
+        text = base64.b64encode(pipeline.report_xml(run, stages, pipeline.summary(run, stages, chance))).decode()
         return messages.PipelineReport(
-            ousUID=case.ous, source="EU", report="PHJlcG9ydC8+", timestamp=case.run, productsDir=case.products_dir
+            ousUID=case.ous, source="EU", report=text, timestamp=case.run, productsDir=case.products_dir
         )
 
     def archived(self, case: Case) -> None:
@@ -129,8 +138,10 @@ class Place:
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             for entry in (root / "weblogs").glob("*"):
                 shutil.rmtree(entry)
-        database = self.connection.database(queue.DATABASE)
-        database.bulk([{"_id": doc["_id"], "_rev": doc["_rev"], "_deleted": True} for doc in database.every()])
+        (self.home / POSTED).unlink(missing_ok=True)
+        for name in (queue.DATABASE, status.DATABASE):
+            database = self.connection.database(name)
+            database.bulk([{"_id": doc["_id"], "_rev": doc["_rev"], "_deleted": True} for doc in database.every()])
 
     def messages(self) -> list[dict[str, Any]]:
         docs = self.connection.database(queue.DATABASE).every()
@@ -157,6 +168,8 @@ class Place:
         lines += [f"archive: {doc['_id']} {'sha256' in doc}" for doc in self._documents(ngas.DATABASE, case)]
         for root in (self.eu, self.jao):
             lines += [f"file: {path.relative_to(self.home)}" for path in sorted(root.rglob("*")) if self._counts(path)]
+        told = (self.home / POSTED).read_text().split() if (self.home / POSTED).exists() else []
+        lines += [f"told: {each}" for each in range(len(set(told)))]
         lines += [f"stray: {path}" for path in (self.home / "tmp").iterdir()]
         return sorted(self._plain(line, case) for line in lines) + self._faults(case)
 
@@ -166,7 +179,7 @@ class Place:
         return [doc for doc in docs if doc.get("ousUID", doc.get("entityId")) == case.ous or f"-{stem}" in doc["_id"]]
 
     def _message(self, doc: dict[str, Any]) -> str:
-        body = {key: value for key, value in doc["body"].items() if key not in {"files", "report", "session"}}
+        body = {key: value for key, value in doc["body"].items() if key not in {"files", "report", "session", "key"}}
         return f"message {doc['selector']} {doc['state']} {sorted(body.items())}"
 
     def _document(self, doc: dict[str, Any]) -> str:
@@ -213,6 +226,10 @@ class Place:
         for doc in actors.every():
             if doc["pid"] == pid:
                 actors.put({**doc, "at": LONG_AGO})
+
+
+def _pipeline_run(case: Case) -> pipeline.Run:
+    return pipeline.Run(PROGRAM, case.ous, "EU", names.DEFAULT_RECIPE, case.run, 0.0, 0.0)
 
 
 def _is_moment(word: str) -> bool:

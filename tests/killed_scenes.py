@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from killed_place import DELIVERING, PROCESSING, PROGRAM, READY, REVIEW, REVIEWING, VERIFIED, Case, Place
+import msgspec
+from killed_place import (
+    DELIVERING,
+    LONG_AGO,
+    POSTED,
+    PROCESSING,
+    PROGRAM,
+    READY,
+    REVIEW,
+    REVIEWING,
+    VERIFIED,
+    Case,
+    Place,
+)
 
-from actors import data_tracker, launcher, product_ingestor, xtss
+from actors import data_tracker, launcher, notifier, product_ingestor, xtss
 from actors.aqua_qa2 import prompt as aqua
 from actors.pipeline_driver import driver
 from actors.replicated_cache import replicator
+from drw.cli import main as drw
 from shared import lifecycle, messages, names, reports
-from shared.bus import envelope
+from shared.bus import envelope, queue
 from shared.cache import CacheDirectory
 from shared.status import Change
 
@@ -23,7 +42,25 @@ XTSS: Aide = (xtss.main, ("--strict",))
 LISTENER: Aide = (aqua.main, ("--listen",))
 
 
-_ANSWERS = {XTSS: messages.XTSS, LISTENER: messages.VERDICT}
+class _Telling(BaseHTTPRequestHandler):
+    """Keeps the key of everything that it is told."""
+
+    def do_POST(self) -> None:
+        with (Path(os.environ["DRW_HOME"]) / POSTED).open("a") as file:
+            file.write(self.headers["Idempotency-Key"] + "\n")
+        self.send_response(204)
+        self.end_headers()
+
+
+def _be_told(_: Sequence[str]) -> int:
+    """Be the web address that the notifier tells."""
+    port = urlsplit(os.environ["DRW_WEBHOOK_URL"]).port or 0
+    HTTPServer(("127.0.0.1", port), _Telling).serve_forever()
+    return 0
+
+
+WEB: Aide = (_be_told, ())
+_ANSWERS = {XTSS: messages.XTSS, LISTENER: messages.VERDICT, WEB: ""}
 
 
 @dataclass(frozen=True)
@@ -114,6 +151,19 @@ def _ingested(place: Place, case: Case) -> None:
     place.entity(case, *whole, Change(state=VERIFIED), Change(state=DELIVERING), *changes)
 
 
+def _has_a_problem(place: Place, case: Case) -> None:
+    """Leave an OUS that people are to be told of, by whoever was told to begin long ago."""
+    place.put(queue.DATABASE, {"_id": "control:notifier:begun", "schema": 1, "since": LONG_AGO})
+    place.entity(case, Change(state=PROCESSING), Change(state=lifecycle.PROCESSING_PROBLEM))
+
+
+def _settled_long_ago(place: Place, _: Case) -> None:
+    for number in range(250):
+        made = envelope.new(f"work.EU:1:{number}", {}, created=datetime(2020, 1, 1, tzinfo=UTC), sender="test")
+        settled = {"state": envelope.CONSUMED, "doneAt": LONG_AGO}
+        place.put(queue.DATABASE, msgspec.to_builtins(made) | settled)
+
+
 def _replicator(place: Place, _: Case) -> Sequence[object]:
     return ("-e", "JAO", "-lc", place.jao, "-euc", place.eu, "-p", "0")
 
@@ -176,4 +226,12 @@ SCENES = {
         lambda *_: [],
         lambda place, case: place.state(case) == lifecycle.DELIVERED and _consumed(place, case),
     ),
+    "notifier": Scene(
+        _has_a_problem,
+        notifier.main,
+        lambda *_: [],
+        lambda place, case: bool(place.messages()) and _consumed(place, case),
+        aides=(WEB,),
+    ),
+    "janitor": Scene(_settled_long_ago, drw, lambda *_: ["janitor", "--once"], aides=()),
 }

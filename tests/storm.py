@@ -8,7 +8,6 @@ without a hand laid on it.
 
 from __future__ import annotations
 
-import itertools
 import random
 import resource
 import signal
@@ -19,15 +18,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import troubles
+from aftermath import FINAL, Aftermath
 from proxy import Proxy
 
 from actors.aqua_qa2.desk import Desk
 from actors.launcher import launch
-from drw.check import Checker
-from shared import lifecycle, names, reports
+from shared import lifecycle, names
 from shared.actor import Actor
-from shared.bus import queue
-from shared.cache import MARKER
 from shared.errors import DrwError
 from shared.messages import ProcessRequest
 
@@ -36,11 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from shared.dbcon import DbConnection
 
 EXECUTIVES = ("EU", "NA")
-FLAGS = ("Pass", "Pass", "Pass", "Semipass")
-FINAL = {"Delivered", "ProcessingProblem"}
+FLAGS = ("Pass", "Pass", "Pass", "Pass", "Pass", "Semipass", "Fail")
 CALM_S = 240.0
 LONGER_THAN_A_LEASE_S = 8.0
 SMALL_FILE_BYTES = 600
@@ -192,13 +187,16 @@ def _limit_files(pid: int, most: int) -> None:
 class Storm:
     """One storm over a system with so many OUSs."""
 
-    def __init__(self, system, seed: int, *, units: int, seconds: float) -> None:
+    def __init__(self, system, seed: int, *, units: int, seconds: float, calm_s: float = CALM_S) -> None:
         self._system = system
         self._seed = seed
         self._seconds = seconds
+        self._calm_s = calm_s
         self._chance = random.Random(seed)
         self._proxy = Proxy(system.couchlet.url)
-        system.environ["DRW_COUCHDB_URL"] = self._proxy.url
+        temporary = system.home / "tmp"
+        temporary.mkdir()
+        system.environ |= {"DRW_COUCHDB_URL": self._proxy.url, "TMPDIR": str(temporary)}
         self.caches = {"EU": system.eu, "JAO": system.jao, "NA": system.home / "na-cache"}
         self.caches["NA"].mkdir()
         self.ouss = {f"uid://B{seed:x}/X{number:x}/X1": EXECUTIVES[number % 2] for number in range(units)}
@@ -214,6 +212,11 @@ class Storm:
         return self._weather.log
 
     @property
+    def processes(self) -> dict[str, int]:
+        """Who runs, by name, with which pid."""
+        return {name: self._crew.process(name).pid for name in self._crew.names}
+
+    @property
     def restarts(self) -> int:
         """How often an actor had to be started again."""
         return sum(self._crew.restarts.values())
@@ -223,11 +226,11 @@ class Storm:
         operating = threading.Thread(target=self._operate, daemon=True)
         operating.start()
         self._weather.blow(self._seconds)
-        deadline = time.monotonic() + CALM_S
+        deadline = time.monotonic() + self._calm_s
         while operating.is_alive() and time.monotonic() < deadline:
             operating.join(1.0)
             self._crew.mend()
-        return self._wrong()
+        return Aftermath(self._system, self.caches, self._states).wrong()
 
     def close(self) -> None:
         """End what the system does not know of."""
@@ -244,6 +247,7 @@ class Storm:
             waiting = [ous for ous in waiting if not self._launch(ous)]
             with suppress(DrwError):
                 self._review_what_waits()
+                self._launch_what_failed()
             time.sleep(0.2)  # people look now and then
 
     def _launch(self, ous: str) -> bool:
@@ -260,9 +264,13 @@ class Storm:
                 continue
             with suppress(DrwError):
                 taken, report = self._desk.take(entity.entity_id)
-                self._desk.give_verdict(
-                    taken, report, self._chance.choice(["Pass", "Pass", "Pass", "Semipass"]), "seen in a storm"
-                )
+                self._desk.give_verdict(taken, report, self._chance.choice(FLAGS), "seen in a storm")
+
+    def _launch_what_failed(self) -> None:
+        """Launch again what a reviewer has sent back; of a launch that waits already there is no second."""
+        for ous, state in self._states.items():
+            if state == lifecycle.READY_FOR_PROCESSING and self._system.entity(ous).history[-1].note.startswith("Fail"):
+                self._launch(ous)
 
     def _is_over(self) -> bool:
         try:
@@ -276,73 +284,3 @@ class Storm:
             return self._states[ous]
         entity = self._system.entity(ous)
         return entity.state if entity else ""
-
-    # What has to be right
-
-    def _wrong(self) -> list[str]:
-        connection = self._system.connection
-        wrong = [f"{ous} is {state or 'unknown'}" for ous, state in self._states.items() if state not in FINAL]
-        wrong += self._wait_for_the_bus(connection)
-        checker = Checker(connection)
-        for ous, state in self._states.items():
-            if state == "Delivered":
-                wrong += [f"{ous}: {what}" for what in checker.ous(ous).wrong]
-            wrong += self._wrong_history(ous)
-        wrong += self._wrong_files() + self._wrong_reports(connection)
-        for running in self._system.running:
-            if "Traceback" in running.text:
-                at = running.text.index("Traceback")
-                wrong.append(f"{running.argv[0]} said: {running.text[at : at + 2000]}")
-        return wrong
-
-    def _wait_for_the_bus(self, connection: DbConnection) -> list[str]:
-        """Give what is delayed or held by the dead its time, then return what is open still, and all that is dead."""
-        deadline = time.monotonic() + 60
-        while True:
-            docs = [doc for doc in connection.database(queue.DATABASE).every() if "state" in doc]
-            left = [doc for doc in docs if doc["state"] in {"ready", "delayed", "claimed"}]
-            if not left or time.monotonic() > deadline:
-                break
-            time.sleep(0.5)
-        wrong = [f"message {doc['_id']} is {doc['state']}: {doc.get('waits', '')}" for doc in left]
-        return wrong + [
-            f"message {doc['_id']} is dead: {[each['what'] for each in doc['errors']][-2:]}"
-            for doc in docs
-            if doc["state"] == "dead"
-        ]
-
-    def _wrong_history(self, ous: str) -> list[str]:
-        entity = self._system.entity(ous)
-        if entity is None:
-            return [f"{ous} is not there"]
-        states = [each.state for each in entity.history]
-        wrong = [
-            f"{ous} went from {before} to {after}"
-            for before, after in itertools.pairwise(states)
-            if not lifecycle.may_follow(before, after)
-        ]
-        if entity.state == "ProcessingProblem" and not entity.history[-1].note:
-            wrong.append(f"{ous} is in ProcessingProblem without a reason")
-        return wrong
-
-    def _wrong_files(self) -> list[str]:
-        """Return half files and strays: what is in a cache under no final name, and what differs between caches."""
-        wrong = []
-        for name, root in self.caches.items():
-            wrong += [f"stray {path} at {name}" for path in root.rglob("*") if _is_unfinished(path)]
-        return wrong
-
-    def _wrong_reports(self, connection: DbConnection) -> list[str]:
-        runs = Counter(
-            (doc["ousUID"], doc["timestamp"])
-            for doc in connection.database(reports.DATABASE).every()
-            if "ousUID" in doc
-        )
-        return [f"{count} reports of {ous} for the run of {run}" for (ous, run), count in runs.items() if count > 1]
-
-
-def _is_unfinished(path: Path) -> bool:
-    """Tell whether something is on its way in still, or was left on it: no final name begins with a dot."""
-    if MARKER in path.parts:
-        return path.parent.name == "incoming"
-    return path.name.startswith(".")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from shared import lifecycle, reports
+from shared import lifecycle, report, reports
 from shared.bus import Dead, Done
-from shared.errors import Conflict, StateRefused
+from shared.errors import BadInput, Conflict, StateRefused
 from shared.messages import INGEST, REPORTS, VERDICT, IngestRequest, PipelineReport, Verdict, read
 from shared.status import Change
 
@@ -34,12 +34,13 @@ class Background:
         me.bus.listen(VERDICT, self.carry_out, slots=_SLOTS)
 
     def store_report(self, delivery: Delivery) -> Outcome:
-        """Keep the report of a run."""
-        report = read(PipelineReport, delivery.body)
+        """Keep the report of a run; what is none is refused here, where its sender can be told, not by every reader."""
+        message = read(PipelineReport, delivery.body)
         try:
-            if self._reports.keep(report):
-                _LOG.info("report of run %s stored", report.productsDir)
-        except Conflict as error:
+            report.parse(message.xml())
+            if self._reports.keep(message):
+                _LOG.info("report of run %s stored", message.productsDir)
+        except (BadInput, Conflict) as error:
             return Dead(str(error))
         return Done()
 

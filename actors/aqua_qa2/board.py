@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from actors.aqua_qa2.scores import UNREAD
 from shared import status
 from shared.bus.wake import Feed
 from shared.errors import DrwError
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from actors.aqua_qa2.desk import Desk
     from actors.aqua_qa2.listing import Row
     from shared.actor import Actor
+
+_REPORTS_AT_ONCE: Final = 20
+_REST_S: Final = 0.5
+"""Between two looks, however much changes."""
 
 
 class Board:
@@ -50,9 +55,12 @@ class Board:
         return {number: row.ous for number, row in self.rows().items()}
 
     def look(self) -> None:
-        """Look what waits now; while the database is away the list stays as it was, and ``problem`` says why."""
+        """Look what waits now; while the database is away the list stays as it was, and ``problem`` says why.
+
+        A few reports are read each time, so that a long list is there at once and its scores come soon after.
+        """
         try:
-            found = self._desk.rows()
+            found = self._desk.rows(_REPORTS_AT_ONCE)
         except DrwError as error:
             self.problem = str(error)
             return
@@ -61,6 +69,8 @@ class Board:
                 self._numbers.setdefault(row.ous, len(self._numbers) + 1)
             self._rows = {self._numbers[row.ous]: row for row in found}
             self.problem = ""
+        if any(row.scores is UNREAD for row in found):
+            self._wake.set()
 
     def follow(self) -> None:
         """Look whenever an OUS changes, and at each heartbeat, because reviewers can die; until the actor stops."""
@@ -72,5 +82,6 @@ class Board:
                 self._wake.wait(self._me.settings.heartbeat_s)
                 self._wake.clear()
                 self.look()
+                self._me.stopping.wait(_REST_S)
         finally:
             feed.stop()

@@ -40,14 +40,18 @@ class Desk:
         """Return the database's time."""
         return self._me.connection.clock.now()
 
-    def rows(self) -> list[Row]:
-        """Return everything that waits for review or is being reviewed, what waits longest first."""
-        entities = [
+    def rows(self, most_reports: int | None = None) -> list[Row]:
+        """Return everything that waits for review or is being reviewed, what waits longest first.
+
+        Where a number of reports is given no more are read, and the scores of the others are left for the next time.
+        """
+        found = [
             *self._entities.in_state(lifecycle.READY_FOR_REVIEW),
             *self._entities.in_state(lifecycle.REVIEWING),
         ]
-        rows = [self._row(each, scores) for each, scores in zip(entities, self._scores.of(entities), strict=True)]
-        return sorted(rows, key=lambda row: (row.since, row.ous))
+        entities = sorted(found, key=lambda each: (_waiting_since(each), each.entity_id))
+        scores = self._scores.of(entities, most_reports)
+        return [self._row(*each) for each in zip(entities, scores, strict=True)]
 
     def _row(self, entity: StatusEntity, scores: Scores) -> Row:
         holder = entity.reviewer

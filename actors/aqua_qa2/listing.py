@@ -43,8 +43,11 @@ class Row:
         return self.entity.entity_id
 
     def age_s(self, now: datetime) -> float:
-        """Return how long it has waited, in seconds."""
-        return max((now - names.moment(self.since)).total_seconds(), 0.0) if self.since else 0.0
+        """Return how long it has waited, in seconds; 0 where its history has no time that could be read."""
+        try:
+            return max((now - names.moment(self.since)).total_seconds(), 0.0)
+        except ValueError:
+            return 0.0
 
     def held_by(self) -> str:
         """Return who reviews it, in words; nothing if nobody does."""

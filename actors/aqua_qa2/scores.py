@@ -33,6 +33,8 @@ class Scores:
 
 
 NO_REPORT: Final = Scores(problem="no report yet")
+UNREAD: Final = Scores(problem="…")
+"""Not read yet: a report of some hundred kilobytes takes some hundredths of a second."""
 
 
 class ScoreBook:
@@ -43,20 +45,20 @@ class ScoreBook:
         self._database = database
         self._known: OrderedDict[str, Scores] = OrderedDict()
 
-    def of(self, entities: Sequence[StatusEntity]) -> list[Scores]:
-        """Return the scores of the runs that some OUSs are about, in their order."""
+    def of(self, entities: Sequence[StatusEntity], most: int | None = None) -> list[Scores]:
+        """Return the scores of the runs that some OUSs are about, in their order; ``most`` reports are read at most."""
         ids = [names.report_id(each.entity_id, each.run) if each.run else "" for each in entities]
-        return self._of_ids(ids)
+        return self._of_ids(ids, most)
 
     def of_runs(self, ous_uid: str, runs: Sequence[str]) -> dict[str, Scores]:
         """Return the scores of some runs of an OUS, by run."""
         return dict(zip(runs, self._of_ids([names.report_id(ous_uid, run) for run in runs]), strict=True))
 
-    def _of_ids(self, ids: Sequence[str]) -> list[Scores]:
+    def _of_ids(self, ids: Sequence[str], most: int | None = None) -> list[Scores]:
         unknown = [each for each in dict.fromkeys(ids) if each and each not in self._known]
-        found = dict(self._read(unknown))
-        self._known |= {each: scores for each, scores in found.items() if scores is not NO_REPORT}
-        answer = [self._known.get(each) or NO_REPORT for each in ids]
+        found = dict.fromkeys(unknown, UNREAD) | dict(self._read(unknown[:most]))
+        self._known |= {each: scores for each, scores in found.items() if scores not in {NO_REPORT, UNREAD}}
+        answer = [self._known.get(each) or found.get(each, NO_REPORT) for each in ids]
         while len(self._known) > _KEPT:
             self._known.popitem(last=False)
         return answer

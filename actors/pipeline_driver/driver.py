@@ -22,6 +22,7 @@ from shared.errors import BadInput, DrwError, ProgramError, SourceAway, StateRef
 from shared.messages import REPORTS, CachedFile, PipelineReport, ProcessRequest, cached_selector, process_selector, read
 from shared.names import shown
 from shared.program import Ended, start
+from shared.progress import ProgressLine
 from shared.status import Change
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ class Driver:
 
         delivery.on_abort(cancel)
         try:
-            with self._cancelling.watching(run.request.ousUID) as news:
+            ous = run.request.ousUID
+            with self._me.busy(f"runs {ous}"), self._cancelling.watching(ous) as news:
                 while (ended := program.wait(_LOOK_S)) is None:
                     if self._cancelling.heard(news, delivery.message):
                         cancel()
@@ -169,7 +171,8 @@ class Driver:
         token = delivery.message.claim.token if delivery.message.claim else timestamp
         weblog_name, text = names.weblog(ous, timestamp), b""
         try:
-            products = self._cache.take(run.directory, run.products_dir, token)
+            telling = ProgressLine(f"copying {run.products_dir}")
+            products = self._cache.take(run.directory, run.products_dir, token, progress=telling)
             weblog = self._cache.take(run.products, weblog_name, token)
             text = (run.products / names.report(ous, timestamp)).read_bytes()
         except (SourceAway, FileNotFoundError) as error:

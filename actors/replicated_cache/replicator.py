@@ -13,6 +13,7 @@ from shared import actor, names, ngas, replication, weblog
 from shared.bus import Dead, Done
 from shared.errors import BadInput, CacheError, ContentDiffers, SourceAway
 from shared.messages import CachedFile, cached_selector, read
+from shared.progress import ProgressLine
 
 if TYPE_CHECKING:
     import argparse
@@ -59,6 +60,12 @@ class Replicator:
             self._check_own(request.name, files)
             return
         token = delivery.message.claim.token if delivery.message.claim else request.name
+        tell = ProgressLine(f"copying {request.name} from {request.cachedAt}")
+
+        def progress(done: int, total: int) -> None:
+            delivery.check()
+            tell(done, total or sum(each.size for each in request.files))
+
         replication.replicate(
             self.cache,
             source,
@@ -66,7 +73,7 @@ class Replicator:
             token,
             files,
             rsync=self.rsync,
-            progress=lambda *_: delivery.check(),
+            progress=progress,
         )
         _LOG.info("%s is here, from %s", request.name, request.cachedAt)
 

@@ -10,6 +10,9 @@ const STEP = Number(main.dataset.limit);
 const filter = location.search;
 const filtered = new URLSearchParams(filter).has("q") && new URLSearchParams(filter).get("q") !== "" || new URLSearchParams(filter).has("need");
 const REFILL_MS = 400;
+const CALM = 10; // as many moves a second are pointed out; more would only flicker, and cost much to draw
+let told = 0;
+setInterval(() => { told = 0; }, 1000);
 let pending = new Map();
 let counts = null;
 let needs = null;
@@ -55,15 +58,20 @@ function drawn(card) {
   return item;
 }
 
+// Writes only what differs: whatever is written has to be laid out again.
+function write(element_, text) {
+  if (element_.textContent !== String(text)) element_.textContent = text;
+}
+
 function tell(column) {
   const list = column.querySelector("ul");
   const total = Number(column.dataset.total);
   const shown = list.children.length;
-  column.querySelector(".count").textContent = total;
+  write(column.querySelector(".count"), total);
   column.querySelector(".none").hidden = shown > 0;
   const rest = column.querySelector(".rest");
   rest.hidden = shown >= total;
-  rest.querySelector("span").textContent = `${shown} of ${total} shown`;
+  write(rest.querySelector("span"), `${shown} of ${total} shown`);
 }
 
 function sinceOf(item) {
@@ -78,7 +86,7 @@ function place(card) {
   const full = list.children.length >= STEP && list.children.length < counts[card.state];
   if (!before && full) return;
   list.insertBefore(item, before ?? null);
-  item.classList.add("new");
+  if (told <= CALM) item.classList.add("new");
 }
 
 function make() {
@@ -96,19 +104,20 @@ function make() {
     tell(column);
     if (list.children.length < Math.min(STEP / 2, Number(column.dataset.total))) fill(column);
   }
-  document.getElementById("needs").textContent = Object.values(needs).reduce((sum, each) => sum + each, 0);
+  write(document.getElementById("needs"), Object.values(needs).reduce((sum, each) => sum + each, 0));
   document.getElementById("empty")?.remove();
   if (focused) main.querySelector(`.card[data-id="${CSS.escape(focused)}"] a`)?.focus();
   age();
 }
 
 events.addEventListener("moves", (event) => {
-  const told = JSON.parse(event.data);
-  counts = told.counts;
-  needs = told.needs;
+  const news = JSON.parse(event.data);
+  told += news.moves.length;
+  counts = news.counts;
+  needs = news.needs;
   if (filtered) return reload();
   if (!pending.size) requestAnimationFrame(make);
-  for (const move of told.moves) {
+  for (const move of news.moves) {
     pending.set(move.id, move.card);
     filling.forEach((moved) => moved.add(move.id));
   }

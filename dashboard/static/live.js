@@ -1,5 +1,5 @@
 // Holds the one line of events of a page, says how it stands, and fetches pages anew whose databases changed.
-// A page that somebody works on (marked text, a field, a focused control) is left as it is until they are done.
+// A page that somebody works on (marked text, a field that was filled in, a focused control) is left as it is until they are done.
 "use strict";
 
 const main = document.getElementById("live");
@@ -7,7 +7,8 @@ const freshness = document.getElementById("freshness");
 const trouble = document.getElementById("trouble");
 const watched = new Set((main.dataset.watch || "").split(" ").filter(Boolean));
 const WORDS = { live: "live", reconnecting: "reconnecting", away: "database away" };
-const PERIOD_MS = 500;
+const PERIOD_MS = Number(main.dataset.period ?? 500);
+const own = main.dataset.ous; // the OUS that the page is about: it is fetched anew when that one moves
 let waiting = false;
 
 function stands(state, reason = "") {
@@ -20,11 +21,16 @@ function stands(state, reason = "") {
 
 function inUse() {
   const active = document.activeElement;
-  return !document.getSelection().isCollapsed || (active !== main && main.contains(active));
+  return !document.getSelection().isCollapsed || (active !== main && main.contains(active)) || isFilledIn();
+}
+
+function isFilledIn() {
+  return [...main.querySelectorAll("input, textarea")].some((each) => each.checked !== each.defaultChecked || each.value !== each.defaultValue);
 }
 
 export async function fetchPage(address = location.href) {
   const answer = await fetch(address, { cache: "no-store" });
+  if (answer.status >= 500) throw new Error(`${answer.status}`); // what is shown is better than that
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 
@@ -43,7 +49,7 @@ async function renew() {
     age();
     for (const each of main.querySelectorAll("details")) each.open = open.has(each.querySelector(".name")?.textContent);
   } catch {
-    ask(2 * PERIOD_MS); // the line of events says that the server is away
+    if (freshness.dataset.state === "live") ask(2 * PERIOD_MS); // else the line of events tells when to ask again
   }
 }
 
@@ -59,12 +65,15 @@ events.addEventListener("state", (event) => {
   const { away } = JSON.parse(event.data);
   if (away) stands("away", away.endsWith(".") ? away : `${away}.`);
   else stands("live");
-  if (!away && watched.size) ask(0);
+  if (!away && (own || watched.size)) ask(0);
 });
 events.addEventListener("changed", (event) => {
   if (JSON.parse(event.data).databases.some((each) => watched.has(each))) ask();
 });
-events.addEventListener("reload", () => watched.size && ask(0));
+events.addEventListener("moves", (event) => {
+  if (own && JSON.parse(event.data).moves.some((each) => each.id === own)) ask();
+});
+events.addEventListener("reload", () => (own || watched.size) && ask(0));
 if (main.dataset.every) setInterval(() => ask(0), 1000 * Number(main.dataset.every));
 
 // Ages grow by themselves; the exact moment is in the tooltip.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import http.client
 import re
 import subprocess
 import sys
@@ -201,7 +202,31 @@ def test_strange_documents_do_not_break_a_page(system, site):
     for database in ("status-entities", "pipeline-reports", "ngas", "products-metadata", "delivery-status", "actors"):
         system.connection.database(database).put(
             {"_id": "strange", "entityId": [1], "history": "x", "state": {}, "timestamp": 7, "at": 3, "sha256": 1}
+            | {"dataProducts": 7, "ousUID": {}, "progID": [], "size": {}, "kind": {}, "every": [], "doing": 1}
         )
+    for number, state in enumerate(("ready", "delayed", "claimed", "dead", {}, 7)):
+        system.connection.database("msgq").put(
+            {"_id": f"xtss:{number}:x", "state": state, "selector": "xtss", "doneAt": {}, "due": [], "errors": "x"}
+            | {"claim": 7, "body": [1], "attempts": [], "priority": {}, "creationTimestamp": 1, "waits": {}}
+        )
+    site.until(lambda: "xtss:3:x" in site.get("/dead")[2])
+    letters = (
+        "/messages",
+        "/messages/list",
+        "/messages/list?sort=attempts",
+        "/table/unread?sort=due&order=down",
+        "/dead",
+    )
+    for path in (*letters, "/message/xtss:3:x", "/message/xtss:5:x", "/metrics", "/api/messages/xtss", "/api/dead"):
+        assert site.get(path)[0] == 200, path
+    for path in (
+        "/api/actors",
+        "/api/tables/delivery",
+        "/api/tables/ous",
+        "/table/ous?sort=state",
+        "/table/actors?sort=doing",
+    ):
+        assert site.get(path)[0] == 200, path
     for path in ("/", "/tables", "/actors", "/flow", "/flow?by=day", "/column/nothing", "/?q=x&need=1"):
         assert site.get(path)[0] == 200, path
     assert site.get("/ous/strange")[0] == 200
@@ -215,11 +240,42 @@ def test_pages_run_no_script_of_others(site):
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+def test_who_asks_under_a_name_of_others_gets_neither_pages_nor_events(system):
+    process = system.start("dashboard", "--port", "0", "--origin", "https://drw.example.org")
+    port = int(re.search(r"http://127\.0\.0\.1:(\d+)", process.wait_for(" ready"))[1])
+
+    def ask(path, *hosts):
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        line.putrequest("GET", path, skip_host=True)
+        for host in hosts:
+            line.putheader("Host", host)
+        line.endheaders()
+        answer = line.getresponse()
+        status, beginning = answer.status, answer.read1(2000).decode()
+        line.close()
+        return status, beginning
+
+    for path in ("/", "/events", "/api/board", "/metrics", "/health", "/static/live.js", "/nowhere"):
+        for hosts in (("evil.example",), ("evil.example", "localhost"), ()):
+            status, text = ask(path, *hosts)
+            assert status in {400, 421}, (path, hosts)
+            assert "Reduction" not in text
+            assert "event:" not in text
+    assert "start it with --origin" in ask("/", "evil.example")[1]
+    assert ask("/", "localhost")[0] == ask("/", "drw.example.org")[0] == 200
+    assert ask("/events", f"127.0.0.1:{port}")[0] == 200
+
+
 def test_a_database_that_is_away_is_said(system, site):
+    site.get()
+    assert site.get("/health")[0] == 200
     system.couchlet.kill()
-    status, _, text = site.get("/tables")
-    assert status == 503
-    assert "does not answer" in text
+    Events(site).wait_for("state", "does not answer")
+    for path in ("/tables", "/messages", "/health", "/api/tables"):
+        status, _, text = site.get(path)
+        assert status == 503, path
+        assert "does not answer" in text
+    assert site.get()[0] == 200
     system.couchlet.start()
 
 
@@ -267,6 +323,8 @@ def test_the_database_is_said_to_be_away_and_back_and_the_board_has_what_changed
     line.wait_for("state", '"away":""')
     put_ous(system, "Processing")
     line.wait_for("moves", DOC_ID)
+    put_message(system, 1, "ready")
+    site.until(lambda: len(site.rows("unread")) == 1)
 
 
 def test_lines_of_many_browsers_leave_room_for_pages(system, site):

@@ -16,12 +16,14 @@ from actors.aqua_qa2.holding import Returns, verdict_key
 from shared.messages import VERDICT, Verdict
 
 DYING = """
-import os, signal, sys
+import os, signal, sys, threading
 from actors.aqua_qa2 import background, prompt
 from shared.bus.delivery import Delivery
+from shared.bus.replies import Replies
 from shared.state import StateClient
 
-ous, left = sys.argv[1], int(sys.argv[2])
+working = threading.local()
+ous, left, asked = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
 def die_if_due():
     if left == 0:
@@ -40,25 +42,55 @@ def counted(step, is_ours):
 
 def settled(carry_out):
     def run(self, delivery):
+        working.on = delivery.body["ousUID"]
         outcome = carry_out(self, delivery)
         if delivery.body["ousUID"] == ous:
             die_if_due()
         return outcome
     return run
 
+def answered(wait):
+    def run(self, *args, **more):
+        global asked
+        if getattr(working, "on", "") != ous:
+            return wait(self, *args, **more)
+        if asked == 0:
+            wait(self, *args, **more)  # the state system has done it, and nobody has heard so
+            os.kill(os.getpid(), signal.SIGKILL)
+        asked -= 1
+        return wait(self, *args, **more)
+    return run
+
+Replies.wait = answered(Replies.wait)
 StateClient.set = counted(StateClient.set, lambda first, args: args[0] == ous)
 Delivery.send = counted(Delivery.send, lambda first, args: first.body["ousUID"] == ous)
 background.Background.carry_out = settled(background.Background.carry_out)
 sys.exit(prompt.main(["--listen"]))
 """
-"""An aqua-qa2 that kills itself when it has done so many steps of the verdict on an OUS, and not settled it."""
+"""An aqua-qa2 that kills itself when it has done so many steps of the verdict on an OUS, and not settled it.
+
+Or when the state system has done so many of them and it has not heard so.
+"""
+
+
+@pytest.fixture(scope="module")
+def system(system_of_module):
+    system_of_module.start("xtss", "--strict")
+    return system_of_module
+
 
 PASS = ["Verified", "DeliveryInProgress"]
-STEPS = [("P", 0), ("P", 1), ("P", 2), ("P", 3), ("F", 0), ("F", 1)]
+NEVER = -1
+STEPS = [
+    *(("P", done, NEVER) for done in range(4)),
+    *(("P", NEVER, asked) for asked in range(2)),
+    *(("F", done, NEVER) for done in range(2)),
+]
+"""Flag, how many steps are done, and how many are done and not heard of."""
 
 
-def uid(flag, done):
-    return f"uid://X1/{flag}/X{done}"
+def uid(flag, *numbers):
+    return f"uid://X1/{flag}/X{'n'.join(map(str, numbers)).replace('-1', 'x')}"
 
 
 def give(me, system, ous, flag):
@@ -78,33 +110,36 @@ def give(me, system, ous, flag):
 
 
 def test_killed_between_any_two_steps_a_verdict_ends_the_same(system):
-    system.start("xtss", "--strict")
     ouss = {uid(*step): step for step in STEPS}
     make_ready_for_review(system, *ouss)
     with operator(system) as me:
-        for ous, (flag, _) in ouss.items():
+        for ous, (flag, *dies) in ouss.items():
             give(me, system, ous, flag)
             dying = subprocess.run(
-                [sys.executable, "-c", DYING, ous, str(ouss[ous][1])], env=system.environ, timeout=60, check=False
+                [sys.executable, "-c", DYING, ous, *map(str, dies)], env=system.environ, timeout=60, check=False
             )
             assert dying.returncode == -signal.SIGKILL, ous
-    system.start("aqua-qa2", "--listen")
-    for ous, (flag, _) in ouss.items():
+    listening = system.start("aqua-qa2", "--listen")
+    for ous, (flag, *_) in ouss.items():
         found = system.wait_for_state(ous, "DeliveryInProgress" if flag == "P" else "ReadyForProcessing")
         after = [each.state for each in found.history][[each.state for each in found.history].index("Reviewing") + 1 :]
         assert after == (PASS if flag == "P" else ["ReadyForProcessing"]), ous
         assert found.reviewer is None
-    system.wait_until(lambda: all(each["state"] == "consumed" for each in system.messages(VERDICT)), database="msgq")
-    assert all(each["attempts"] == 2 for each in system.messages(VERDICT))
+
+    def verdicts():
+        return [each for each in system.messages(VERDICT) if each["body"]["ousUID"] in ouss]
+
+    system.wait_until(lambda: all(each["state"] == "consumed" for each in verdicts()), database="msgq")
+    assert all(each["attempts"] > 1 for each in verdicts())
     assert sorted(each["body"]["ousUID"] for each in system.messages("ingest.JAO")) == sorted(
-        ous for ous, (flag, _) in ouss.items() if flag == "P"
+        ous for ous, (flag, *_) in ouss.items() if flag == "P"
     )
+    listening.stop()
 
 
 @pytest.mark.parametrize(("state", "given_back"), [("ready", 0), ("dead", 1), ("none", 1)])
 def test_a_review_with_a_verdict_on_its_way_is_not_given_back(system, state, given_back):
-    system.start("xtss", "--strict")
-    ous = uid("P", 9)
+    ous = uid("P", state)
     make_ready_for_review(system, ous)
     with operator(system) as me:
         if state == "none":
@@ -112,11 +147,11 @@ def test_a_review_with_a_verdict_on_its_way_is_not_given_back(system, state, giv
         else:
             give(me, system, ous, "P")
         if state == "dead":
-            (message,) = system.messages(VERDICT)
+            (message,) = [each for each in system.messages(VERDICT) if each["body"]["ousUID"] == ous]
             dead = {"state": "dead", "doneAt": message["creationTimestamp"], "errors": []}
             system.connection.database("msgq").put({**message, **dead})
         long_ago = {"at": "2026-11-20T10:00:00.000000", "every": 1.0, "ended": False, "schema": 1}
-        system.connection.database("actors").put({"_id": me.me, "kind": "aqua-qa2", **long_ago})
+        system.connection.database("actors").mutate(me.me, lambda doc: (doc or {}) | {"kind": "aqua-qa2"} | long_ago)
         another = type(me)("another", system.settings)
         entity = system.entity(ous)
         aged = {**system.connection.database("status-entities").get(entity.id), "timestamp": long_ago["at"]}
@@ -126,3 +161,13 @@ def test_a_review_with_a_verdict_on_its_way_is_not_given_back(system, state, giv
             assert Returns(another).run_once() == 0
         another.connection.close()
     assert system.entity(ous).state == ("ReadyForReview" if given_back else "Reviewing")
+
+
+def test_a_long_list_is_there_before_all_of_its_reports_are_read(system):
+    ouss = [uid("L", number) for number in range(3)]
+    make_ready_for_review(system, *ouss)
+    with operator(system) as me:
+        desk = Desk(me, "ada")
+        waiting = len(desk.rows(0))
+        scores = [[row.scores.final for row in desk.rows(waiting - 1)] for _ in range(2)]
+    assert scores == [[0.4] * (waiting - 1) + [None], [0.4] * waiting]

@@ -21,7 +21,7 @@ import pytest
 
 from drw import cli
 from shared import audit, cancels, names
-from shared.bus import queue
+from shared.bus import drains, queue
 
 pytestmark = pytest.mark.xdist_group("drw_changing")  # which keeps them together, and so to one running place
 
@@ -123,8 +123,8 @@ def test_cancelling_ends_the_whole_run_and_leaves_a_problem_that_says_who_and_wh
     assert (again.returncode, again.stdout) == (0, f"nothing of {ous} runs: it is ProcessingProblem\n")
     held.unlink()
     assert place.launch(ous).returncode == 0
-    run = place.wait_for_state(ous, "ReadyForReview").run
-    assert [each["body"]["timestamp"] for each in place.messages("pipeline.report.JAO")][-1] == run
+    passed_on = place.wait_for_state(ous, "ReadyForReview").run
+    assert [each["body"]["timestamp"] for each in place.messages("pipeline.report.JAO")] == [passed_on]
 
 
 def test_cancelling_what_has_not_begun_takes_the_launch_back(place):
@@ -155,6 +155,22 @@ def test_cancelling_a_run_whose_driver_was_killed(place):
     assert place.entity(ous).history[-1].note == "cancelled: its machine is gone"
     (message,) = [each for each in answer(place, "ous", ous)["messages"] if "process" in each["selector"]]
     assert message["state"] == "consumed"
+
+
+def test_a_launch_whose_message_was_discarded_can_be_launched_again(place):
+    (ous,) = some()
+    assert place.launch(ous, "PipelineCalibration", "NA").returncode == 0
+    (first,) = answer(place, "messages", "--ous", ous)["messages"]
+    database = place.connection.database(queue.DATABASE)
+    failure = {"at": first["sent"], "by": "nobody", "what": "no such recipe"}
+    database.mutate(first["id"], lambda doc: {**doc, "state": "dead", "errors": [failure], "doneAt": failure["at"]})
+    assert "is dead: see 'drw dead list'" in answer(place, "launch", ous, status=1)["ous"][0]["said"]
+    assert run(place, "dead", "discard", first["id"], "--reason", "launched anew").returncode == 0
+    (again,) = answer(place, "launch", ous)["ous"]
+    assert (again["outcome"], again["message"] != first["id"]) == ("launched", True)
+    assert answer(place, "launch", ous)["ous"][0]["outcome"] == "waits already"
+    database.mutate(again["message"], lambda doc: {**doc, "state": "consumed", "doneAt": doc["creationTimestamp"]})
+    assert {each["id"] for each in answer(place, "ous", ous)["messages"]} == {first["id"], again["message"]}
 
 
 def test_a_cancellation_whose_command_died_is_completed_by_the_next_driver(place):
@@ -370,8 +386,11 @@ def test_a_drained_actor_finishes_what_it_has_and_takes_nothing_new(place):
     assert "needs a reason" in refused(place, "drain", "pipeline-driver.EU")
     (driver,) = answer(place, "drain", "pipeline-driver.EU", "--reason", "new disk")["actors"]
     assert place.launch(waiting).returncode == 0
+    actors = place.connection.database("actors")
+    place.wait_until(lambda: actors.get(driver)["doing"], database="actors")
     (shown,) = [each for each in answer(place, "actors") if each["id"] == driver]
-    assert (shown["listens"], shown["drained"]["in_hand"]) == (["pipeline.process.EU"], 1)
+    assert (shown["listens"], shown["doing"]) == (["pipeline.process.EU"], f"runs {busy}")
+    assert shown["drained"]["in_hand"] == 1
     assert "1 message left: new disk" in process(place, "drain").stdout
     assert f"{driver} is to take nothing new" in run(place, "why", waiting).stdout
     assert run(place, "cancel", busy, "--reason", "enough").returncode == 0
@@ -381,6 +400,14 @@ def test_a_drained_actor_finishes_what_it_has_and_takes_nothing_new(place):
     place.wait_for_state(waiting, "ReadyForReview")
     assert [what for what, *_ in audited(place, driver)] == ["drain", "drain", "end of drain"]
     assert "is not drained" in refused(place, "drain", driver, "--end")
+    ending = place.start("pipeline-driver", "JAO", place.jao)
+    place.wait_until(
+        lambda: actors.get(f"pipeline-driver.JAO@{socket.gethostname()}:{ending.process.pid}"), database="actors"
+    )
+    assert run(place, "drain", "pipeline-driver.JAO", "--reason", "for good").returncode == 0
+    assert len(answer(place, "drain")) == 1
+    assert ending.stop() == 0
+    assert drains.current(place.connection.database(queue.DATABASE)) == {}
 
 
 def test_without_xtss_nothing_more_is_tried_than_what_it_takes_to_see_that(place):

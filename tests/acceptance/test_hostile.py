@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import struct
 import sys
 import zipfile
+from dataclasses import replace
+
+import pytest
 
 from shared import names
 from shared.bus import Bus
 from shared.cache import MARKER
+from shared.errors import DrwError
 from shared.launching import Launching
 from shared.messages import ProcessRequest
 from shared.state import StateClient
@@ -207,3 +212,26 @@ def test_what_hostile_pipelines_leave_ends_in_a_problem_with_its_reason(system, 
     assert [path.name for path in system.eu.iterdir() if path.name not in {MARKER, "weblogs"}] == []
     assert driver.process.poll() is None
     assert "Traceback" not in driver.text
+
+
+REPORTS = {"no XML": b"hello", "not UTF-8": b"\xff\xfe", "entities": b"<!DOCTYPE x><PipelineAquaReport/>"}
+
+
+def test_reports_that_are_none_are_refused_by_aqua(system):
+    aqua = system.start("aqua-qa2", "--listen")
+    with Bus(system.connection, replace(system.settings, attempts=2), me="test") as bus:
+        for number, content in enumerate(REPORTS.values()):
+            body = {
+                "ousUID": f"uid://X1/X1/Xd{number}",
+                "source": "EU",
+                "report": base64.b64encode(content).decode(),
+                "timestamp": RUN,
+                "productsDir": PRODUCTS_DIR,
+            }
+            dead = system.wait_for_message(bus.send("pipeline.report.JAO", body), "dead")
+            assert "pipeline report" in dead["errors"][-1]["what"]
+        with pytest.raises(DrwError, match="more than the 7000000"):
+            bus.send("pipeline.report.JAO", body | {"report": "A" * 50_000_000})
+    assert list(system.connection.database("pipeline-reports").every()) == []
+    assert aqua.process.poll() is None
+    assert "Traceback" not in aqua.text

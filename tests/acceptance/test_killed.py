@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 KILLED = Path(__file__).resolve().parents[1] / "killed.py"
-SPREAD = [] if os.environ.get("DRW_KILLED") == "all" else ["--each", "once", "--most", "5"]
+SPREAD = [] if os.environ.get("DRW_KILLED") == "all" else ["--each", "once", "--most", "4"]
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ SPREAD = [] if os.environ.get("DRW_KILLED") == "all" else ["--each", "once", "--
         ("aqua, report", "aqua, pass", "aqua, fail", "reviewer"),
         ("driver", "driver fails"),
         ("cache, products", "cache, weblog"),
-        ("ingestor",),
+        ("ingestor", "notifier", "janitor"),
     ],
     ids="; ".join,
 )

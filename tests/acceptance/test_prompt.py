@@ -1,5 +1,6 @@
 """The reviewer's prompt, at a pseudo-terminal: one that can be drawn on, and a dumb one."""
 
+import itertools
 import json
 import re
 import signal
@@ -14,19 +15,41 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from desk_place import RUN, make_ready_for_review
 
-ONE, TWO = "uid://X1/X1/Xb1", "uid://X1/X1/Xb2"
+from actors.aqua_qa2 import prompt
+
 ASKED, FLAG = "Please enter", "ancel\\?"
+FRESH = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def system(system_of_module):
+    system_of_module.start("xtss", "--strict")
+    return system_of_module
+
+
+def fresh(system):
+    """Return an OUS that waits for review, which no other test knows."""
+    made = f"uid://X1/X1/Xn{next(FRESH)}b"
+    make_ready_for_review(system, made)
+    return made
 
 
 @pytest.fixture
-def desk(system):
-    """Two OUSs that wait for review, and a way to sit down at a terminal."""
-    system.start("xtss", "--strict")
-    make_ready_for_review(system, ONE, TWO)
+def ous(system):
+    return fresh(system)
+
+
+def ending(ous):
+    return ous.rpartition("X")[2]
+
+
+@pytest.fixture
+def sit(system):
+    """A way to sit down at a terminal; whoever still sits there at the end is thrown out."""
     children = []
     here = {name: value for name, value in system.environ.items() if name not in {"LINES", "COLUMNS"}}
 
-    def sit(reviewer, *args, term="xterm", size=(45, 120)):
+    def sit_down(reviewer, *args, term="xterm", size=(100, 150)):
         child = pexpect.spawn(
             str(system.scripts / "aqua-qa2"),
             ["--reviewer", reviewer, *args],
@@ -39,14 +62,14 @@ def desk(system):
         children.append(child)
         return child
 
-    yield sit
+    yield sit_down
     for child in children:
         with suppress(OSError):  # one whose terminal the test has closed
             child.close(force=True)
         child.ptyproc.terminate(force=True)
 
 
-def take(child, which=ONE):
+def take(child, which):
     child.expect(ASKED)
     child.sendline(which)
     child.expect(FLAG)
@@ -59,14 +82,14 @@ def ended(child):
     return child.exitstatus
 
 
-def test_fail_asks_for_a_reason_and_a_comment_which_the_history_keeps(system, desk):
-    ada = desk("ada")
-    take(ada, "Xb1")
-    assert system.entity(ONE).state == "Reviewing"
-    assert system.entity(ONE).reviewer.name == "ada"
+def test_fail_asks_for_a_reason_and_a_comment_which_the_history_keeps(system, ous, sit):
+    ada = sit("ada")
+    take(ada, ending(ous))
+    assert system.entity(ous).state == "Reviewing"
+    assert system.entity(ous).reviewer.name == "ada"
     assert "Calibration" in ada.before
     assert "[bold]spw 17[/bold] \\u202e:smile:" in ada.before
-    assert f"http://localhost:8001/weblogs/weblog-X1-X1-Xb1-{RUN}" in ada.before
+    assert f"http://localhost:8001/weblogs/weblog-X1-X1-X{ending(ous)}-{RUN}" in ada.before
     ada.sendline("fine")  # is no flag
     ada.expect("please type")
     ada.expect(FLAG)
@@ -84,57 +107,62 @@ def test_fail_asks_for_a_reason_and_a_comment_which_the_history_keeps(system, de
     ada.expect("please write a comment")
     ada.expect("Comment")
     ada.sendline("the beam is too wide")
-    ada.expect(f"Fail: {ONE} is ReadyForProcessing")
-    failed = system.entity(ONE)
+    ada.expect(f"Fail: {ous} is ReadyForProcessing")
+    failed = system.entity(ous)
     assert failed.state == "ReadyForProcessing"
     assert failed.history[-1].note == "Fail: [imaging] the beam is too wide"
-    assert system.messages("ingest.JAO") == []
 
-    make_ready_for_review(system, ONE, run="2026-11-20T12:00:00.001")
-    take(ada, ONE)
+    assert system.launch(ous).returncode == 0
+    (launched,) = [each for each in system.messages("pipeline.process.EU") if each["body"]["ousUID"] == ous]
+    said = {"run": RUN, "flag": "Fail", "reason": "imaging", "comment": "the beam is too wide", "reviewer": "ada"}
+    assert launched["body"]["review"].items() >= said.items()
+
+    make_ready_for_review(system, ous, run="2026-11-20T12:00:00.001")
+    take(ada, ous)
     assert "Earlier runs" in ada.before
     assert f"{RUN}  " in ada.before
     assert "Fail [imaging] by ada" in ada.before
 
 
-def test_the_list_is_kept_up_to_date_and_does_not_eat_what_is_typed(system, desk):
-    ada = desk("ada")
-    ada.expect("ready to be reviewed: 2")
+def test_the_list_is_kept_up_to_date_and_does_not_eat_what_is_typed(system, ous, sit):
+    ada = sit("ada")
+    ada.expect("ready to be reviewed: ")
     ada.expect(ASKED)
-    ada.send("Xb")
-    make_ready_for_review(system, "uid://X1/X1/Xc3")
-    ada.expect("ready to be reviewed: .*3|Xc3")
-    ada.sendline("2")
+    ada.send(ending(ous)[:-1])
+    later = fresh(system)
+    ada.expect(later)
+    ada.sendline("b")
     ada.expect(FLAG)
-    assert system.entity(TWO).state == "Reviewing"
+    assert system.entity(ous).state == "Reviewing"
 
 
-def test_of_two_reviewers_the_second_is_told_who_has_it_and_may_take_it_over(system, desk):
-    ada, bob = desk("ada"), desk("bob")
-    take(ada)
+def test_of_two_reviewers_the_second_is_told_who_has_it_and_may_take_it_over(system, ous, sit):
+    ada = sit("ada")
+    take(ada, ous)
+    bob = sit("bob")
     bob.expect("with ada")
     bob.expect(ASKED)
-    bob.sendline("Xb1")
+    bob.sendline(ending(ous))
     bob.expect("is being reviewed by ada, since")
-    assert system.entity(ONE).reviewer.name == "ada"
+    assert system.entity(ous).reviewer.name == "ada"
     bob.expect(ASKED)
-    bob.sendline("over Xb1")
+    bob.sendline(f"over {ous}")
     bob.expect(FLAG)
-    assert system.entity(ONE).reviewer.name == "bob"
+    assert system.entity(ous).reviewer.name == "bob"
     ada.sendline("P")
     ada.expect("Comment")
     ada.sendline("")
     ada.expect("could not be carried out: .*being reviewed by bob")
-    assert system.entity(ONE).reviewer.name == "bob"
+    assert system.entity(ous).reviewer.name == "bob"
 
 
-def test_cancel_gives_the_ous_back(system, desk):
-    ada = desk("ada", term="dumb")
-    take(ada)
+def test_cancel_gives_the_ous_back(system, ous, sit):
+    ada = sit("ada", "--take-over", ous, term="dumb")
+    ada.expect(FLAG)
     ada.sendline("C")
     ada.expect("is ReadyForReview again")
-    assert system.entity(ONE).state == "ReadyForReview"
-    assert system.entity(ONE).reviewer is None
+    assert system.entity(ous).state == "ReadyForReview"
+    assert system.entity(ous).reviewer is None
     ada.expect(ASKED)
     ada.sendline("q")
     assert ended(ada) == 0
@@ -142,9 +170,9 @@ def test_cancel_gives_the_ous_back(system, desk):
 
 @pytest.mark.parametrize("term", ["xterm", "dumb"])
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "closed terminal"])
-def test_a_reviewer_who_leaves_gives_the_ous_back_at_once(system, desk, term, how):
-    ada = desk("ada", term=term)
-    take(ada)
+def test_a_reviewer_who_leaves_gives_the_ous_back_at_once(system, ous, sit, term, how):
+    ada = sit("ada", term=term)
+    take(ada, ous)
     if how == "Ctrl-C":
         ada.sendintr()
         assert ended(ada) == 0
@@ -153,56 +181,52 @@ def test_a_reviewer_who_leaves_gives_the_ous_back_at_once(system, desk, term, ho
         assert ended(ada) == 0
     else:
         ada.ptyproc.fileobj.close()  # the terminal is gone, as when its window is closed
-    left = system.wait_for_state(ONE, "ReadyForReview")
+    left = system.wait_for_state(ous, "ReadyForReview")
     assert (left.history[-1].by, left.history[-1].note) == ("ada", "the reviewer left")
 
 
-def test_what_a_killed_reviewer_had_is_given_back_after_a_lease(system, desk):
+def test_what_a_killed_reviewer_had_is_given_back_after_a_lease(system, ous, sit):
     system.start("aqua-qa2", "--listen")
-    ada = desk("ada", term="dumb")
-    take(ada)
+    ada = sit("ada", term="dumb")
+    take(ada, ous)
     ada.kill(signal.SIGKILL)
-    left = system.wait_for_state(ONE, "ReadyForReview")
+    left = system.wait_for_state(ous, "ReadyForReview")
     assert left.history[-1].note == "given back: the program of ada died"
     assert left.reviewer is None
 
 
-def test_pass_goes_on_to_delivery_and_a_page_at_a_time_is_shown(system, desk):
-    ada = desk("ada", term="dumb", size=(10, 80))
+def test_pass_goes_on_to_delivery_and_a_page_at_a_time_is_shown(system, ous, sit):
+    ada = sit("ada", term="dumb", size=(10, 80))
     ada.expect(ASKED)
-    ada.sendline("1")
+    ada.sendline(ending(ous))
     ada.expect("more lines")
     ada.sendline("q")
     ada.expect(FLAG)
     ada.sendline("p")
     ada.expect("Comment \\(optional\\)")
     ada.sendline("")
-    ada.expect(f"Pass: {ONE} is DeliveryInProgress")
-    assert len(system.messages("ingest.JAO")) == 1
+    ada.expect(f"Pass: {ous} is DeliveryInProgress")
+    assert sum(each["body"]["ousUID"] == ous for each in system.messages("ingest.JAO")) == 1
 
 
-def test_scripts_review_without_a_prompt_and_list_what_waits(system, desk):
-    del desk
+def test_scripts_review_without_a_prompt_and_list_what_waits(system, ous, capsys):
     listed = json.loads(system.run("aqua-qa2", "--list", "--json").stdout)
-    assert [each["ousUID"] for each in listed] == [ONE, TWO]
-    assert (listed[0]["finalScore"], listed[0]["band"], listed[0]["topics"]["Flagging"]) == (0.4, "warning", 0.95)
-    argv = ("--reviewer", "script", "--ous", ONE, "--flag")
-    failed = system.run("aqua-qa2", *argv, "F", "--reason", "cal", "--comment", "\x1b[2Jbad")
-    assert failed.stdout == f"Fail: {ONE} is ReadyForProcessing\n", failed.stderr
-    assert system.entity(ONE).history[-1].note == "Fail: [calibration] \\x1b[2Jbad"
-    again = system.run("aqua-qa2", *argv, "P")
-    assert (again.returncode, again.stderr) == (
-        1,
-        f"aqua-qa2: {ONE} is ReadyForProcessing, not ReadyForReview\n",
-    )
+    (mine,) = [each for each in listed if each["ousUID"] == ous]
+    assert (mine["finalScore"], mine["band"], mine["topics"]["Flagging"]) == (0.4, "warning", 0.95)
     plain = system.run("aqua-qa2", "--list").stdout
-    assert re.search(f"1  {TWO}  .* 0.40 warning  D 1.00 F 0.95 C 0.40 I 0.95", plain)
+    assert re.search(f"{ous}  .* 0.40 warning  D 1.00 F 0.95 C 0.40 I 0.95", plain)
+    argv = ("--reviewer", "script", "--ous", ous, "--flag")
+    failed = system.run("aqua-qa2", *argv, "F", "--reason", "cal", "--comment", "\x1b[2Jbad")
+    assert failed.stdout == f"Fail: {ous} is ReadyForProcessing\n", failed.stderr
+    assert system.entity(ous).history[-1].note == "Fail: [calibration] \\x1b[2Jbad"
+    again = system.run("aqua-qa2", *argv, "P")
+    assert (again.returncode, again.stderr) == (1, f"aqua-qa2: {ous} is ReadyForProcessing, not ReadyForReview\n")
     for more, complaint in (
         (("S",), "--flag S needs a --comment"),
         (("F", "--reason", "x", "--comment", "y"), "is not the code of a reason"),
         (("P", "--reason", "imaging"), "--reason goes with --flag F"),
     ):
-        refused = system.run("aqua-qa2", *argv, *more)
-        assert refused.returncode == 2
-        assert complaint in refused.stderr
-        assert refused.stderr.count("\n") == 1
+        with pytest.raises(SystemExit) as ended_with:
+            prompt.main([*argv, *more])
+        said = capsys.readouterr().err
+        assert (ended_with.value.code, complaint in said, said.count("\n")) == (2, True, 1)

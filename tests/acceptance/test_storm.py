@@ -12,12 +12,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from storm import Storm
 
-SEEDS = [int(each) for each in os.environ.get("DRW_STORM_SEEDS", "1").split()]
+SEEDS = [int(each) for each in os.environ.get("DRW_STORM_SEEDS", "1 2 3").split()]
+UNITS, SECONDS = (int(os.environ.get(f"DRW_STORM_{what}", few)) for what, few in (("UNITS", 20), ("SECONDS", 15)))
+"""Small storms; benchmarks/storm.py has large ones."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_after_a_storm_every_ous_has_come_to_its_end_whole(system, seed):
-    storm = Storm(system, seed, units=int(os.environ.get("DRW_STORM_UNITS", "60")), seconds=30)
+    storm = Storm(system, seed, units=UNITS, seconds=SECONDS)
     try:
         wrong = storm.run()
     finally:

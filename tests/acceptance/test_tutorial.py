@@ -53,5 +53,5 @@ def test_the_tutorial_does_what_it_says(tmp_path):
         "uid://X1/X1/Xc0  launched  PipelineCalibration at NA",
     ):
         assert line in said
-    assert len(re.findall(r"uid://X1/X1/X[bc]0 +Delivered +1 +2 +yes +yes", said)) == 2, said
+    assert said.count("nothing contradicts anything") == 2, said
     assert not (tmp_path / "drw-tutorial").exists()

@@ -40,7 +40,7 @@ def test_who_does_not_know_its_launch_is_not_refused_for_it():
 
 def test_a_launch_after_a_cancellation_is_another_than_the_one_before():
     assert launching.keys(UID, 3) == [f"launch {UID} 3"]
-    assert launching.keys(UID, 3, "t5") == [f"launch {UID} 3", f"launch {UID} 3 after t5"]
+    assert launching.keys(UID, 3, "", "t5") == [f"launch {UID} 3", f"launch {UID} 3 after t5"]
 
 
 def test_only_who_is_concerned_hears_of_a_cancellation():

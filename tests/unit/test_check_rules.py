@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from drw import contradictions
-from drw.contradictions import Finding, find, standing
-from drw.evidence import Cache, CachedRun, Evidence
 from drw.letters import Letter
+from drw.upkeep import contradictions
+from drw.upkeep.contradictions import Finding, find, standing
+from drw.upkeep.evidence import Cache, CachedRun, Evidence
 from shared import names
 from shared.delivery import DeliveryStatus, ProductMetadata
 from shared.ngas import ArchivedFile
@@ -294,6 +294,8 @@ def test_a_weblog_that_is_not_expanded():
     caches = {"JAO": cache("JAO", cached(), expanded=())}
     assert only(evidence(caches=caches), contradictions.NOT_EXPANDED).subject == f"/jao/{WEBLOG}"
     assert find(evidence(caches=caches, letters=[letter("cached.JAO", ous="", name=WEBLOG)])) == []
+    being_made = evidence(PROCESSING, **REVIEWED, caches=caches, letters=[letter("pipeline.process.EU", "claimed")])
+    assert find(being_made) == []
 
 
 def test_only_what_is_wrong_at_two_looks_stands():

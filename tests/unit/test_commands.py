@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,20 @@ def test_a_command_has_an_example_that_can_be_typed(path):
 @pytest.mark.parametrize("path", sorted(COMMANDS.keys() - NOT_FOR_PROGRAMS))
 def test_programs_can_read_what_a_command_prints(path):
     assert "--json" in COMMANDS[path].format_help()
+
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TYPED = [
+    (path.name, line)
+    for path in sorted(DOCS.glob("*.md"))
+    for line in re.findall(r"^\$ (drw .*)$", path.read_text(), flags=re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("page", "line"), TYPED)
+def test_what_the_documentation_types_can_be_typed(page, line):
+    words = shlex.split(line.partition(" | ")[0], comments=True)
+    assert callable(cli.parser().parse_args(words[1:]).do), page
 
 
 def test_what_changes_something_asks_why():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,6 +169,28 @@ def test_one_entry_beside_ten_thousand_can_still_be_seen():
     flow.put(entity(10_000, history=[{"at": hour(2), "state": "Verified"}]))
     chart = drawing.bars("Verified", flow.entered(), by_day=False)
     assert [bar.height for bar in chart.bars] == [60, 2]
+
+
+def test_a_life_is_drawn_to_scale_to_now():
+    at = [datetime(2026, 11, 20, each, tzinfo=UTC) for each in (0, 1, 2, 4)]
+    changes = [("Processing", at[0]), ("Processing", at[1]), ("ReadyForReview", at[2])]
+    found = drawing.stretches(changes, at[3])
+    assert [(each.state, each.start, each.length, each.words) for each in found] == [
+        ("Processing", 0.0, 50.0, "2 h 0 min"),
+        ("ReadyForReview", 50.0, 50.0, "2 h 0 min"),
+    ]
+    assert drawing.stretches([], at[0]) == []
+    (backward,) = drawing.stretches([("Processing", at[3])], at[0])  # a clock that was set
+    assert (backward.start, backward.length) == (0.0, 0.0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 3_000))))
+def test_a_life_stays_within_its_picture(changes):
+    begun = datetime(2026, 11, 20, tzinfo=UTC)
+    made = [(state, begun + timedelta(hours=hours)) for state, hours in changes]
+    for each in drawing.stretches(made, begun + timedelta(hours=1500)):
+        assert 0 <= each.start <= 100
+        assert 0 <= each.length <= 100.01 - each.start
 
 
 @pytest.mark.parametrize(

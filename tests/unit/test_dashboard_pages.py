@@ -101,12 +101,14 @@ def test_behind_a_proxy_that_speaks_https_the_cookie_is_for_https(browser):
 
 
 @pytest.mark.parametrize(("name", "password"), [("ada", "wrong password"), ("bob", PASSWORD), ("", ""), (EVIL, EVIL)])
-def test_wrong_names_and_passwords_are_told_apart_by_nothing(browser, name, password):
+def test_wrong_names_and_passwords_are_told_apart_by_nothing(browser, caplog, name, password):
     answer = log_in(browser, password, name)
     assert answer.status_code == 401
     assert "Name or password is wrong" in answer.text
     assert "Set-Cookie" not in answer.headers
     assert EVIL not in answer.text
+    assert f"a login as {name!r} from 127.0.0.1 was refused" in caplog.text
+    assert password not in caplog.text or password in {"", name}
 
 
 def test_attempts_are_slowed_down_even_with_the_right_password(browser):
@@ -285,6 +287,16 @@ def test_mistakes_are_said_in_json(browser, path, status, said):
     answer = browser.get(path, base_url=URL)
     assert answer.status_code == status
     assert said in answer.json["error"]
+
+
+def test_a_fault_of_the_dashboard_is_said_to_be_one_and_told_to_nobody_else(app, browser, site, monkeypatch):
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    monkeypatch.setattr(type(site.live.board), "counts", lambda _: 1 / 0)
+    answer = browser.get("/", base_url=URL)
+    assert answer.status_code == 500
+    assert "a fault of the dashboard" in answer.text
+    assert "ZeroDivision" not in answer.text
+    assert browser.get("/api/board", base_url=URL).status_code == 500
 
 
 def test_lists_are_paged_under_their_true_total(browser, site):

@@ -116,6 +116,16 @@ def test_a_session_is_found_by_its_cookie_alone_and_ends_by_itself():
     assert sessions.find(cookie) is None
 
 
+def test_a_page_that_fetches_itself_keeps_no_session_alive():
+    now = Now()
+    sessions = Sessions(now)
+    cookie = sessions.begin("ada", "mark")
+    for _ in range(3):
+        now.s += IDLE_S / 2
+        found = sessions.find(cookie, is_use=False)
+    assert found is None
+
+
 def test_no_session_lasts_for_ever():
     now = Now()
     sessions = Sessions(now)

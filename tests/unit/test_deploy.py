@@ -94,6 +94,8 @@ def test_what_the_image_is_made_of_is_there():
     copied = [source for line in re.findall(r"^COPY (.+)$", text, re.MULTILINE) for source in line.split()[:-1]]
     assert {"shared", "couchlet", "actors", "drw", "dashboard", "requirements.txt", "pyproject.toml"} <= set(copied)
     assert all((ROOT / each).exists() for each in copied)
+    kept = re.findall(r"^!(.+)$", (DEPLOY / "Dockerfile.dockerignore").read_text(), re.MULTILINE)
+    assert sorted(kept) == sorted(copied)
     assert "USER drw" in text
 
 

@@ -87,6 +87,11 @@ def test_what_does_not_fit_on_the_screen_is_counted():
     assert sum("uid://" in each for each in texts(listed(many, NOW, 140, most=51))) == 50
 
 
+def test_an_ous_whose_times_cannot_be_read_is_listed_all_the_same():
+    assert row(0).age_s(NOW) == 10800.0
+    assert Row(entity=entity(0), since="yesterday", scores=GOOD).age_s(NOW) == 0.0
+
+
 def test_nothing_waits():
     assert texts(listed({}, NOW, 80)) == ["OUSs ready to be reviewed: 0"]
 

@@ -60,6 +60,11 @@ def test_the_actors_are_started_as_one_would_by_hand(settings):
     }
 
 
+def test_a_notifier_is_started_where_there_is_somebody_to_tell(tmp_path):
+    told = read_settings({"DRW_HOME": str(tmp_path), "DRW_WEBHOOK_URL": "https://example.org/hook?token=1"})
+    assert [command(each) for each in processes.actors(told) if each.name == "notifier"] == ["notifier"]
+
+
 def test_at_a_terminal_the_reviewer_is_asked(settings):
     assert "aqua-qa2" in map(command, processes.actors(settings, prompt=True))
 

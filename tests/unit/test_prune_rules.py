@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from drw import pruning
-from drw.evidence import Cache, CachedRun, Evidence
 from drw.letters import Letter
+from drw.upkeep import retention
+from drw.upkeep.evidence import Cache, CachedRun, Evidence
 from shared import names
 from shared.ngas import ArchivedFile
 from shared.status import StatusEntity
@@ -47,17 +47,18 @@ def known(cached=None, *, state="Delivered", changed="2026-11-02T10:00:00.000000
 
 
 def kept(evidence, retention_s=DAY_S):
-    return [each.kept for each in pruning.old_runs(evidence, NOW, retention_s)]
+    return [each.kept for each in retention.old_runs(evidence, NOW, retention_s)]
 
 
 def test_a_delivered_run_past_its_retention_may_go():
     assert kept(known()) == [""]
-    assert pruning.unconfirmed(run(), known()) == ""
+    assert retention.unconfirmed(run(), known()) == ""
 
 
 def test_what_is_young_is_not_even_looked_at():
     assert kept(known(), 30 * DAY_S) == []
     assert kept(known(changed="2026-11-20T10:00:00.000000")) == []  # delivered two hours ago
+    assert kept(known(changed="yesterday")) == []  # nobody knows when
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_an_earlier_run_that_was_delivered_may_go_while_a_later_one_is_reviewed(
     ],
 )
 def test_what_the_archive_does_not_have_keeps_the_whole_run(files, why):
-    assert pruning.unconfirmed(run(files={**run().files, **files}), known()) == why
+    assert retention.unconfirmed(run(files={**run().files, **files}), known()) == why
 
 
 @pytest.mark.parametrize(
@@ -103,4 +104,4 @@ def test_what_the_archive_does_not_have_keeps_the_whole_run(files, why):
     [(f"{run().name}.run", run().name), (run().name, ""), ("by-message", ""), ("x.run", ""), ("", "")],
 )
 def test_which_directories_are_of_work(name, expected):
-    assert pruning.run_of_work(name) == expected
+    assert retention.run_of_work(name) == expected

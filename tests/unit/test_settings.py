@@ -30,6 +30,7 @@ def test_defaults_are_those_of_the_design(tmp_path):
         ("DRW_EU_PORT", "65536", "a port from 1 to 65535"),
         ("DRW_COUCHDB_URL", "localhost:5984", "an address like"),
         ("DRW_COUCHDB_URL", "http://", "an address like"),
+        ("DRW_WEBHOOK_URL", "example.org", "an address like https://example.org/hook"),
     ],
 )
 def test_a_bad_value_is_named_with_what_it_must_be(tmp_path, variable, value, says):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from drw import crew, why
+from drw import cli, crew, why
 from drw.case import ITSELF, NOTHING, PERSON, Facts
 from drw.crew import Worker
 from drw.letters import Letter
@@ -212,10 +214,12 @@ PLACES = {
     ),
     "queued": (lambda: explain(READY, letter(PROCESS)), "waits for its turn", ITSELF, ["sent 5 min ago"]),
     "queued behind another": (
-        lambda: explain(READY, letter(PROCESS), workers=(XTSS, worker("pipeline-driver", "EU", doing="1 run"))),
+        lambda: explain(
+            READY, letter(PROCESS), workers=(XTSS, worker("pipeline-driver", "EU", doing="runs uid://X1/X1/X9"))
+        ),
         "waits for its turn",
         ITSELF,
-        ["(1 run)"],
+        ["(pipeline-driver.EU@h:1 runs uid://X1/X1/X9)"],
     ),
     "paused": (
         lambda: explain(READY, letter(PROCESS), pauses=(Pause("pipeline.process.*", "bob", LAUNCHED, "full disk"),)),
@@ -519,6 +523,12 @@ def test_the_answer_is_one_sentence_about_the_ous(place):
     assert sentence.endswith(".")
     assert "\n" not in sentence
     assert "  " not in sentence
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_commands_that_an_answer_names_can_be_typed(place):
+    for typed in re.findall(r"'(drw .*?)'(?![a-z])", PLACES[place][0]().sentence):
+        assert callable(cli.parser().parse_args(shlex.split(typed)[1:]).do)
 
 
 def test_no_state_is_without_an_answer():

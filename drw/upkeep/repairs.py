@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from drw import contradictions
-from drw.rebuild import Rebuilder
+from drw.upkeep import contradictions
+from drw.upkeep.rebuild import Rebuilder
 from shared import audit, delivery, lifecycle, manifest, messages, names, ngas, status, weblog
 from shared.bus import envelope
 from shared.clock import elapsed_s
-from shared.errors import DrwError, RemoteError
+from shared.errors import DeadlineExceeded, DrwError, RemoteError
 from shared.messages import CachedFile, IngestRequest
 from shared.status import Change
 
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from drw.contradictions import Finding
-    from drw.evidence import Evidence
     from drw.registry import Context
+    from drw.upkeep.contradictions import Finding
+    from drw.upkeep.evidence import Evidence
     from shared.messages import FileEntry
     from shared.status import StatusEntity
 
 _WITHIN_S: Final = 30.0
+_BY_THE_STATE_SYSTEM: Final = frozenset(
+    {contradictions.NOBODY_PROCESSES, contradictions.NOBODY_REVIEWS, contradictions.NOBODY_DELIVERS}
+)
 
 
 class Repairs:
@@ -43,6 +46,7 @@ class Repairs:
         self._archive = ngas.Archive(context.connection.database(ngas.DATABASE), context.connection.clock)
         self._rebuilder = Rebuilder(context.connection, known)
         self._rebuilt: set[str] = set()
+        self._silent = ""
         self._of_kind: dict[str, Callable[[Finding], None]] = {
             contradictions.NOBODYS_MESSAGE: self._park,
             contradictions.NOBODY_PROCESSES: self._end_processing,
@@ -61,8 +65,13 @@ class Repairs:
 
     def repair(self, finding: Finding) -> str:
         """Mend one contradiction, and keep in the audit that it was; return why it could not be, or nothing."""
+        if self._silent and finding.kind in _BY_THE_STATE_SYSTEM:
+            return self._silent
         try:
             self._of_kind[finding.kind](finding)
+        except DeadlineExceeded as error:
+            self._silent = str(error)  # whoever does not answer once is not asked, and waited for, a thousand times
+            return self._silent
         except (DrwError, OSError) as error:
             return str(error)
         why = f"{finding.kind}: {finding.what}"

@@ -7,6 +7,7 @@ before the files that they are about. What is still not right at a second look w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from shared import delivery, heartbeats, manifest, names, ngas, reports, status
 from shared.actor import ACTORS_DATABASE
 from shared.bus import envelope, queue
 from shared.cache import MARKER, WEBLOGS
+from shared.clock import stamp
 from shared.errors import BadInput, CacheError
 
 if TYPE_CHECKING:
@@ -132,6 +134,8 @@ def gather(connection: DbConnection, settings: Settings) -> Evidence:
     """Look at everything once; the content of files is not read."""
     database = connection.database(queue.DATABASE)
     post = [
+        # Twice, because a message may go from the index that is read last to the one that was read first.
+        *_all(lambda most: letters.at_work(database, most=most)),
         *_all(lambda most: letters.at_work(database, most=most)),
         *_all(lambda most: letters.ended(database, envelope.DEAD, most=most)),
     ]
@@ -141,8 +145,8 @@ def gather(connection: DbConnection, settings: Settings) -> Evidence:
     return Evidence(
         entities=entities,
         unreadable=unreadable,
-        letters=post,
-        lost=_lost(connection, entities.values()),
+        letters=list({each.id: each for each in post}.values()),
+        lost=_lost(connection, entities.values(), settings.lease_s),
         reports=frozenset(_reports(connection)),
         metadata=records.metadata,
         deliveries=records.deliveries,
@@ -170,10 +174,12 @@ def _entities(connection: DbConnection) -> tuple[dict[str, StatusEntity], dict[s
     return found, unreadable
 
 
-def _lost(connection: DbConnection, entities: Iterable[StatusEntity]) -> frozenset[str]:
-    """Return the processes that hold an OUS for review and do not live."""
-    sessions = {each.reviewer.session for each in entities if each.reviewer and each.reviewer.session}
-    wanted, now = sorted(sessions), connection.clock.now()
+def _lost(connection: DbConnection, entities: Iterable[StatusEntity], lease_s: float) -> frozenset[str]:
+    """Return the processes that have held an OUS for review for longer than a lease and do not live."""
+    now = connection.clock.now()
+    horizon = stamp(now - timedelta(seconds=lease_s))
+    held = [each for each in entities if each.reviewer and each.reviewer.session and each.timestamp < horizon]
+    wanted = sorted({each.reviewer.session for each in held if each.reviewer})
     signs = connection.database(ACTORS_DATABASE).fetch(wanted) if wanted else []
     return frozenset(session for session, sign in zip(wanted, signs, strict=True) if not heartbeats.is_alive(sign, now))
 

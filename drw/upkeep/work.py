@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from drw import pruning
+from drw.upkeep import retention
 from shared import lifecycle, names
 from shared.bus import envelope, queue
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from drw.evidence import Evidence
+    from drw.upkeep.evidence import Evidence
     from shared.dbcon import DbConnection
 
 _ENDED: Final = "ended.json"
@@ -42,7 +42,7 @@ class OldWork:
         busy = self._busy()
         going_on = {each.prog_id for each in known.entities.values() if each.state == lifecycle.PROCESSING}
         for path in entries:
-            run = pruning.run_of_work(path.name)
+            run = retention.run_of_work(path.name)
             if not run or not (path / _ENDED).exists():
                 continue
             prog_id, timestamp = names.split_products_dir(run)
@@ -67,7 +67,7 @@ class OldWork:
     def remove(self, path: Path) -> None:
         """Remove a directory, and the note of which message it was for; raises OSError."""
         if not path.name.endswith(_GOING):
-            timestamp = names.split_products_dir(pruning.run_of_work(path.name))[1]
+            timestamp = names.split_products_dir(retention.run_of_work(path.name))[1]
             for note in self._notes.get(timestamp, ()):
                 note.unlink(missing_ok=True)
             path = path.rename(path.with_name(path.name + _GOING))

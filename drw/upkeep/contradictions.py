@@ -16,8 +16,8 @@ from shared.bus import envelope
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drw.evidence import CachedRun, Evidence
     from drw.letters import Letter
+    from drw.upkeep.evidence import CachedRun, Evidence
     from shared.status import StatusEntity
 
 UNREADABLE: Final = "unreadable status"
@@ -250,9 +250,11 @@ def _caches_differ(evidence: Evidence) -> Iterator[Finding]:
 
 def _not_expanded(evidence: Evidence) -> Iterator[Finding]:
     busy = {letter.name for letter in evidence.letters}
+    # A driver brings a weblog into its cache before it tells the replicator.
+    begun = tuple(_weblogs_of(entity) for entity in _in(evidence, lifecycle.PROCESSING))
     for cache in evidence.caches.values():
         for name in cache.weblogs:
-            if name.removesuffix(".zip") not in cache.expanded and name not in busy:
+            if name.removesuffix(".zip") not in cache.expanded and name not in busy and not name.startswith(begun):
                 yield Finding(
                     NOT_EXPANDED,
                     str(cache.path / name),
@@ -384,6 +386,11 @@ def _about(
         advice="" if repair else advice,
         stamp=entity.timestamp,
     )
+
+
+def _weblogs_of(entity: StatusEntity) -> str:
+    """Return how the names of all weblogs of an OUS begin."""
+    return f"weblog-{entity.entity_id.removeprefix('uid://').replace('/', '-')}-"
 
 
 def _ous_of_weblog(evidence: Evidence, name: str) -> str:

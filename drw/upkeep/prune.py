@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from drw import ages, columns, evidence, oldwork, pruning
+from drw import ages, columns
 from drw.columns import Line, counted, say
 from drw.registry import FAILURE, OK
+from drw.upkeep import evidence, retention, work
 from shared import actor, audit, manifest, names, ngas, reports
 from shared.bus import envelope, janitor, queue
 from shared.cache import MARKER, WEBLOGS
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from drw.evidence import CachedRun
     from drw.registry import Commands, Context
+    from drw.upkeep.evidence import CachedRun
 
 _HEADS: Final = ("what", "where", "bytes")
 _PAGE: Final = 1000
@@ -124,18 +125,18 @@ class Pruner:
         """Remove everything that may be; what goes wrong with one thing leaves the others alone."""
         known = evidence.gather(self._connection, self._context.settings)
         now = self._connection.clock.now()
-        old = pruning.old_runs(known, now, self._retention_s)
+        old = retention.old_runs(known, now, self._retention_s)
         for each in self._context.track(old, "comparing with the archive", total=len(old)):
-            kept = each.kept or pruning.unconfirmed(each.run, known) or self._difference(each.run)
+            kept = each.kept or retention.unconfirmed(each.run, known) or self._difference(each.run)
             where = each.run.cache / each.run.name
             self._done.pruned.append(Pruned(RUN, str(where), sum(each.run.files.values()), kept))
             if not kept and not self._dry_run:
                 self._remove_run(each.run)
-        work = oldwork.OldWork(self._connection, self._context.settings.runs_dir())
-        for path in work.over(known, now - timedelta(seconds=self._retention_s)):
-            self._done.pruned.append(Pruned(WORK, str(path), oldwork.size(path)))
+        old_work = work.OldWork(self._connection, self._context.settings.runs_dir())
+        for path in old_work.over(known, now - timedelta(seconds=self._retention_s)):
+            self._done.pruned.append(Pruned(WORK, str(path), work.size(path)))
             if not self._dry_run:
-                self._guarded(work.remove, path)
+                self._guarded(old_work.remove, path)
         self._messages()
         self._record()
         return self._done

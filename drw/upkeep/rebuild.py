@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from drw import columns, evidence
+from drw import columns
 from drw.columns import Line, counted, say
 from drw.registry import FAILURE, OK
-from shared import actor, audit, delivery, lifecycle, manifest, names, ngas, reports
+from drw.upkeep import evidence
+from shared import actor, audit, delivery, lifecycle, manifest, names, ngas, report, reports
 from shared.errors import CacheError, DrwError
 from shared.messages import PipelineReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from drw.evidence import CachedRun, Evidence
     from drw.registry import Commands, Context
+    from drw.upkeep.evidence import CachedRun, Evidence
     from shared.dbcon import DbConnection, Doc
     from shared.delivery import DeliveryStatus, ProductMetadata
     from shared.status import StatusEntity
@@ -116,11 +117,13 @@ class Rebuilder:
 
     def rebuild(self, run: CachedRun) -> list[Made]:
         """Make what is missing or wrong of one run anew, and return it; what cannot be read is in ``problems``."""
-        try:
-            return [*self.report(run), *self._products(run)]
-        except (DrwError, OSError) as error:
-            self.problems.append(f"run {run.name}: {error}")
-            return []
+        made: list[Made] = []
+        for make in (self.report, self._products):
+            try:
+                made += make(run)
+            except (DrwError, OSError) as error:
+                self.problems.append(f"run {run.name}: {error}")
+        return made
 
     def report(self, run: CachedRun) -> Iterator[Made]:
         """Store the report of a run that has none."""
@@ -254,6 +257,7 @@ def _report(run: CachedRun) -> PipelineReport:
         text = path.read_bytes()
     except OSError as error:
         raise CacheError(f"{path} cannot be read: {error.strerror}") from error
+    report.parse(text)
     return PipelineReport(
         ousUID=run.ous,
         source=_source(run.run),

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from drw import columns, contradictions, evidence
+from drw import columns
 from drw.columns import Line, counted, say
 from drw.registry import FAILURE, OK
-from drw.repairs import Repairs
+from drw.upkeep import contradictions, evidence
+from drw.upkeep.repairs import Repairs
 from shared import actor, names, ngas
+from shared.printable import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drw.contradictions import Finding
-    from drw.evidence import Evidence
     from drw.registry import Commands, Context
+    from drw.upkeep.contradictions import Finding
+    from drw.upkeep.evidence import Evidence
 
 _HEADS: Final = ("what", "about")
 
@@ -96,13 +98,14 @@ def _mended(repairs: Repairs, found: Sequence[Finding]) -> list[Outcome]:
 
 def _line(outcome: Outcome) -> Line:
     finding = outcome.finding
-    note = f"{finding.what}; "
     if outcome.repaired:
-        return Line((finding.kind, finding.subject), f"{note}repaired: {finding.repair}", "green")
-    if outcome.why_not:
-        return Line((finding.kind, finding.subject), f"{note}not repaired: {outcome.why_not}", "red")
-    what_to_do = f"--repair: {finding.repair}" if finding.repair else finding.advice
-    return Line((finding.kind, finding.subject), note + what_to_do, "yellow")
+        then, style = f"repaired: {finding.repair}", "green"
+    elif outcome.why_not:
+        then, style = f"not repaired: {outcome.why_not}", "red"
+    else:
+        then, style = f"--repair: {finding.repair}" if finding.repair else finding.advice, "yellow"
+    # What is wrong may be told in others' words, and a name may be anybody's.
+    return Line((finding.kind, visible(finding.subject)), visible(f"{finding.what}; {then}"), style)
 
 
 def _figures(known: Evidence) -> dict[str, int]:

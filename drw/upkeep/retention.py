@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from drw import ages
 from shared import lifecycle, names
 from shared.errors import BadInput
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from drw.evidence import CachedRun, Evidence
+    from drw.upkeep.evidence import CachedRun, Evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +36,17 @@ def old_runs(known: Evidence, now: datetime, retention_s: float) -> list[Old]:
         Old(run=run, kept=run.problem or _needed(run, known, busy))
         for cache in known.caches_in_order()
         for run in cache.runs.values()
-        if names.moment(run.run) < horizon and not _is_young(run, known, horizon)
+        if names.moment(run.run) < horizon and not _is_young(run, known, now, retention_s)
     ]
 
 
-def _is_young(run: CachedRun, known: Evidence, horizon: datetime) -> bool:
+def _is_young(run: CachedRun, known: Evidence, now: datetime, retention_s: float) -> bool:
     """Tell whether the OUS that a run is about has changed within the retention: delivered yesterday is young."""
     entity = known.entities.get(run.ous)
-    return entity is not None and entity.run == run.run and names.moment(entity.timestamp) >= horizon
+    if entity is None or entity.run != run.run:
+        return False
+    passed_s = ages.passed_s(entity.timestamp, now)
+    return passed_s is None or passed_s <= retention_s
 
 
 def _needed(run: CachedRun, known: Evidence, busy: set[str]) -> str:

@@ -1,0 +1,30 @@
+"""Log files are rotated: a process that talks for years fills no disk."""
+
+import logging
+
+import pytest
+
+from shared import logs
+
+
+@pytest.fixture
+def restored():
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    for each in set(root.handlers) - set(handlers):
+        each.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_file_of_so_many_bytes_gets_a_successor_and_six_are_kept_in_all(tmp_path, monkeypatch, restored, form):
+    monkeypatch.setattr(logs, "_FILE_BYTES", 1000)
+    logs.set_up("xtss", level="INFO", form=form, file=tmp_path / "xtss.log")
+    for number in range(200):
+        logging.getLogger("drw").info("line %d", number)
+    found = sorted(tmp_path.iterdir())
+    assert [path.name for path in found] == ["xtss.log", *(f"xtss.log.{n}" for n in range(1, 6))]
+    assert all(path.stat().st_size <= 1000 for path in found)
+    assert "line 199" in (tmp_path / "xtss.log").read_text()
