@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 SLOTS: Final = 8
-REMEMBERED: Final = 500
+REMEMBERED: Final = 50
 """OUSs that are not read again before they are changed again; one with a long history takes some ten kilobytes."""
 
 

@@ -11,7 +11,7 @@ from flask import abort, g, render_template, request
 
 from dashboard.context import site
 from shared.names import shown
-from shared.people import People, file_of
+from shared.people import People
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -101,7 +101,7 @@ def _origins() -> Origins:
 
 
 def _people() -> People:
-    return People(file_of(site().settings))
+    return People(site().settings.people_path())
 
 
 def cookie_name() -> str:

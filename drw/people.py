@@ -41,7 +41,7 @@ def register(commands: Commands) -> None:
 
 
 def _people(context: Context) -> people.People:
-    return people.People(people.file_of(context.settings))
+    return people.People(context.settings.people_path())
 
 
 def _add(context: Context) -> int:

@@ -15,7 +15,6 @@ import secrets
 import stat
 import unicodedata
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,10 +24,8 @@ from shared.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from shared.settings import Settings
-
-VARIABLE: Final = "DRW_PEOPLE_FILE"
 SHORTEST: Final = 8
 LONGEST: Final = 200
 _SCHEMA: Final = 1
@@ -55,12 +52,6 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _NOBODY: Final = Person(salt="00" * _SALT_BYTES, hash="")
 """Whose password is hashed where a name is unknown, so that time does not tell which names are known."""
-
-
-def file_of(settings: Settings) -> Path:
-    """Return the file of people: ``DRW_PEOPLE_FILE``, else ``people`` in DRW_HOME."""
-    named = os.environ.get(VARIABLE, "")
-    return Path(named).expanduser().absolute() if named else settings.home / "people"
 
 
 class People:

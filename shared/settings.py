@@ -61,6 +61,12 @@ class Settings:
     webhook_url: str = _setting(
         "DRW_WEBHOOK_URL", "", "web address that is told what happens, by the notifier", shown_default="none"
     )
+    people_file: Path | None = _setting(
+        "DRW_PEOPLE_FILE",
+        None,
+        "who may log in to the dashboard, made by `drw people`",
+        shown_default="`$DRW_HOME/people`",
+    )
     eu_port: int = _setting("DRW_EU_PORT", 8000, "port of the EU cache's web server, for the scripts")
     jao_port: int = _setting("DRW_JAO_PORT", 8001, "port of the JAO cache's web server, for the scripts")
     dashboard_port: int = _setting("DRW_DASHBOARD_PORT", 5000, "port of the dashboard")
@@ -100,6 +106,10 @@ class Settings:
     def runs_dir(self) -> Path:
         """Return the directory in which pipeline runs work and keep their records."""
         return self.work_dir or self.home / "work"
+
+    def people_path(self) -> Path:
+        """Return the file of those who may log in to the dashboard."""
+        return self.people_file or self.home / "people"
 
     def logs_dir(self) -> Path:
         """Return the directory of the actors' log files."""

@@ -26,13 +26,16 @@ ACTORS = {
 }
 
 
-@pytest.fixture
-def secured(system):
-    """A system whose actors have users of their own."""
-    done = system.run("drw", "setup", "--users")
+pytestmark = pytest.mark.xdist_group("rights")
+
+
+@pytest.fixture(scope="module")
+def secured(system_of_module):
+    """A system whose actors have users of their own; to make them takes a second of hashing."""
+    done = system_of_module.run("drw", "setup", "--users")
     assert done.returncode == 0, done.stderr
     assert "runs no JavaScript" in done.stdout
-    return system
+    return system_of_module
 
 
 def become(system, kind):
@@ -79,6 +82,8 @@ def test_a_whole_run_without_an_administrator_says_no_password_anywhere(secured)
     assert len(set(secrets)) == len(rights.DATABASES_OF) + 1
     for where, text in said(system):
         assert not [each for each in secrets if each in text], where
+    for running in system.running:
+        running.stop()
     assert not [running.argv[0] for running in system.running if "Forbidden" in running.text or " 403" in running.text]
 
 
@@ -131,25 +136,33 @@ def test_no_user_may_do_what_its_actor_need_not_and_each_has_a_file_of_its_own(s
         assert all(refused(connection, *each) for each in SERVER)
         connection.close()
 
-    again = json.loads(system.run("drw", "setup", "--users", "--json").stdout)
-    assert (again["made"], again["users"]) == ([], [])
+
+def test_users_are_made_once_and_get_new_passwords_when_asked_for(secured, monkeypatch):
+    monkeypatch.setattr(rights, "DATABASES_OF", {"xtss": rights.DATABASES_OF["xtss"]})
+    system, folder = secured, secured.settings.users_dir
     before, old = (folder / "xtss").read_text(), connection_of(system, "xtss")
+    assert users.make(system.connection, folder) == []
     old.check_credentials()
-    assert set(users.make(system.connection, folder, anew=True)) == set(rights.DATABASES_OF)
+    assert users.make(system.connection, folder, anew=True) == ["xtss"]
     assert (folder / "xtss").read_text() != before
     with pytest.raises(WrongPassword):
         old.check_credentials()
     (folder / "xtss").write_text(before)  # as where the database is not the one that the files were made for
     assert users.make(system.connection, folder) == []
     old.check_credentials()
-    system.connection.drop_database("audit")  # as ./clear-all.sh does
-    assert setup.ensure_databases(system.connection) == ["audit"]
-    assert system.connection.call("GET", "/audit/_security") == rights.security("audit")
+    old.close()
 
 
-def test_a_file_of_credentials_is_its_owners_only_and_names_a_user(tmp_path, system):
+def test_databases_that_are_made_anew_get_their_rights_back(secured):
+    secured.connection.drop_database("audit")  # as ./clear-all.sh does
+    assert setup.ensure_databases(secured.connection) == ["audit"]
+    assert secured.connection.call("GET", "/audit/_security") == rights.security("audit")
+
+
+def test_a_file_of_credentials_is_its_owners_only_and_names_a_user(tmp_path, secured):
+    system = secured
     path = tmp_path / "mine"
-    environ = system.environ | {"DRW_CREDENTIALS": str(path)}
+    environ = system.environ | {"DRW_CREDENTIALS": str(path), "DRW_COUCHDB_URL": system.couchlet.url}
     with pytest.raises(BadInput, match="No such file"):
         read_settings(environ)
     path.touch(0o600)
