@@ -50,7 +50,7 @@ if [[ -z $look ]] || ! was_set_up; then
 fi
 
 if [[ -z $demo ]]; then
-    exec "$DRW_VENV_PYTHON" -P -m drw.launch "$@"
+    exec "$DRW_VENV_PYTHON" -P -m drw.machine.launch "$@"
 fi
 options=()
 for argument in "$@"; do

@@ -38,4 +38,5 @@ done
 
 cd "$DRW_ROOT"
 # Tests that share something expensive ask by xdist_group to run in the same worker.
-exec "$DRW_VENV_PYTHON" -m pytest --numprocesses auto --dist loadgroup ${arguments[@]+"${arguments[@]}"}
+# One process more than there are processors: most tests wait for something most of the time.
+exec "$DRW_VENV_PYTHON" -m pytest --numprocesses "$(($(nproc) + 1))" --dist loadgroup ${arguments[@]+"${arguments[@]}"}

@@ -6,8 +6,9 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from drw import ages, facts, near, ous
+from drw import ages, near, ous
 from drw.columns import listed, say
+from drw.explain import facts
 from drw.registry import FAILURE, OK
 from shared import actor, audit, cancels, lifecycle, messages, names, status
 from shared.bus import Message, envelope

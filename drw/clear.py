@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from drw import command_line, database, heartbeats, processes, setup, starting
+from drw import command_line, setup
 from drw.columns import counted
-from drw.running import Home
+from drw.machine import database, heartbeats, processes, starting
+from drw.machine.running import Home
 from shared import actor, cache
 from shared.dbcon import DbConnection
 from shared.errors import DrwError

@@ -13,7 +13,6 @@ from drw import (
     cancel,
     command_line,
     completion,
-    database,
     dead,
     doctor,
     drain,
@@ -29,6 +28,7 @@ from drw import (
     sending,
     setup,
 )
+from drw.machine import database
 from drw.registry import EXIT_STATUS, OK, Commands, Context
 from drw.upkeep import check, prune, rebuild
 from shared import actor

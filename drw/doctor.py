@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from drw import columns, crew, database, drain, overview, ports, setup
+from drw import columns, crew, drain, overview, setup
 from drw.columns import counted, listed, say
+from drw.machine import database, ports
 from drw.registry import DATABASE_AWAY, FAILURE, OK
 from shared import news, reports, status
 from shared.bus import pauses, queue

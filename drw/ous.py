@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from drw import ages, arguments, columns, facts, near, why
-from drw.case import PERSON
+from drw import ages, arguments, columns, near
 from drw.columns import Line, say
+from drw.explain import facts, why
+from drw.explain.case import PERSON
 from drw.registry import FAILURE, OK
 from shared import actor, delivery, lifecycle, names, reports, status
 from shared.entities import Entities
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from drw.case import Answer
+    from drw.explain.case import Answer
     from drw.letters import Letter
     from drw.registry import Commands, Context
     from shared.dbcon import DbConnection, Doc

@@ -6,8 +6,9 @@ import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from drw import columns, crew, drain, near, overview, tails
+from drw import columns, crew, drain, near, overview
 from drw.columns import Line, counted, say
+from drw.machine import tails
 from drw.registry import OK
 from shared.errors import BadInput
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from drw.check import Checker
+from drw.demo.check import Checker
 from shared import delivery, lifecycle, manifest, names, reports
 from shared.bus import envelope, queue
 from shared.cache import MARKER, WEBLOGS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from drw import setup
-from drw.running import status
+from drw.machine.running import status
 from shared.dbcon import DbConnection
 from shared.settings import read_settings
 
@@ -132,10 +132,12 @@ def test_without_a_couchdb_couchlet_stands_in_for_the_moment(clear, couchlet):
     assert f"no CouchDB answers at {couchlet.url}: couchlet stands in for it there for the moment" in done.stdout
     assert "couchlet was ended again" in done.stdout
     assert status(clear.home).rows == []
-    couchlet.start()
-    connection = DbConnection(read_settings(clear.environ))
+    again = type(couchlet)(clear.home)
+    again.start()
+    connection = DbConnection(read_settings(clear.environ | {"DRW_COUCHDB_URL": again.url}))
     assert set(setup.DATABASES) <= set(connection.database_names())
     connection.close()
+    again.stop()
 
 
 def test_a_couchdb_elsewhere_that_does_not_answer_is_named(clear):

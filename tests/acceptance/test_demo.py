@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from drw import ending, setup
-from drw.running import status
+from drw import setup
+from drw.machine import ending
+from drw.machine.running import status
 from shared import status as entities
 from shared.dbcon import DbConnection
 from shared.settings import read_settings
@@ -108,11 +109,11 @@ def test_without_exit_it_is_left_running_until_it_is_stopped(demo):
     looked = subprocess.run(look_further(done.stdout), shell=True, capture_output=True, text=True, check=False)
     assert looked.returncode == 0, looked.stdout + looked.stderr
 
-    for module, arguments in (("drw.launch", ("--background",)), ("drw.clear", ("--yes",))):
+    for module, arguments in (("drw.machine.launch", ("--background",)), ("drw.clear", ("--yes",))):
         refused = demo(*arguments, module=module, DRW_COUCHDB_URL=url)
         assert refused.returncode == 1
         assert "the demo is running there: ./launch-all.sh --demo --stop ends it" in refused.stderr
-    assert "the demo is running: ./launch-all.sh --demo --stop" in demo("--status", module="drw.launch").stdout
+    assert "the demo is running: ./launch-all.sh --demo --stop" in demo("--status", module="drw.machine.launch").stdout
 
     stopped = demo("--stop")
     assert stopped.returncode == 0

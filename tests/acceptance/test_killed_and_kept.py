@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from drw import background, ending, keeper, tmux
-from drw.processes import Process
-from drw.running import status
+from drw.machine import background, ending, keeper, tmux
+from drw.machine.processes import Process
+from drw.machine.running import status
 
 WAYS = {"background": background.start, "tmux": tmux.start}
 SERVES = "import sys, time; print('x ready', file=open(sys.argv[1], 'a'), flush=True); time.sleep(600)"

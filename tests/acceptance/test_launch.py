@@ -14,8 +14,8 @@ import urllib.request
 
 import pytest
 
-from drw import ending, heartbeats, starting
-from drw.running import Home, status
+from drw.machine import ending, heartbeats, starting
+from drw.machine.running import Home, status
 from shared.settings import read_credentials, read_settings
 
 ACTORS = {
@@ -55,7 +55,7 @@ class Launcher:
         }
 
     def __call__(self, *arguments, **environ):
-        return self.run("drw.launch", *arguments, **environ)
+        return self.run("drw.machine.launch", *arguments, **environ)
 
     def run(self, module, *arguments, **environ):
         return subprocess.run(

@@ -3,7 +3,7 @@
 import re
 import urllib.request
 
-from drw.check import Checker
+from drw.demo.check import Checker
 
 PROGRAM = "2015.1.00657.S"
 OUS = "uid://X1/X1/Xb0"

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from drw.check import Checker
+from drw.demo.check import Checker
 from shared.bus import Bus
 from shared.state import StateClient
 from shared.status import Change

@@ -67,6 +67,8 @@ def test_a_whole_run_without_an_administrator_says_no_password_anywhere(secured)
     become_by_address(system, "launcher")
     assert system.launch(OUS).returncode == 0
     system.wait_for_state(OUS, "ReadyForReview")
+    (report,) = system.messages("pipeline.report.JAO")
+    system.wait_for_message(report["_id"], "consumed")
     system.couchlet.kill()  # what is said of an outage counts too
     system.running[0].wait_for("does not answer")
     system.couchlet.start()

@@ -45,7 +45,7 @@ def build_editable(directory, *_):
     return name
 '''
 
-SAYS_ARGUMENTS = "import sys; print(__spec__.name, sys.argv[1:])"
+SAYS_ARGUMENTS = "import sys; print(__spec__.name.removesuffix('.__main__'), sys.argv[1:])"
 
 
 def make_wheel(folder: Path, name: str, version: str, code: str = "") -> str:
@@ -83,8 +83,10 @@ class Checkout:
         for name in SCRIPTS:
             shutil.copy(CHECKOUT / name, root)
         (root / "drw").mkdir()
-        for name in ("launch", "demo", "clear"):
-            (root / "drw" / f"{name}.py").write_text(SAYS_ARGUMENTS)
+        for name in ("machine/launch", "demo/__main__", "clear"):
+            module = root / "drw" / f"{name}.py"
+            module.parent.mkdir(exist_ok=True)
+            module.write_text(SAYS_ARGUMENTS)
         (root / "pyproject.toml").write_text(PYPROJECT)
         (root / "backend.py").write_text(BACKEND)
         runs_on = make_wheel(self.index, "standin", "1")
@@ -138,7 +140,7 @@ def test_the_first_run_sets_up_says_so_in_one_line_and_passes_its_arguments_on(s
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("launch-all.sh", "--status"), "drw.launch ['--status']\n"),
+        (("launch-all.sh", "--status"), "drw.machine.launch ['--status']\n"),
         (("launch-all.sh", "--demo", "--exit"), "drw.demo ['--exit']\n"),
         (("clear-all.sh", "--yes"), "drw.clear ['--yes']\n"),
     ],
@@ -237,7 +239,7 @@ def test_without_packages_it_says_so_and_then_two_scripts_at_once_agree(fresh):
     ]
     said = [each.communicate(timeout=120) for each in started]
     assert [each.returncode for each in started] == [0, 0]
-    assert sorted(out for out, _ in said) == ["drw.clear []\n", "drw.launch []\n"]
+    assert sorted(out for out, _ in said) == ["drw.clear []\n", "drw.machine.launch []\n"]
     assert sum("setting up" in err for _, err in said) == 1
 
 
@@ -259,12 +261,12 @@ def test_a_half_made_environment_is_made_anew(set_up):
     (made.venv / "drw-unfinished").touch()
     shutil.rmtree(next(made.venv.glob("lib/python*/site-packages/pip")))
     done = made.run("launch-all.sh")
-    assert (done.returncode, done.stdout) == (0, "drw.launch []\n")
+    assert (done.returncode, done.stdout) == (0, "drw.machine.launch []\n")
 
 
 def test_a_checkout_that_was_moved_is_set_up_anew(set_up):
     made, _ = set_up
     moved = made.moved_to(made.root.with_name("moved"))
     done = moved.run("launch-all.sh")
-    assert (done.returncode, done.stdout) == (0, "drw.launch []\n")
+    assert (done.returncode, done.stdout) == (0, "drw.machine.launch []\n")
     assert str(moved.venv) in (moved.venv / "bin" / "pip").read_text()

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from drw import columns, heartbeats
-from drw.check import HEADS
+from drw import columns
 from drw.columns import Line
+from drw.demo.check import HEADS
+from drw.machine import heartbeats
 
 LINES = [
     Line(("uid://X1/X1/Xb0", "Delivered", "1", "5", "yes", "yes")),

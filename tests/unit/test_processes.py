@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from drw import background, deaths, ending, pids, processes, tmux
-from drw.keeper import wait_s
-from drw.processes import Process
-from drw.running import Home, status
+from drw.machine import background, deaths, ending, pids, processes, tmux
+from drw.machine.keeper import wait_s
+from drw.machine.processes import Process
+from drw.machine.running import Home, status
 from shared.errors import BadInput, ProgramError
 from shared.settings import read_settings
 
@@ -99,7 +99,7 @@ def test_what_says_that_an_actor_serves(line, tmp_path):
 
 
 def deaths_row(log):
-    from drw.running import Row  # noqa: PLC0415 (only here)
+    from drw.machine.running import Row  # noqa: PLC0415 (only here)
 
     return Row(process=Process(name="xtss", argv=("xtss",), log=log))
 

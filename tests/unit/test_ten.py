@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from drw.ten import Ten
+from drw.demo.ten import Ten
 from shared import lifecycle
 
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from drw import cli, crew, why
-from drw.case import ITSELF, NOTHING, PERSON, Facts
+from drw import cli, crew
 from drw.crew import Worker
+from drw.explain import why
+from drw.explain.case import ITSELF, NOTHING, PERSON, Facts
 from drw.letters import Letter
 from shared import lifecycle, names
 from shared.bus.pauses import Pause

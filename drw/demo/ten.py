@@ -10,8 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.live import Live
 from rich.table import Table
 
-from drw import commands
 from drw.columns import counted, say
+from drw.demo import commands
 from shared import errors, lifecycle, names, status
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a tmux window is started with: ``python -m drw.window HOME NAME`` keeps the process of that name running there.
+"""What a tmux window is started with: ``python -m drw.machine.window HOME NAME``, to keep a process running.
 
 It takes the environment from ``HOME/wanted.json``, because a tmux server has one of its own, and a command line can be
 read by everybody. How the process fares it writes to ``HOME/windows/NAME.json``. What dies is started again, with
@@ -18,9 +18,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from drw import pids, supervisor
-from drw.keeper import Keeper
-from drw.running import Home, Row, Wanted, Window
+from drw.machine import pids, supervisor
+from drw.machine.keeper import Keeper
+from drw.machine.running import Home, Row, Wanted, Window
 from shared import logs
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 _KEPT: Final = ("TMUX", "TMUX_PANE", "TERM", "COLORTERM")
 """What the window knows better than the terminal that the launcher was called from."""
 
-_LOG = logging.getLogger("drw.window")
+_LOG = logging.getLogger("drw.machine.window")
 
 
 class WindowKeeper(Keeper):
     """Keeps a process that has a terminal: that of this very process."""
 
     def __init__(self, row: Row, *, environ: Callable[[], Mapping[str, str]], changed: Callable[[], None]) -> None:
-        """Take a row and the environment, as :class:`~drw.keeper.Keeper` does."""
+        """Take a row and the environment, as :class:`~drw.machine.keeper.Keeper` does."""
         self._interrupted = False
         super().__init__(row, environ=environ, changed=changed)
 

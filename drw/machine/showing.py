@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from drw import columns, pids, processes
+from drw import columns
 from drw.columns import Line, say
+from drw.machine import pids, processes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from drw.running import Row, State
+    from drw.machine.running import Row, State
 
 HEADS: Final = ("name", "state", "pid", "since", "restarts", "address")
 SUPERVISOR: Final = "supervisor"

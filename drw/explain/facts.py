@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from drw import crew, letters
-from drw.case import Facts
+from drw.explain.case import Facts
 from shared import cancels, delivery, launching, lifecycle, messages, names, ngas, reports
 from shared.bus import drains, envelope, pauses, queue
 from shared.cache import MARKER

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from drw import command_line, database, demo_place, ending, processes, showing, starting
-from drw.check import Checker, print_verdicts
+from drw import command_line
 from drw.clear import clear
 from drw.columns import say
-from drw.running import status
-from drw.ten import OUSS, Ten
+from drw.demo import place as demo_place
+from drw.demo.check import Checker, print_verdicts
+from drw.demo.ten import OUSS, Ten
+from drw.machine import database, ending, processes, showing, starting
+from drw.machine.running import status
 from shared import actor
 from shared.dbcon import DbConnection
 from shared.errors import DrwError
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from drw.demo_place import Place
+    from drw.demo.place import Place
     from shared.settings import Settings
 
 _NAME: Final = "launch-all.sh --demo"

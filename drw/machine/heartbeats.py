@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drw import pids
+from drw.machine import pids
 from shared.actor import ACTORS_DATABASE
 from shared.errors import DatabaseMissing, DrwError
 from shared.heartbeats import standing
@@ -14,7 +14,7 @@ from shared.heartbeats import standing
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
-    from drw.processes import Process
+    from drw.machine.processes import Process
     from shared.dbcon import DbConnection
 
 

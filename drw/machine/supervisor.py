@@ -1,4 +1,4 @@
-"""The process that owns the actors in the background: ``python -m drw.supervisor HOME LOGS``.
+"""The process that owns the actors in the background: ``python -m drw.machine.supervisor HOME LOGS``.
 
 It goes into the background by itself, starts what ``HOME/wanted.json`` lists, starts again what dies, and keeps
 ``HOME/running.json`` up to date. SIGHUP has it read the list anew, SIGTERM end everything, the database last. One that
@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from drw import deaths, pids, tails
-from drw.keeper import Keeper
-from drw.running import Home, Row, State, now
+from drw.machine import deaths, pids, tails
+from drw.machine.keeper import Keeper
+from drw.machine.running import Home, Row, State, now
 from shared import logs
 from shared.errors import DrwError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NAME: Final = "supervisor"
 STARTED: Final = b"started"
 _HOUSEKEEPING_S: Final = 60.0
-_LOG = logging.getLogger("drw.supervisor")
+_LOG = logging.getLogger("drw.machine.supervisor")
 
 
 class Supervisor:

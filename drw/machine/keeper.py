@@ -17,14 +17,14 @@ import os
 from asyncio.subprocess import DEVNULL
 from typing import TYPE_CHECKING, Final
 
-from drw import deaths, pids, tails
-from drw.running import Row, now
+from drw.machine import deaths, pids, tails
+from drw.machine.running import Row, now
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process as Child
     from collections.abc import Callable, Mapping
 
-    from drw.processes import Process
+    from drw.machine.processes import Process
 
 USAGE_ERROR: Final = 2
 KILL_S: Final = 5.0
@@ -35,7 +35,7 @@ _SLOW_LOOK_S: Final = 0.25
 _SOON_S: Final = 60.0
 _STEADY_S: Final = 60.0
 _LONGEST_WAIT_S: Final = 60.0
-_LOG = logging.getLogger("drw.supervisor")
+_LOG = logging.getLogger("drw.machine.supervisor")
 
 
 def wait_s(deaths_in_a_row: int) -> float:

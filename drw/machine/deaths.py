@@ -6,13 +6,13 @@ import re
 import signal
 from typing import TYPE_CHECKING, Final
 
-from drw import tails
+from drw.machine import tails
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from drw.processes import Process
-    from drw.running import Row
+    from drw.machine.processes import Process
+    from drw.machine.running import Row
 
 LAST_LINES: Final = 10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from drw.processes import scripts_dir
+from drw.machine.processes import scripts_dir
 from shared.errors import ProgramError
 
 if TYPE_CHECKING:

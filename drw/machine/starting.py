@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from drw import background, tmux
+from drw.machine import background, tmux
 from shared.errors import CacheError
 from shared.settings import PASSWORD_VARIABLE, USER_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from drw.background import Started
-    from drw.processes import Process
+    from drw.machine.background import Started
+    from drw.machine.processes import Process
     from shared.settings import Settings
 
     Start = Callable[[Sequence[Process]], Started]

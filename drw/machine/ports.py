@@ -11,7 +11,7 @@ from shared.errors import BadInput, DrwError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drw.processes import Process
+    from drw.machine.processes import Process
 
 
 def is_free(port: int) -> bool:

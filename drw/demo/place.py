@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from drw import database, heartbeats, ports, processes, starting
-from drw.ten import OUSS
+from drw.demo.ten import OUSS
+from drw.machine import database, heartbeats, ports, processes, starting
 from shared import names, status
 from shared.dbcon import DbConnection
 from shared.errors import DrwError

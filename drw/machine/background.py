@@ -10,16 +10,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from drw import deaths, pids, supervisor, tails
-from drw.running import Home, Row, State
+from drw.machine import deaths, pids, supervisor, tails
+from drw.machine.running import Home, Row, State
 from shared.errors import DrwError, ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from drw.processes import Process
-    from drw.running import Wanted
+    from drw.machine.processes import Process
+    from drw.machine.running import Wanted
 
 START_S: Final = 60.0
 """How long processes may take until they serve."""
@@ -107,7 +107,7 @@ def _tell_supervisor(place: Home, before: State, logs: Path) -> None:
         if pids.is_alive(before.supervisor, before.supervisor_born):
             os.kill(before.supervisor, signal.SIGHUP)
         return
-    argv = [sys.executable, "-P", "-m", "drw.supervisor", str(place.path), str(logs)]
+    argv = [sys.executable, "-P", "-m", "drw.machine.supervisor", str(place.path), str(logs)]
     done = subprocess.run(argv, cwd=place.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
     if done.returncode:
         raise ProgramError(f"the supervisor died at its start; {_supervisor_says(logs)}\n{done.stderr}".rstrip())

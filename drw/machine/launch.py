@@ -6,8 +6,9 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from drw import background, command_line, database, ending, heartbeats, ports, processes, setup, showing, starting, tmux
-from drw.running import Home, status
+from drw import command_line, setup
+from drw.machine import background, database, ending, heartbeats, ports, processes, showing, starting, tmux
+from drw.machine.running import Home, status
 from shared import actor
 from shared.dbcon import DbConnection
 from shared.errors import BadInput, DrwError
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Sequence
 
-    from drw.heartbeats import Living
-    from drw.processes import Process
+    from drw.machine.heartbeats import Living
+    from drw.machine.processes import Process
     from shared.settings import Settings
 
 NAME: Final = "launch-all.sh"

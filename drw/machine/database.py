@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from drw import ending, processes, starting
-from drw.running import Home, status
+from drw.machine import ending, processes, starting
+from drw.machine.running import Home, status
 from shared.errors import DrwError
 from shared.settings import read_settings
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from drw.starting import Start
+    from drw.machine.starting import Start
     from shared.settings import Settings
 
 DEMO_ENDS: Final = "./launch-all.sh --demo --stop ends it"

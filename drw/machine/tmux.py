@@ -1,7 +1,7 @@
 """Starting processes in the windows of a tmux session, one each.
 
-In each window a keeper (:mod:`drw.window`) starts the process again when that dies. A window whose process is not
-started again stays, with what was said last, until the next start.
+In each window a keeper (:mod:`drw.machine.window`) starts the process again when that dies. A window whose process
+is not started again stays, with what was said last, until the next start.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from drw import background, deaths, pids, tails
-from drw.running import Home, Row, now, status
+from drw.machine import background, deaths, pids, tails
+from drw.machine.running import Home, Row, now, status
 from shared.errors import ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
     from pathlib import Path
 
-    from drw.processes import Process
-    from drw.running import State
+    from drw.machine.processes import Process
+    from drw.machine.running import State
 
 SESSION: Final = "drw"
 _WINDOW_FORMAT: Final = "#{window_id} #{pane_pid}"
@@ -43,7 +43,7 @@ def start(
     grace_s: float = 10.0,
     limit_s: float = background.START_S,
 ) -> background.Started:
-    """Start what does not run yet, each in a window; otherwise as :func:`drw.background.start`."""
+    """Start what does not run yet, each in a window; otherwise as :func:`drw.machine.background.start`."""
     place = Home(home)
     with place.launching():
         background.make_folder(logs)
@@ -88,9 +88,9 @@ def close_windows(rows: Sequence[Row]) -> None:
 
 
 def _open_window(place: Home, process: Process) -> Row:
-    """Run a process in a new window, by way of :mod:`drw.window`, which keeps it."""
+    """Run a process in a new window, by way of :mod:`drw.machine.window`, which keeps it."""
     row = Row(process=process, since=now(), log_from=tails.size(process.log))
-    run = [sys.executable, "-P", "-m", "drw.window", str(place.path), process.name]
+    run = [sys.executable, "-P", "-m", "drw.machine.window", str(place.path), process.name]
     options = ["-d", "-P", "-F", _WINDOW_FORMAT, "-n", process.name, "-c", str(place.path)]
     if _has_session():
         said = _tmux("new-window", *options, "-t", f"={SESSION}:", *run)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from drw import ages, crew
-from drw.case import ITSELF, PERSON
 from drw.columns import counted, listed
+from drw.explain.case import ITSELF, PERSON
 from shared import messages, names
 from shared.bus import envelope
 from shared.bus.patterns import Pattern
 
 if TYPE_CHECKING:
-    from drw.case import Answer, Case
     from drw.crew import Post
+    from drw.explain.case import Answer, Case
     from drw.letters import Letter
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from drw import pids, tmux
-from drw.running import Home
+from drw.machine import pids, tmux
+from drw.machine.running import Home
 from shared.errors import ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from drw.running import Row, State
+    from drw.machine.running import Row, State
 
 KILL_S: Final = 5.0
 """How long to wait for killed processes to be gone."""

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
-from drw import pids
-from drw.processes import Process  # noqa: TC001 (msgspec reads the annotations)
+from drw.machine import pids
+from drw.machine.processes import Process  # noqa: TC001 (msgspec reads the annotations)
 from shared.errors import DrwError, ProgramError
 
 if TYPE_CHECKING:

@@ -1,23 +1,24 @@
 """What an OUS waits for, and the next safe thing to do. Pure: facts go in, an answer comes out.
 
 Where an OUS stands is told by its state; what moves it on from there is a message in somebody's hands, a person, or
-the data-tracker. So each state has a function here, and what can be with a message is in :mod:`drw.moving`.
+the data-tracker. So each state has a function here, and what can be with a message is in :mod:`drw.explain.moving`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from drw import crew, moving
-from drw.case import ITSELF, NOTHING, PERSON, Answer, Case
+from drw import crew
 from drw.columns import counted
+from drw.explain import moving
+from drw.explain.case import ITSELF, NOTHING, PERSON, Answer, Case
 from shared import cancels, lifecycle, messages
 from shared.bus import envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drw.case import Facts
+    from drw.explain.case import Facts
 
 
 def explain(facts: Facts) -> Answer:
