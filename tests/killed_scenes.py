@@ -217,7 +217,7 @@ SCENES = {
         aqua.main,
         lambda _, case: ["--reviewer", "ada", "--ous", case.ous, "--flag", "P"],
         aides=(XTSS, LISTENER),
-        refusal=r"is (Verified|DeliveryInProgress), not ReadyForReview",
+        refusal=r"is (Verified|DeliveryInProgress), not ReadyForReview|has a verdict, Pass, that",
     ),
     "ingestor": Scene(_verified, product_ingestor.main, lambda place, _: [place.jao], _consumed),
     "tracker": Scene(

@@ -90,7 +90,7 @@ class Desk:
 
         Of two who take it at once one is refused (StateRefused, with who has it and how to take it over). A review
         whose program has died can be taken by anybody; with ``over``, one that goes on can. BadInput where the OUS or
-        its report is not there.
+        its report is not there. A review in which a verdict was given is over for everybody: it is carried out.
         """
         found = self._me.state.get(ous_uid)
         if found is None:
@@ -126,6 +126,12 @@ class Desk:
             raise StateRefused(
                 f"{found.entity_id} is being reviewed by {found.reviewer.name}, since {found.timestamp[:19]} UTC: "
                 f"'aqua-qa2 --take-over {found.entity_id}' reviews it instead",
+                found=found.state,
+            )
+        if found.state == lifecycle.REVIEWING and (given := holding.verdict_on(found, self._me.bus.queue)):
+            raise StateRefused(
+                f"{found.entity_id} has a verdict, {given.body.get('flag')}, that is about to be carried out: "
+                f"'drw why {found.entity_id}' says what it waits for",
                 found=found.state,
             )
 

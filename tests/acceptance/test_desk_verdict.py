@@ -13,6 +13,7 @@ from desk_place import make_ready_for_review, operator
 
 from actors.aqua_qa2.desk import Desk
 from actors.aqua_qa2.holding import Returns, verdict_key
+from shared.errors import StateRefused
 from shared.messages import VERDICT, Verdict
 
 DYING = """
@@ -138,7 +139,7 @@ def test_killed_between_any_two_steps_a_verdict_ends_the_same(system):
 
 
 @pytest.mark.parametrize(("state", "given_back"), [("ready", 0), ("dead", 1), ("none", 1)])
-def test_a_review_with_a_verdict_on_its_way_is_not_given_back(system, state, given_back):
+def test_a_review_with_a_verdict_on_its_way_is_neither_given_back_nor_taken(system, state, given_back):
     ous = uid("P", state)
     make_ready_for_review(system, ous)
     with operator(system) as me:
@@ -159,6 +160,9 @@ def test_a_review_with_a_verdict_on_its_way_is_not_given_back(system, state, giv
         with another.bus:
             assert Returns(another).run_once() == given_back
             assert Returns(another).run_once() == 0
+            if not given_back:
+                with pytest.raises(StateRefused, match=r"has a verdict, Pass, that is about to be carried out"):
+                    Desk(another, "bob").take(ous, over=True)
         another.connection.close()
     assert system.entity(ous).state == ("ReadyForReview" if given_back else "Reviewing")
 

@@ -46,6 +46,8 @@ def test_few_steps(pattern, length, few):
         (rb"(.*)*\x00", b"x" * 100_000, False),
         (rb"(a|b)*$", b"ab" * 100_000, True),
     ],
+    # The name of a test is in the environment of every process that it starts, where a long one has no room.
+    ids=("found", "missing", "referenced", "backtracking", "long and missing", "long and found"),
 )
 def test_searches_end_with_the_right_answer_or_none(search, pattern, text, found):
     assert search.matches(re.compile(pattern), text) is found
