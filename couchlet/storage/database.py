@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from couchlet.errors import CouchError
 from couchlet.storage import compaction, contents, local_documents, purging, schema
 from couchlet.storage.edits import Editor, Outcome
+from couchlet.storage.latest import LatestRows
 from couchlet.storage.reader import Reader
 from couchlet.storage.transaction import Counters, Transaction
 from couchlet.storage.writer import Writer, storage_error
@@ -47,8 +48,7 @@ class Database:
         self.in_flight: set[int] = set()
         self.closed = False
         self.holders = 0
-        self.shared_changes: dict[Any, tuple[list[tuple[int, bytes]], int]] = {}
-        """Rows of `_changes` that feeds share, each with its sequence, and how far they go; until the next commit."""
+        self.latest_rows = LatestRows()
         self._changed = asyncio.Event()
         self._compaction: asyncio.Task[None] | None = None
         self._filling: asyncio.Task[None] | None = None
@@ -75,7 +75,6 @@ class Database:
         return self._transaction.indexes.indexes
 
     def _wake(self) -> None:
-        self.shared_changes.clear()
         self._changed.set()
         self._changed = asyncio.Event()
         self._fill_indexes()

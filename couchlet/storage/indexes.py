@@ -25,6 +25,13 @@ _RULES: Final = f"1:{COLLATION_VERSION}"
 """What entries depend on besides the definition; indexes made under other rules are made anew."""
 
 
+_MOST_KEPT: Final = 5000
+"""Of so many documents the entries are remembered."""
+
+Entry = tuple[int, bytes, str]
+"""The index's number, the key, and the document's id."""
+
+
 class StoredIndex(msgspec.Struct):
     """An index and the number that its entries go by.
 
@@ -62,11 +69,13 @@ class IndexKeeper:
         """Read the definitions; indexes made under other rules are to be filled anew."""
         self._connection = connection
         self._indexes: list[StoredIndex] = []
+        self._kept: dict[tuple[str, Revision], list[Entry]] = {}
         self.reload()
         self._renew_outdated()
 
     def reload(self) -> None:
         """Read the definitions from the database."""
+        self._kept.clear()
         rows = self._connection.execute("SELECT number, definition FROM idx ORDER BY ddoc, name")
         self._indexes = [_stored_index(number, packed) for number, packed in rows]
 
@@ -79,11 +88,11 @@ class IndexKeeper:
         """Bring entries, and indexes whose design documents changed, up to date."""
         designs = [pair for pair in changes if _any_id(pair).startswith("_design/")]
         if self._indexes:
-            gone: list[tuple[int, bytes, str]] = []
-            new: list[tuple[int, bytes, str]] = []
+            gone: list[Entry] = []
+            new: list[Entry] = []
             for before, after in changes:
-                gone.extend(self._entries(before))
-                new.extend(self._entries(after))
+                gone.extend(self._entries_before(before))
+                new.extend(self._entries_after(after))
             if gone:
                 self._connection.executemany("DELETE FROM entry WHERE idx = ? AND key = ? AND id = ?", gone)
             if new:
@@ -91,7 +100,24 @@ class IndexKeeper:
         for pair in designs:
             self._update_design(*pair)
 
-    def _entries(self, row: StoredDocument | None) -> list[tuple[int, bytes, str]]:
+    def _entries_before(self, row: StoredDocument | None) -> list[Entry]:
+        """Return the entries of a document that is replaced; what is written often was written lately."""
+        if row is None:
+            return []
+        kept = self._kept.pop((row.id, row.shown), None)
+        return self._entries(row) if kept is None else kept
+
+    def _entries_after(self, row: StoredDocument | None) -> list[Entry]:
+        """Return the entries that a document gets, and keep them for when it is replaced."""
+        entries = self._entries(row)
+        if row is not None:
+            self._kept.pop((row.id, row.shown), None)
+            self._kept[row.id, row.shown] = entries
+            if len(self._kept) > _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+        return entries
+
+    def _entries(self, row: StoredDocument | None) -> list[Entry]:
         if row is None or row.deleted or row.id.startswith("_design/"):
             return []
         document = index_view(row.id, row.shown, row.body, row.attachments)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _ROWS_A_QUERY: Final = 500
 _MOST_SHARED: Final = 100
-"""The most changes whose rows are kept for the other feeds that the same write woke."""
+"""The most changes whose rows are made in one go for all feeds."""
 
 
 class _Cursor(msgspec.Struct):
@@ -113,17 +113,10 @@ def _is_unfiltered(options: ChangeOptions) -> bool:
     return options.ids is None and options.matcher is None and not options.design_only
 
 
-def _look(options: ChangeOptions) -> tuple[int, ...]:
-    """Return what the rows of an unfiltered feed depend on besides the changes."""
-    return (
-        options.descending,
-        options.all_leaves,
-        options.include_docs,
-        options.conflicts,
-        options.attachments,
-        options.att_encoding_info,
-        options.seq_interval,
-    )
+def _is_plain(options: ChangeOptions) -> bool:
+    """Whether a feed shows what most do: every change, in order, by the revision that is shown."""
+    special = options.descending or options.all_leaves or options.include_docs or options.seq_interval != 1
+    return _is_unfiltered(options) and not special
 
 
 def _sequence(database: Database, seq: int, options: ChangeOptions, left: int) -> bytes:
@@ -229,25 +222,31 @@ class _Feed:
         until = self._database.counters.update_seq
         if until <= self._cursor.seq and not self._options.descending:
             return
-        if until - self._cursor.seq <= _MOST_SHARED and _is_unfiltered(self._options):
-            await self._send_shared(until)
+        if _is_plain(self._options) and self._is_latest(until):
+            await self._send_latest(until)
             return
         async for row in _rows(self._database, self._options, self._cursor, until):
             await self._stream.add(self._framed(row))
 
-    async def _send_shared(self, until: int) -> None:
-        """Send a few changes: of many feeds that a write wakes, the first makes the rows and the others repeat them."""
-        key = (msgspec.structs.astuple(self._cursor)[:2], until, _look(self._options))
-        shared = self._database.shared_changes
-        if key not in shared:
-            cursor = _Cursor(self._cursor.seq, self._cursor.left)
-            rows = [(cursor.seq, row) async for row in _rows(self._database, self._options, cursor, until)]
-            shared[key] = rows, cursor.seq
-        rows, last = shared[key]
-        for seq, row in rows:
+    def _is_latest(self, until: int) -> bool:
+        """Whether all that is new to this feed is among the latest rows, or few enough to be made such."""
+        latest, purge_seq = self._database.latest_rows, self._database.counters.purge_seq
+        if latest.purge_seq != purge_seq or until - latest.until > _MOST_SHARED:
+            latest.restart(max(self._cursor.seq, until - _MOST_SHARED), purge_seq)
+        return self._cursor.seq >= latest.since
+
+    async def _send_latest(self, until: int) -> None:
+        """Send what is new: of many feeds that a write wakes, the first makes the rows and the others repeat them."""
+        latest = self._database.latest_rows
+        if latest.until < until:
+            found = self._database.reader.changes(latest.until, until, _MOST_SHARED, descending=False)
+            made = [(row.id, row.seq, _row(self._database, row, self._options, 1) or b"") for row in found]
+            latest.extend(made, until)
+        for seq, row in latest.after(self._cursor.seq)[: self._cursor.left]:
             self._cursor = _Cursor(seq, self._cursor.left - 1, self._cursor.sent + 1)
             await self._stream.add(self._framed(row))
-        self._cursor.seq = last
+        if self._cursor.left:
+            self._cursor.seq = until
 
     def _framed(self, row: bytes) -> bytes:
         if self._is_event_source:

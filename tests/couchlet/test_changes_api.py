@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import threading
 import time
 
@@ -257,3 +258,78 @@ def test_selected_fields_of_documents(server, changed):
     body = {"selector": {"n": 0}, "fields": ["_id", "n"]}
     found = read(server, changed, "?filter=_selector&include_docs=true", body)
     assert found["results"][0]["doc"] == {"_id": "d0", "n": 0}
+
+
+class Following(threading.Thread):
+    """Reads a continuous feed until the document ``end`` comes."""
+
+    def __init__(self, server, database, query):
+        super().__init__(daemon=True)
+        self.rows = []
+        self._connection = server.connect()
+        url = f"{database}/_changes?feed=continuous&heartbeat=60000&{query}"
+        self._connection.request("GET", url, headers={"Authorization": server.authorization})
+        self._response = self._connection.getresponse()
+        self.start()
+
+    def run(self):
+        while not self.rows or self.rows[-1]["id"] != "end":
+            line = self._response.readline()
+            if line.strip():
+                self.rows.append(json.loads(line))
+        self._connection.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_feeds_at_different_places_show_the_same_in_order(server, database, seed):
+    chance = random.Random(seed)
+    revisions, feeds, starts = {}, [], ["0"]
+
+    def write(count):
+        docs = []
+        for number in chance.sample(range(300), count):
+            id_ = f"d{number}"
+            held = {"_rev": revisions[id_]} if id_ in revisions else {}
+            docs.append({"_id": id_, "_deleted": bool(held) and chance.random() < 0.2, **held})
+        for row, doc in zip(server.ask("POST", f"{database}/_bulk_docs", {"docs": docs}).json(), docs, strict=True):
+            assert row.get("ok"), row
+            revisions[row["id"]] = row["rev"]
+            if doc["_deleted"]:
+                del revisions[row["id"]]
+
+    for _ in range(40):
+        write(chance.choice([1, 1, 2, 5, 150]))
+        if chance.random() < 0.2:
+            starts.append(read(server, database, "?since=now&limit=0")["last_seq"])
+        if chance.random() < 0.3:
+            query = chance.choice(["", "&style=all_docs", "&include_docs=true", "&seq_interval=3"])
+            feeds.append(Following(server, database, f"since={chance.choice(starts)}{query}"))
+        if chance.random() < 0.1 and revisions:
+            gone = chance.choice(list(revisions))
+            assert server.ask("POST", f"{database}/_purge", {gone: [revisions.pop(gone)]}).status == 201
+    server.ask("PUT", f"{database}/end", {})
+    expected = read(server, database)["results"]
+    last = {row["id"]: row["changes"] for row in expected}
+    for feed in feeds:
+        feed.join(20)
+        assert not feed.is_alive()
+        numbers = [int(row["seq"].partition("-")[0]) for row in feed.rows if row["seq"]]
+        assert numbers == sorted(set(numbers))
+        shown = {row["id"]: row["changes"] for row in feed.rows}
+        assert {id_: shown[id_] for id_ in shown if id_ in last} == {id_: last[id_] for id_ in shown if id_ in last}
+    assert any(len(feed.rows) > 150 for feed in feeds)
+
+
+def test_a_feed_that_begins_late_shows_no_row_of_what_was_purged(server, database):
+    first = Following(server, database, "since=now")
+    revision = server.ask("PUT", f"{database}/gone", {}).json()["rev"]
+    server.ask("PUT", f"{database}/kept", {})
+    while len(first.rows) < 2:
+        time.sleep(0.01)
+    server.ask("POST", f"{database}/_purge", {"gone": [revision]})
+    server.ask("PUT", f"{database}/end", {})
+    second = Following(server, database, "since=0")
+    first.join(10)
+    second.join(10)
+    assert [row["id"] for row in first.rows] == ["gone", "kept", "end"]
+    assert [row["id"] for row in second.rows] == ["kept", "end"]

@@ -83,3 +83,24 @@ def test_an_index_that_was_cut_short_is_finished_after_a_restart(tmp_path):
         assert found(again, "/large", "cut") == [f"d{number:06}" for number in range(7, 5000, 100)]
     finally:
         again.stop()
+
+
+def test_a_document_that_shows_another_leaf_is_found_by_that(server, database):
+    assert make_index(server, database, "leaves").status == 200
+    low, high = "a" * 32, "b" * 32
+    for revision, number in ((low, 7), (high, 8)):
+        docs = [{"_id": "d", "_rev": f"1-{revision}", "n": number, "s": "x"}]
+        server.ask("POST", f"{database}/_bulk_docs", {"new_edits": False, "docs": docs})
+    assert found(server, database, "leaves") == []
+    assert server.ask("DELETE", f"{database}/d?rev=1-{high}").status == 200
+    assert found(server, database, "leaves") == ["d"]
+    server.ask("PUT", f"{database}/d?rev=1-{low}", {"n": 9, "s": "x"})
+    assert found(server, database, "leaves") == []
+
+
+def test_what_was_written_before_an_index_was_made_leaves_it_when_it_changes(server, database):
+    revision = server.ask("PUT", f"{database}/d", {"n": 7, "s": "x"}).json()["rev"]
+    assert make_index(server, database, "later").status == 200
+    assert found(server, database, "later") == ["d"]
+    server.ask("PUT", f"{database}/d?rev={revision}", {"n": 8, "s": "x"})
+    assert found(server, database, "later") == []
