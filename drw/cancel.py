@@ -170,13 +170,11 @@ class _Ending:
     def _wait_for(self, message: Message) -> None:
         """Wait a moment, or until this message came to its end."""
         replies = self.context.bus.replies
-        event = replies.expect(message.id)
         try:
-            replies.wait(message.id, event, elapsed_s() + _LOOK_S)
+            with replies.expecting(message.id) as event:
+                replies.wait(message.id, event, elapsed_s() + _LOOK_S)
         except DeadlineExceeded:
             return  # its holder may have died meanwhile: it is looked at again
-        finally:
-            replies.forget(message.id)
 
 
 def _holders(held: list[Message]) -> str:

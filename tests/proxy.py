@@ -138,7 +138,12 @@ class Exchange:
         self._upstream: socket.socket | None = None
 
     def forward(self) -> Answer:
-        """Have the request carried out and return the whole answer, of which the client has heard nothing yet."""
+        """Have the request carried out and return the whole answer, of which the client has heard nothing yet.
+
+        ConnectionError for a feed, whose answer never is whole; its line is to be cut.
+        """
+        if self.request.is_feed:
+            raise ConnectionAbortedError("a feed has no whole answer")
         with self._asked() as response:
             return Answer(response.status, response.getheaders(), response.read())
 

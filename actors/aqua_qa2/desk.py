@@ -181,11 +181,8 @@ class Desk:
         )
         bus = self._me.bus
         message_id = bus.send(VERDICT, verdict.body(), dedup=holding.verdict_key(taken))
-        event = bus.replies.expect(message_id)
-        try:
+        with bus.replies.expecting(message_id) as event:
             settled = bus.replies.wait(message_id, event, elapsed_s() + self._me.settings.rpc_deadline_s)
-        finally:
-            bus.replies.forget(message_id)
         if settled.state == "dead":
             raise RemoteError(settled.errors[-1].what if settled.errors else "the verdict could not be carried out")
         found = self._me.state.get(taken.entity_id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from shared import errors
@@ -11,6 +13,8 @@ from shared.bus.retry import BackOff
 from shared.clock import elapsed_s
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shared.bus.envelope import Message
     from shared.bus.queue import Queue
     from shared.bus.wake import Feed
@@ -28,34 +32,39 @@ class Replies:
         """Take the queue to read from and the feed to be woken by."""
         self._queue = queue
         self._feed = feed
-        self._waiting: dict[str, threading.Event] = {}
+        self._waiting: dict[str, list[threading.Event]] = {}
         self._lock = threading.Lock()
         feed.watch(self)
 
     def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
         """Wake whoever waits for this message, once it can be settled: it was sent, then claimed, then settled."""
         del own
-        event = self._waiting.get(doc_id)
-        if event is not None and generation >= _SETTLED_GENERATION:
-            event.set()
+        if generation >= _SETTLED_GENERATION:
+            for event in self._waiting.get(doc_id, ()):
+                event.set()
 
     def restarted(self) -> None:
         """Wake all who wait: their answers may have come unseen."""
         with self._lock:
-            events = list(self._waiting.values())
+            events = list(chain.from_iterable(self._waiting.values()))
         for event in events:
             event.set()
 
-    def expect(self, message_id: str) -> threading.Event:
-        """Begin to watch a message, before it is sent."""
+    @contextmanager
+    def expecting(self, message_id: str) -> Iterator[threading.Event]:
+        """Watch a message, from before it is sent; the event is set whenever it may have come to its end."""
         self._feed.start()
+        event = threading.Event()
         with self._lock:
-            return self._waiting.setdefault(message_id, threading.Event())
-
-    def forget(self, message_id: str) -> None:
-        """Stop watching a message."""
-        with self._lock:
-            self._waiting.pop(message_id, None)
+            self._waiting[message_id] = [*self._waiting.get(message_id, ()), event]
+        try:
+            yield event
+        finally:
+            with self._lock:
+                others = [each for each in self._waiting[message_id] if each is not event]
+                self._waiting[message_id] = others
+                if not others:
+                    del self._waiting[message_id]
 
     def wait(self, message_id: str, event: threading.Event, until_s: float) -> Message:
         """Return a message once it came to its end; raise DeadlineExceeded at ``until_s``, and OutcomeUnknown."""

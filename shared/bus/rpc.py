@@ -50,17 +50,15 @@ class ExecutorClient:
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
         until_s = elapsed_s() + deadline_s
         request = self._bus.compose(self._selector, body, message_id=message_id, cause=cause, expires_s=deadline_s)
-        event = self._bus.replies.expect(request.id)
         try:
-            sent = self._ask(request, deadline_s)
-            answered = sent if not sent.is_open else self._bus.replies.wait(request.id, event, until_s)
+            with self._bus.replies.expecting(request.id) as event:
+                sent = self._ask(request, deadline_s)
+                answered = sent if not sent.is_open else self._bus.replies.wait(request.id, event, until_s)
         except errors.DeadlineExceeded as error:
             fate = "it was not begun and is withdrawn" if self._withdraw(request.id) else "it may still be executed"
             raise errors.DeadlineExceeded(
                 f"{self._selector} did not answer message {request.id} within {deadline_s:g} s ({fate}): does it run?"
             ) from error
-        finally:
-            self._bus.replies.forget(request.id)
         return _reply(answered)
 
     def _withdraw(self, message_id: str) -> bool:

@@ -1,5 +1,8 @@
 """Calls: the reply is the settlement, and asking again executes nothing twice."""
 
+import threading
+import time
+
 import pytest
 
 from shared.bus import Executor, ExecutorClient
@@ -91,3 +94,32 @@ def test_a_reply_that_is_too_large_is_an_error(serve):
     client = serve(lambda delivery: "x" * 2_000_000)
     with pytest.raises(RemoteError, match="larger than 1 MB"):
         client.call({})
+
+
+def test_two_threads_that_ask_with_one_id_both_have_the_reply(place, serve, seen):
+    asked, go = threading.Event(), threading.Event()
+
+    def execute(delivery):
+        asked.set()
+        assert go.wait(20)
+        return delivery.body["n"]
+
+    client = serve(execute)
+    replies = []
+    threads = [
+        threading.Thread(target=lambda: replies.append(client.call({"n": 7}, message_id="echo:same"))) for _ in range(2)
+    ]
+    threads[0].start()
+    assert asked.wait(10)
+    threads[1].start()
+    bus = client._bus
+    deadline = time.monotonic() + 10
+    while len(bus.replies._waiting.get("echo:same", ())) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # nothing tells that a thread has begun to wait
+    go.set()
+    for each in threads:
+        each.join(5)
+    assert replies == [7, 7]
+    assert len(seen.items) == 1
+    assert not bus.replies._waiting
