@@ -11,6 +11,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from shared.printable import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -41,12 +43,17 @@ def print_table(console: Console, heads: Sequence[str], lines: Sequence[Line]) -
 
 
 def say(console: Console, text: str = "", *, style: str = "") -> None:
-    """Print a line as it is: a terminal that is narrower breaks it only on the screen."""
+    """Print text as it is, line by line: a terminal that is narrower breaks it only on the screen.
+
+    What others wrote is in much of it, so what is no plain character is spelled out.
+    """
+    text = "\n".join(visible(each) for each in text.split("\n"))
     console.print(text, style=style or None, markup=False, highlight=False, soft_wrap=True)
 
 
 def laid_out(heads: Sequence[str], lines: Sequence[Line], width: int | None) -> Iterator[tuple[str, str]]:
     """Yield each printed line of a table, and its colour."""
+    lines = [Line(tuple(map(visible, line.cells)), visible(line.note), line.style) for line in lines]
     widths = [max(map(len, column)) for column in zip(heads, *(line.cells for line in lines), strict=True)]
     stretches = _stretches(widths, width)
     for line in (Line(tuple(heads), style="bold"), *lines):

@@ -23,7 +23,7 @@ def register(commands: Commands) -> None:
     """Make the commands known."""
     letters = commands.group("dead", help="messages that could not be handled", example="drw dead list")
     letters.add("list", _list, help="show them, with the reasons", example="drw dead list")
-    show = letters.add("show", _show, help="show one whole, as JSON", example=f"drw dead show {_ID}", json=False)
+    show = letters.add("show", _show, help="show one whole, as JSON", example=f"drw dead show {_ID}")
     show.add_argument("message", help="its id, or how that begins")
     requeue = letters.add(
         "requeue",

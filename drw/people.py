@@ -24,7 +24,6 @@ def register(commands: Commands) -> None:
         help="add a person, or give one a new password",
         description="Add a person, or give one a new password. It is asked for, or read from standard input.",
         example="drw people add ada",
-        json=False,
         needs_database=False,
     )
     remove = group.add(
@@ -32,7 +31,6 @@ def register(commands: Commands) -> None:
         _remove,
         help="let a person log in no more",
         example="drw people remove ada",
-        json=False,
         needs_database=False,
     )
     for each in (add, remove):
@@ -47,6 +45,8 @@ def _people(context: Context) -> people.People:
 def _add(context: Context) -> int:
     known, name = _people(context), context.args.name
     is_new = known.add(name, _password(name))
+    if context.args.json:
+        return context.print_json({"name": name, "added": is_new})
     print(f"{name} may log in to the dashboard" if is_new else f"{name} has a new password, and has to log in again")
     return OK
 
@@ -65,6 +65,8 @@ def _remove(context: Context) -> int:
     known, name = _people(context), context.args.name
     if not known.remove(name):
         raise BadInput(f"there is no {shown(name)}: 'drw people list' shows who there is")
+    if context.args.json:
+        return context.print_json({"name": name, "removed": True})
     print(f"{name} may log in no more")
     return OK
 

@@ -11,7 +11,6 @@ from drw.registry import FAILURE, OK
 from drw.upkeep import contradictions, evidence
 from drw.upkeep.repairs import Repairs
 from shared import actor, names, ngas
-from shared.printable import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +104,7 @@ def _line(outcome: Outcome) -> Line:
     else:
         then, style = f"--repair: {finding.repair}" if finding.repair else finding.advice, "yellow"
     # What is wrong may be told in others' words, and a name may be anybody's.
-    return Line((finding.kind, visible(finding.subject)), visible(f"{finding.what}; {then}"), style)
+    return Line((finding.kind, finding.subject), f"{finding.what}; {then}", style)
 
 
 def _figures(known: Evidence) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from rich.console import Console
 
 from drw import columns
 from drw.columns import Line
@@ -23,6 +24,16 @@ def test_no_cell_of_a_table_is_ever_broken(width):
     assert all(any(cell in text for text in printed) for line in LINES for cell in line.cells)
     if width:
         assert max(map(len, printed)) <= width
+
+
+def test_what_others_wrote_moves_no_cursor(capsys):
+    evil = "\x1b[2Jgone\u202e"
+    columns.print_table(Console(width=80), ["a", "b"], [Line((evil, "x"), note=evil)])
+    columns.say(Console(width=80), f"first\n{evil}")
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert printed.count(r"\x1b[2Jgone\u202e") == 3
+    assert "first\n" in printed
 
 
 def test_at_80_columns_each_has_one_line():

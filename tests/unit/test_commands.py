@@ -11,8 +11,8 @@ import pytest
 
 from drw import cli
 
-NOT_FOR_PROGRAMS = {"drw completion", "drw dead show", "drw people add", "drw people remove"}
-"""What prints a script, or JSON anyway, or asks for a password."""
+NOT_FOR_PROGRAMS = {"drw completion"}
+"""What prints a script."""
 
 
 def leaves(parser, path="drw"):

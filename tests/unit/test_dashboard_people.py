@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import stat
 
 import pytest
@@ -86,6 +87,11 @@ def test_the_operator_adds_lists_and_removes(tmp_path, monkeypatch, capsys):
     assert cli.main(["people", "remove", "ada"]) == 0
     assert cli.main(["people", "remove", "ada"]) == 2
     assert "there is no 'ada'" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    assert cli.main(["people", "add", "ada", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "ada", "added": True}
+    assert cli.main(["people", "remove", "ada", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "ada", "removed": True}
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert cli.main(["people", "add", "bob"]) == 2
     assert "a password has" in capsys.readouterr().err
