@@ -101,6 +101,10 @@ class LeaseLost(BusError):
     """The claim on a message is no longer ours: what was done for it must be dropped."""
 
 
+class Stopped(BusError):
+    """The process stops, and the time that its work had to finish is over: it is to end now, and is given back."""
+
+
 class RemoteError(BusError):
     """The executor of a call answered with an error.
 

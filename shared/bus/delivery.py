@@ -49,10 +49,13 @@ class Delivery:
         return self._policy.is_spent(self._held.message.attempts)
 
     def check(self) -> None:
-        """Raise LeaseLost when the message is somebody else's; to be asked before an effect.
+        """Raise LeaseLost when the message is somebody else's, and Stopped when the process has to end.
 
-        While the lease lasts this costs nothing; after it (this process may have slept) the message is read.
+        To be asked before an effect, and now and then by what lasts long. While the lease lasts this costs nothing;
+        after it (this process may have slept) the message is read.
         """
+        if self._held.aborted and not self._held.lost:
+            raise errors.Stopped("the process stops")
         if not self._keeper.verify(self._held):
             raise errors.LeaseLost(f"message {self.message.id} was taken over by somebody else")
 

@@ -43,8 +43,8 @@ class Pause(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.until is not None and moment(self.until) <= now
 
 
-def pause(database: Database, pattern: str, *, by: str, reason: str, now: datetime, until: datetime | None) -> Pause:
-    """Pause a selector or a range (``cached.*``); one that is paused already gets the new reason and end.
+def new(pattern: str, *, by: str, reason: str, now: datetime, until: datetime | None) -> Pause:
+    """Return the pause of a selector or a range (``cached.*``), which :func:`keep` puts in force.
 
     Raises BadInput for what is no selector, without a reason, or with an end that is past.
     """
@@ -52,10 +52,26 @@ def pause(database: Database, pattern: str, *, by: str, reason: str, now: dateti
         raise BadInput("a pause needs a reason, for whoever wonders why nothing moves")
     if until is not None and until <= now:
         raise BadInput(f"{stamp(until)} is past: a pause ends later than now")
-    made = Pause(Pattern(pattern).text, by, stamp(now), reason, stamp(until) if until else None)
+    return Pause(Pattern(pattern).text, by, stamp(now), reason, stamp(until) if until else None)
+
+
+def keep(database: Database, made: Pause) -> None:
+    """Put a pause in force; what is paused already gets its reason and end."""
     fields = msgspec.to_builtins(made) | {"schema": _SCHEMA}
-    database.mutate(_PREFIX + pattern, lambda doc: {"_rev": doc["_rev"], **fields} if doc else fields)
+    database.mutate(_PREFIX + made.pattern, lambda doc: {"_rev": doc["_rev"], **fields} if doc else fields)
+
+
+def pause(database: Database, pattern: str, *, by: str, reason: str, now: datetime, until: datetime | None) -> Pause:
+    """Pause a selector or a range, as :func:`new` and :func:`keep` do."""
+    made = new(pattern, by=by, reason=reason, now=now, until=until)
+    keep(database, made)
     return made
+
+
+def held(database: Database, pattern: str) -> tuple[str, Pause | None]:
+    """Return the revision and the pause of exactly this pattern, in force or past its end; empty and None for none."""
+    doc = database.get(_PREFIX + Pattern(pattern).text)
+    return (str(doc["_rev"]), _read(doc)) if doc else ("", None)
 
 
 def resume(database: Database, pattern: str) -> bool:

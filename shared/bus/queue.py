@@ -156,7 +156,7 @@ class Queue:
             prospects += [
                 Prospect(doc["_id"], doc["selector"], doc["state"], doc.get("due") or "", full and doc is docs[-1])
                 for doc in docs
-                if doc["_id"] not in self._unusable
+                if self._unusable.get(doc["_id"]) != doc["_rev"]
             ]
             if not full:
                 break
@@ -170,7 +170,7 @@ class Queue:
             index=index,
             sort=INDEXES[index][0],
             limit=_SURVEY_ROWS,
-            fields=["_id", "selector", "state", "due"],
+            fields=["_id", "_rev", "selector", "state", "due"],
         )
 
     def due_in_s(self, state: str, due: str) -> float:

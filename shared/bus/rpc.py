@@ -104,7 +104,7 @@ class Executor:
     def _handle(self, delivery: Delivery) -> Outcome:
         try:
             result = {"value": self._execute(delivery)}
-        except (errors.DatabaseError, errors.OutcomeUnknown, errors.LeaseLost):
+        except (errors.DatabaseError, errors.OutcomeUnknown, errors.LeaseLost, errors.Stopped):
             raise
         except errors.DrwError as error:
             _LOG.info("refused: %s", error)

@@ -1,4 +1,7 @@
-"""Settling: one thread that writes the outcomes of handlers, as many together as are there."""
+"""Settling: one thread that writes the outcomes of handlers, as many together as are there.
+
+What cannot be settled yet is tried again later, each by itself, so that it holds up no other.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _TRY_S: Final = 5.0
 _MOST: Final = 500
-_PAUSE: Final = BackOff(first_s=0.1, longest_s=5.0, factor=2.0)
+_PAUSE: Final = BackOff(first_s=0.1, longest_s=2.0, factor=2.0)
 _REASON_LENGTH: Final = 300
 
 
@@ -37,6 +40,14 @@ class _Settlement:
     listener: Listener
     tried: Message | None = None
     """What was written last without an answer."""
+    tries: int = 0
+    again_s: float = 0.0
+    """When to try again, a moment of :func:`~shared.clock.elapsed_s`."""
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the outcome can be written without the message being read first."""
+        return self.tried is None and not self.held.doubtful and self.held.remaining_s() > 0
 
 
 class Settler:
@@ -84,37 +95,47 @@ class Settler:
         self._waiting.put(None)
         self._thread.join(timeout_s)
         self._hard_stop.set()
+        self._waiting.put(None)  # it may wait to try again
 
     def _run(self) -> None:
-        while True:
-            batch = [self._waiting.get()]
-            while len(batch) < _MOST and batch[-1] is not None:
-                try:
-                    batch.append(self._waiting.get_nowait())
-                except queue.Empty:
-                    break
-            self._write([each for each in batch if each is not None])
-            if batch[-1] is None:
-                return
-
-    def _write(self, pending: list[_Settlement]) -> None:
-        """Write a batch, again and again, until each is settled or lost, or there is no more time."""
-        for each in pending:
-            each.held.writing.acquire()
-        tries = 0
-        while pending and not self._hard_stop.is_set():
-            pending = self._attempt(pending)
-            tries += 1
-            if pending:
-                self._hard_stop.wait(_PAUSE.wait_s(tries))
+        """Write what comes, and what is not decided again later: one that cannot be settled holds up no other."""
+        pending: list[_Settlement] = []
+        is_last = False
+        while not self._hard_stop.is_set() and not (is_last and not pending):
+            batch = self._next(min((each.again_s for each in pending), default=None))
+            is_last = is_last or None in batch
+            fresh = [each for each in batch if each is not None]
+            for each in fresh:
+                each.held.writing.acquire()
+            now_s = elapsed_s()
+            due = [*fresh, *(each for each in pending if each.again_s <= now_s)]
+            later = [each for each in pending if each.again_s > now_s]
+            pending = later + [self._put_off(each) for each in self._attempt(due)]
         for each in pending:
             each.held.writing.release()
 
-    def _attempt(self, pending: list[_Settlement]) -> list[_Settlement]:
+    def _next(self, until_s: float | None) -> list[_Settlement | None]:
+        """Return what is to be settled now, waiting for it until a moment, or for as long as it takes; None ends it."""
+        batch: list[_Settlement | None] = []
+        try:
+            batch.append(self._waiting.get(timeout=None if until_s is None else max(0.0, until_s - elapsed_s())))
+            while len(batch) < _MOST and batch[-1] is not None:
+                batch.append(self._waiting.get_nowait())
+        except queue.Empty:
+            pass
+        return batch
+
+    def _put_off(self, each: _Settlement) -> _Settlement:
+        each.tries += 1
+        each.again_s = elapsed_s() + _PAUSE.wait_s(each.tries)
+        return each
+
+    def _attempt(self, due: list[_Settlement]) -> list[_Settlement]:
         """Write what may be written; let go of what is settled or lost, and return the rest."""
+        unsure = [each for each in due if not each.is_sure]
+        again = self._write_once([each for each in due if each.is_sure])
         writable: list[_Settlement] = []
-        again: list[_Settlement] = []
-        for each in pending:
+        for each in unsure:
             try:
                 stands = self._stands(each)
             except errors.DatabaseError as error:

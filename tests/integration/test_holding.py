@@ -5,8 +5,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from urllib.parse import unquote
 
 import pytest
+from troubles import fail
 
 from shared.bus import Done
 
@@ -194,6 +197,45 @@ def test_what_does_not_finish_in_its_grace_is_aborted_and_given_back_unrefunded(
     bus.stop(grace_s=0.1)
     doc = place.database.get(message_id)
     assert (doc["state"], doc["attempts"]) == ("ready", 1)
+
+
+def test_work_that_asks_now_and_then_ends_when_the_process_has_to(place):
+    bus = place.bus("stopping")
+    begun = threading.Event()
+
+    def handle(delivery):
+        begun.set()
+        while True:
+            delivery.check()
+            time.sleep(0.02)  # as if a piece of a long copy were made
+
+    bus.listen("work.EU", handle)
+    message_id = bus.send("work.EU", {})
+    bus.start()
+    begun.wait(10)
+    bus.stop(grace_s=0.1)
+    doc = place.database.get(message_id)
+    assert (doc["state"], doc["attempts"]) == ("ready", 1)
+
+
+def test_a_message_that_cannot_be_settled_holds_up_no_other(place, proxy):
+    bus = place.bus("worker", through=proxy)
+    stuck = bus.compose("work.EU", {"n": 0})
+    unread = proxy.rule(lambda request: request.method == "GET" and stuck.id in unquote(request.path), fail(503))
+
+    def handle(delivery):
+        if delivery.message.id == stuck.id:
+            delivery._held.doubtful = True  # as after a renewal without an answer: it is read before it is settled
+
+    bus.listen("work.EU", handle)
+    bus.send_many([stuck])
+    with bus:
+        unread.wait(2)
+        for message_id in bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(1, 31)]):
+            place.wait_for_state(message_id, "consumed")
+        assert place.database.get(stuck.id)["state"] == "claimed"
+        unread.lift()
+        assert place.wait_for_state(stuck.id, "consumed")["attempts"] == 1
 
 
 def test_an_outage_in_the_middle_of_work_loses_nothing(place, couchlet, seen):

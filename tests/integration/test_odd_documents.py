@@ -45,6 +45,16 @@ def test_odd_documents_are_parked_and_the_next_message_is_handled(place, seen):
         assert bus.broken() == ""
 
 
+def test_what_was_parked_and_mended_is_handled_by_who_had_parked_it(place, seen):
+    place.database.put({"_id": "work.EU:1:mended", **WHOLE, "state": "ready", "priority": "high"})
+    bus = place.bus()
+    bus.listen("work.EU", lambda delivery: seen.add(delivery.message.id))
+    with bus:
+        place.wait_for_state("work.EU:1:mended", "dead")
+        place.database.put({**place.database.get("work.EU:1:mended"), **WHOLE, "state": "ready"})
+        assert seen.wait_for(1) == ["work.EU:1:mended"]
+
+
 @pytest.mark.parametrize("span", [float("inf"), -1, 10**12])
 def test_an_outcome_that_cannot_be_stored_is_a_failed_attempt(place, span):
     bus = place.bus(DRW_ATTEMPTS="2")
