@@ -96,6 +96,8 @@ def end(state: StateClient, message: Message, cancellation: Cancellation) -> Non
     One whose run has not begun stays ReadyForProcessing, and one that was launched anew is left alone. Asked twice, it
     is done once. Raises as :class:`~shared.state.StateClient`.
     """
+    # One who cancels a later launch of the same OUS has other words: they are another request, not this one repeated.
+    words = envelope.digest({"by": cancellation.by, "note": cancellation.note})
     try:
         state.set(
             cancellation.ous,
@@ -104,7 +106,7 @@ def end(state: StateClient, message: Message, cancellation: Cancellation) -> Non
             launched=str(message.body.get("launchedAt") or ""),
             note=cancellation.note,
             by=cancellation.by,
-            message_id=envelope.caused_id(XTSS, message.id, message.epoch, "cancelled"),
+            message_id=envelope.caused_id(XTSS, message.id, message.epoch, f"cancelled-{words[:16]}"),
         )
     except StateRefused:
         return  # it is not, or no longer, in the Processing that was cancelled: there is nothing to leave

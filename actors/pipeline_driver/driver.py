@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import os
 import re
@@ -18,12 +19,21 @@ from actors.pipeline_driver.judging import problem_of
 from actors.pipeline_driver.runs import Run, Runs
 from shared import actor, lifecycle, names
 from shared.bus import Dead, Done, Retry
-from shared.errors import BadInput, DrwError, ProgramError, SourceAway, StateRefused
+from shared.errors import (
+    BadInput,
+    CacheError,
+    ContentDiffers,
+    DiskFull,
+    DrwError,
+    ProgramError,
+    SourceAway,
+    StateRefused,
+)
 from shared.messages import REPORTS, CachedFile, PipelineReport, ProcessRequest, cached_selector, process_selector, read
 from shared.names import shown
 from shared.program import Ended, start
 from shared.progress import ProgressLine
-from shared.status import Change
+from shared.status import Change, Expected, launch_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +41,7 @@ if TYPE_CHECKING:
     from shared.actor import Actor
     from shared.bus import Delivery, Outcome
     from shared.cache import CacheDirectory
+    from shared.status import StatusEntity
 
 _LOG = logging.getLogger(__name__)
 _PROBLEM: Final = 3
@@ -68,6 +79,8 @@ class Driver:
         """Take one OUS from ReadyForProcessing to ReadyForReview or ProcessingProblem.
 
         Every step may find that it was done before, by a driver that died: a finished run is completed, not repeated.
+        What is full or away is waited for; what else is wrong with disks, caches and programs becomes a problem of the
+        OUS, which must not stay in Processing when the attempts are spent.
         """
         request = read(ProcessRequest, delivery.body)
         try:
@@ -76,14 +89,17 @@ class Driver:
             return self._cancelling.end(delivery, cancelled)
         except StateRefused as error:
             return Dead(str(error))
-        except (ProgramError, OSError) as error:
-            # Here the OUS is in Processing: it must not stay there when the attempts are spent.
-            problem = str(error) if isinstance(error, ProgramError) else f"the driver's own files: {error}"
-            return self._fail(delivery, request, problem, "before-the-run")
+        except (DiskFull, SourceAway):
+            raise
+        except (ProgramError, CacheError, OSError) as error:
+            # A cache that fails leaves what a run made as good as before; one that has its name taken does not.
+            keeps_run = isinstance(error, CacheError) and not isinstance(error, ContentDiffers)
+            problem = f"the driver's own files: {error}" if isinstance(error, OSError) else str(error)
+            return self._fail(delivery, request, problem, keeps_run=keeps_run)
 
     def _process(self, delivery: Delivery, request: ProcessRequest) -> Outcome:
         self._cancelling.check(delivery.message)
-        self._me.state.set(
+        taken = self._me.state.set(
             request.ousUID,
             Change(state=lifecycle.PROCESSING, executive=self._me.executive, recipe=request.recipe),
             expected=(lifecycle.READY_FOR_PROCESSING,),
@@ -95,18 +111,36 @@ class Driver:
         # one of the two sees what the other did.
         self._cancelling.check(delivery.message)
         run = self._runs.of(delivery.message, request)
+        if self._is_over(request, taken, run):
+            return Done()
         ended = run.ended if run else None
         if run is None or ended is None or ended.orphaned or ended.cancelled:
             run = self._runs.begin(delivery.message, request)
             ended = self._execute(run, delivery)
-        if run.is_passed_on:
-            return Done()
         self._cancelling.check(delivery.message)
         problem = problem_of(run, ended)
         if not problem:
             return self._pass_on(delivery, run)
         note = f"{problem}; its log is {run.log} on {os.uname().nodename}"
-        return self._fail(delivery, request, note, run.timestamp, is_final=ended.code == _PROBLEM)
+        return self._fail(delivery, request, note, is_final=ended.code == _PROBLEM)
+
+    def _is_over(self, request: ProcessRequest, taken: StatusEntity, run: Run | None) -> bool:
+        """Tell whether an OUS has left the Processing that this message had ``taken`` it into.
+
+        A driver that died may have seen to that, on another host, and xtss answers what it was asked before as it did
+        then. So the OUS is looked at as it is now: what was passed on must not be run again.
+        """
+        if run is not None and run.is_passed_on:
+            return True
+        now = self._me.state.get(request.ousUID)
+        ours = Expected(states=(lifecycle.PROCESSING,), launched=request.launchedAt or launch_of(taken))
+        gone = ours.contradicted_by(now) if now else "is no more"
+        if not gone:
+            return False
+        _LOG.info("%s %s: there is nothing left to run", request.ousUID, gone)
+        if run is not None and now is not None and now.run == run.timestamp:
+            run.finish()
+        return True
 
     # Running
 
@@ -145,22 +179,53 @@ class Driver:
         return ended
 
     def _fail(
-        self, delivery: Delivery, request: ProcessRequest, note: str, which: str, *, is_final: bool = False
+        self,
+        delivery: Delivery,
+        request: ProcessRequest,
+        problem: str,
+        *,
+        is_final: bool = False,
+        keeps_run: bool = False,
     ) -> Outcome:
-        """Try again where that may help, else set ProcessingProblem; ``which`` names the attempt that failed."""
+        """Try again where that may help, with another run unless it ``keeps_run``; else set ProcessingProblem.
+
+        Raises DiskFull where the work disk is, because then nobody knows whether it was anything else that failed.
+        """
+        if not is_final and not keeps_run:
+            self._check_room(delivery)
         is_last = delivery.message.attempts >= self._attempts or delivery.is_last_attempt
-        if not is_final and not is_last:
+        if is_final or is_last:
+            return self._give_up(delivery, request, problem)
+        if not keeps_run:
             self._runs.forget(delivery.message)
-            return Retry(note)
-        self._me.state.set(
-            request.ousUID,
-            Change(state=lifecycle.PROCESSING_PROBLEM),
-            expected=(lifecycle.PROCESSING,),
-            launched=request.launchedAt,
-            note=note,
-            delivery=delivery,
-            name=f"problem-{which}",
-        )
+        return Retry(problem)
+
+    def _check_room(self, delivery: Delivery) -> None:
+        try:
+            self._runs.check_room()
+        except DiskFull:
+            self._runs.forget(delivery.message)
+            raise
+        except CacheError as error:
+            _LOG.debug("whether there is room for runs is not known: %s", error)
+
+    def _give_up(self, delivery: Delivery, request: ProcessRequest, note: str) -> Outcome:
+        """Set ProcessingProblem, unless the OUS has left Processing already."""
+        # Named by its words: they may differ from those of an attempt before to which xtss did not answer in time, and
+        # no two messages with other words may have one id.
+        words = hashlib.sha256(note.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+        try:
+            self._me.state.set(
+                request.ousUID,
+                Change(state=lifecycle.PROCESSING_PROBLEM),
+                expected=(lifecycle.PROCESSING,),
+                launched=request.launchedAt,
+                note=note,
+                delivery=delivery,
+                name=f"problem-{words}",
+            )
+        except StateRefused as error:
+            _LOG.info("%s; not told: %s", error, note)
         return Done()
 
     # Passing on
@@ -177,7 +242,7 @@ class Driver:
             text = (run.products / names.report(ous, timestamp)).read_bytes()
         except (SourceAway, FileNotFoundError) as error:
             note = f"what run {run.products_dir} made has vanished: {error}"
-            return self._fail(delivery, run.request, note, timestamp)
+            return self._fail(delivery, run.request, note)
         here = self._me.executive
         to_jao = CachedFile(fileType="productsdir", cachedAt=here, name=run.products_dir, files=products)
         page = CachedFile(fileType="weblog", cachedAt=here, name=weblog_name, files=weblog)

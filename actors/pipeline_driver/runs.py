@@ -13,20 +13,24 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared import names
-from shared.errors import CacheError
+from shared import manifest, names
+from shared.errors import BadInput, CacheError
 from shared.program import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
@@ -35,7 +39,11 @@ if TYPE_CHECKING:
     from shared.messages import ProcessRequest
     from shared.program import Ended
 
+_LOG = logging.getLogger(__name__)
 _RESERVE_TRIES: Final = 1000
+_ROOM_BYTES: Final = 1024 * 1024
+"""A disk without room for this is full: less than any run takes."""
+
 _KEEPER_ENDS_S: Final = 8.0
 """How long the keeper of a program whose driver died may take to end it and to record that."""
 
@@ -81,13 +89,33 @@ class Run:
         return (self.directory / _PASSED_ON).exists()
 
     def finish(self) -> None:
-        """Note that all was sent on, and remove what the program made, which the cache has; log and record stay."""
-        (self.directory / _PASSED_ON).touch()
+        """Note that all was sent on, and remove what the program made, which the cache has; log and record stay.
+
+        What cannot be noted or removed is said and left: the OUS has gone on, and its state is what counts.
+        """
+        try:
+            (self.directory / _PASSED_ON).touch()
+        except OSError as error:
+            _LOG.warning("that run %s was passed on cannot be noted: %s", self.products_dir, error)
         shutil.rmtree(self.directory / self.products_dir, ignore_errors=True)
 
 
+class _Note(msgspec.Struct, frozen=True):
+    """Which run a message has."""
+
+    message: str
+    timestamp: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no run's timestamp."""
+        names.timestamp(self.timestamp)
+
+
 class Runs:
-    """Begins runs, and finds the one that a message has."""
+    """Begins runs, and finds the one that a message has.
+
+    Where files cannot be read or written, every method raises DiskFull, which passes, or CacheError.
+    """
 
     def __init__(self, work: Path, cache: CacheDirectory, executive: str, now: Callable[[], datetime]) -> None:
         """Take the work directory (made when it is needed), the cache that keeps run names apart, and a clock."""
@@ -97,27 +125,46 @@ class Runs:
         self._now = now
 
     def of(self, message: Message, request: ProcessRequest) -> Run | None:
-        """Return the run that was begun last for a message, if this host has one."""
+        """Return the run that was begun last for a message, if this host has one and knows which."""
+        note = self._note(message)
         try:
-            noted = msgspec.json.decode(self._note(message).read_bytes())
-        except FileNotFoundError:
-            return None
-        return self._run(request, noted["timestamp"])
+            with self._keeping(), suppress(FileNotFoundError):
+                return self._run(request, msgspec.json.decode(note.read_bytes(), type=_Note).timestamp)
+        except (msgspec.DecodeError, BadInput) as error:
+            # A machine that lost its power may have left it empty.
+            _LOG.warning("the note %s of a run is passed over: %s", note, error)
+        return None
 
     def begin(self, message: Message, request: ProcessRequest) -> Run:
         """Reserve a name, make the run's directory and note both under the message."""
+        self.check_room()  # before a name is taken, which it then is for good
         run = self._run(request, self._reserve(request.progID))
-        run.directory.mkdir(parents=True)
         note = self._note(message)
-        note.parent.mkdir(exist_ok=True)
-        temporary = note.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(msgspec.json.encode({"message": message.id, "timestamp": run.timestamp}))
-        temporary.replace(note)
+        with self._keeping():
+            run.directory.mkdir(parents=True)
+            note.parent.mkdir(exist_ok=True)
+            temporary = note.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_bytes(msgspec.json.encode(_Note(message.id, run.timestamp)))
+            temporary.replace(note)
         return run
 
     def forget(self, message: Message) -> None:
         """Forget which run a message has, so that the next attempt begins another."""
-        self._note(message).unlink(missing_ok=True)
+        with self._keeping():
+            self._note(message).unlink(missing_ok=True)
+
+    def check_room(self) -> None:
+        """Raise DiskFull where the disk of the work directory has no room for a run, however small."""
+        with self._keeping():
+            self._work.mkdir(parents=True, exist_ok=True)
+            # Without a name, so that whoever is killed here leaves nothing; by chance, which no disk compresses.
+            with tempfile.TemporaryFile(dir=self._work) as file:
+                file.write(os.urandom(_ROOM_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _keeping(self) -> AbstractContextManager[None]:
+        return manifest.disk_errors("keeping runs", self._work)
 
     def _run(self, request: ProcessRequest, timestamp: str) -> Run:
         return Run(request, timestamp, self._work / f"{names.products_dir(request.progID, timestamp)}.run")
