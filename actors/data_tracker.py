@@ -12,7 +12,7 @@ from shared.bus.retry import BackOff
 from shared.bus.wake import Feed
 from shared.clock import elapsed_s
 from shared.entities import Entities
-from shared.errors import ArchiveError, BadInput, DatabaseError, OutcomeUnknown, RemoteError
+from shared.errors import DatabaseError, DrwError
 from shared.lifecycle import DELIVERED, DELIVERY_IN_PROGRESS, PRODUCTS_INGESTED
 from shared.logs import about
 from shared.status import Change, StatusEntity
@@ -63,31 +63,37 @@ class Tracker:
             self._wake.clear()
             try:
                 empty = 0 if self.run_once() else empty + 1
-            except (DatabaseError, OutcomeUnknown) as error:
+            except DatabaseError as error:
                 _LOG.warning("looking again later: %s", error)
                 empty += 1
             next_s = min((each.next_s - elapsed_s() for each in self._pending.values()), default=60.0)
             self._wake.wait(min(self._back_off.wait_s(empty), max(next_s, 0.1)))
 
     def run_once(self) -> int:
-        """Check every OUS whose products are ingested; return how many became Delivered."""
+        """Check every OUS whose products are ingested; return how many became Delivered.
+
+        Raises DatabaseError if it cannot be read which ones these are.
+        """
         found = self._entities.in_state(DELIVERY_IN_PROGRESS, PRODUCTS_INGESTED)
         self._pending = {each.id: self._pending[each.id] for each in found if each.id in self._pending}
-        return sum(self._check(each) for each in found if self._is_due(each))
+        return sum(self._check(each) for each in found if self._is_due(each) and not self._me.stopping.is_set())
 
     def _is_due(self, entity: StatusEntity) -> bool:
         pending = self._pending.get(entity.id)
         return pending is None or pending.next_s <= elapsed_s()
 
     def _check(self, entity: StatusEntity) -> bool:
-        """Set an OUS Delivered if the archive has all of its run; else note what is missing."""
+        """Set an OUS Delivered if the archive has all of its run; else note what is missing.
+
+        Whatever goes wrong is this OUS's affair: a file that cannot be read must not keep the others from delivery.
+        """
         with about(ous=entity.entity_id):
             try:
                 missing = self._missing(entity)
                 if not missing:
                     self._deliver(entity)
                     return True
-            except (BadInput, ArchiveError, RemoteError) as error:
+            except DrwError as error:
                 missing = str(error)
             self._wait_for(entity, missing)
             return False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared import actor, delivery, lifecycle, names, ngas
 from shared.bus import Dead, Done
-from shared.errors import ArchiveError, SourceAway, StateRefused
+from shared.errors import ArchiveError, NameTaken, SourceAway, StateRefused
 from shared.messages import INGEST, IngestRequest, read
 from shared.status import Change
 
@@ -80,28 +80,47 @@ class Ingestor:
         return found
 
     def _ingest(self, message: Delivery, request: IngestRequest, products: Sequence[FileEntry]) -> None:
-        prog_id, run = names.split_products_dir(request.productsDir)
         ingested: list[str] = []
         for entry in products:
             message.check()
-            name = entry.path.rpartition("/")[2]
-            self._archive.put(self._cache.path / entry.path, name, size=entry.size, sha256=entry.sha256)
-            self._records.keep_metadata(
-                delivery.ProductMetadata(
-                    id=name,
-                    prog_id=prog_id,
-                    ous_uid=request.ousUID,
-                    timestamp=run,
-                    size=entry.size,
-                    sha256=entry.sha256,
-                )
-            )
-            ingested.append(name)
-            self._keep_status(request, prog_id, ingested, complete=False)
-            _LOG.info("%s is archived, %d of %d", name, len(ingested), len(products))
-        self._keep_status(request, prog_id, ingested, complete=True)
+            ingested.append(self._archived(request, entry))
+            self._keep_status(request, ingested, complete=False)
+            _LOG.info("%s is archived, %d of %d", ingested[-1], len(ingested), len(products))
+        self._keep_status(request, ingested, complete=True)
 
-    def _keep_status(self, request: IngestRequest, prog_id: str, ingested: list[str], *, complete: bool) -> None:
+    def _archived(self, request: IngestRequest, entry: FileEntry) -> str:
+        """Archive a product under the first of its names that is not another run's, and return that name.
+
+        Whoever does it again comes to the same name: one that is another's stays so, and one that is ours has our
+        content, and our metadata or none.
+        """
+        prog_id, run = names.split_products_dir(request.productsDir)
+        folder = names.products_path(prog_id, run, request.ousUID)
+        for name in names.product_names(folder, entry.path.removeprefix(f"{folder}/")):
+            product = delivery.ProductMetadata(
+                id=name, prog_id=prog_id, ous_uid=request.ousUID, timestamp=run, size=entry.size, sha256=entry.sha256
+            )
+            if self._archived_as(product, self._cache.path / entry.path):
+                return name
+        raise NameTaken(f"{entry.path} cannot be archived: that name, its run's alone, is taken by another file")
+
+    def _archived_as(self, product: delivery.ProductMetadata, path: Path) -> bool:
+        """Archive a product and keep its metadata under its name; return False if the name is another run's.
+
+        The metadata decide between two runs with the same content, and are looked at first as well: what is another's
+        and has got lost in the archive must not be replaced by what is ours.
+        """
+        if self._records.is_of_another_run(product):
+            return False
+        try:
+            self._archive.put(path, product.id, size=product.size, sha256=product.sha256)
+        except NameTaken as error:
+            _LOG.info("%s", error)
+            return False
+        return self._records.keep_metadata(product)
+
+    def _keep_status(self, request: IngestRequest, ingested: list[str], *, complete: bool) -> None:
+        prog_id, _ = names.split_products_dir(request.productsDir)
         self._records.keep_status(
             delivery.DeliveryStatus(
                 id=names.document_id(request.ousUID),

@@ -23,7 +23,7 @@ from shared.clock import Clock, elapsed_s
 from shared.couchdb_http import TIME_LIMIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from shared.settings import Settings
 
@@ -34,6 +34,8 @@ _STREAM_READ_TIMEOUT_S: Final = 25.0
 _MUTATE_TRIES: Final = 12
 _MUTATE_PAUSE_S: Final = 0.02
 _REMEMBERED_S: Final = 1.0
+_PURGED_AT_ONCE: Final = 100
+"""CouchDB refuses more ids in one request (``max_document_id_number``)."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -177,7 +179,12 @@ class Database:
         self.server.send("PUT", self.path("_revs_limit"), content=str(count).encode())
 
     def get(self, doc_id: str, *, timeout_s: float = TIME_LIMIT_S, **query: object) -> Doc | None:
-        """Return a document, or None where there is none; a missing database is DatabaseMissing."""
+        """Return a document, or None where there is none; a missing database is DatabaseMissing.
+
+        What begins with an underscore is CouchDB's own (``_all_docs``, ``_security``), and no document of anybody's.
+        """
+        if not doc_id or doc_id.startswith("_"):
+            return None
         try:
             doc: Doc = self.server.call("GET", self.path(doc_id), params=_query(query), timeout_s=timeout_s)
         except errors.NotFound:
@@ -250,17 +257,73 @@ class Database:
         ``allow_fallback: false`` makes CouchDB refuse instead of reading the whole database; a ``warning`` in an
         answer means that it did more than it should have, and is logged.
         """
+        return self.find_behind("", selector, index=index, sort=sort, limit=limit, **more)[0]
+
+    def find_behind(
+        self, bookmark: str, selector: Doc, *, index: str, sort: Sequence[str | Doc], limit: int, **more: object
+    ) -> tuple[list[Doc], str]:
+        """As :meth:`find`, behind a bookmark of this index, empty for none; return also that of the last document.
+
+        CouchDB begins to read there, whereas ``$gt`` a value has it read and pass over all that have this value.
+        """
         body = {"selector": selector, "use_index": index, "sort": sort, "limit": limit, "allow_fallback": False, **more}
+        if bookmark:
+            body["bookmark"] = bookmark
         answer = self.server.call("POST", self.path("_find"), content=msgspec.json.encode(body))
         if answer.get("warning"):
             _LOG.warning("_find on %s by %s: %s", self.name, index, answer["warning"])
         docs: list[Doc] = answer["docs"]
-        return docs
+        return docs, str(answer.get("bookmark", "")) if docs else ""
+
+    def pages(
+        self,
+        where: Doc,
+        *,
+        by: str,
+        index: str,
+        sort: Sequence[str | Doc],
+        since: str = "",
+        until: str = "",
+        limit: int = 200,
+        **more: object,
+    ) -> Iterator[list[Doc]]:
+        """Yield all that a query finds in the order of the text ``by``, which is to follow ``where`` in the index.
+
+        ``since`` is its first value, ``until`` that before which it ends. Each page begins with the value that the one
+        before ended with, so that what comes and goes meanwhile shifts nothing, as it would with ``skip``, or with a
+        bookmark whose document has gone. Where ``fields`` are named, ``_id`` and ``by`` have to be among them.
+        """
+        seen: set[str] = set()
+        while True:
+            most = limit + len(seen)
+            bounds = {"$gte": since} | ({"$lt": until} if until else {})
+            docs = self.find({**where, by: bounds}, index=index, sort=sort, limit=most, **more)
+            if fresh := [doc for doc in docs if doc["_id"] not in seen]:
+                yield fresh
+            if len(docs) < most:
+                return
+            since = docs[-1][by]
+            seen = {doc["_id"] for doc in docs if doc[by] == since}
+
+    def purge(self, revisions: Mapping[str, Sequence[str]]) -> None:
+        """Remove leaves for good, leaving no trace of them: ids and their revisions, 100 documents a request.
+
+        That needs a server administrator, and no replication hears of it.
+        """
+        items = list(revisions.items())
+        for start in range(0, len(items), _PURGED_AT_ONCE):
+            content = msgspec.json.encode(dict(items[start : start + _PURGED_AT_ONCE]))
+            self.server.call("POST", self.path("_purge"), content=content)
 
     def rows(self, **query: object) -> list[Doc]:
         """Return the rows of ``_all_docs`` for its own options (``startkey``, ``endkey``, ``limit``, …)."""
         rows: list[Doc] = self.server.call("GET", self.path("_all_docs"), params=_query(query))["rows"]
         return rows
+
+    def count(self) -> int:
+        """Return how many documents there are, without design documents."""
+        count: int = self.info()["doc_count"]
+        return count - len(self.rows(startkey="_design/", endkey="_design0"))
 
     def every(self, *, page: int = 500, start: str = "", end: str = "\ufff0") -> Iterator[Doc]:
         """Yield every document with an id from ``start`` to ``end`` but design documents, read page by page."""

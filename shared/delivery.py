@@ -17,7 +17,7 @@ SCHEMA: Final = 1
 
 
 class ProductMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """One data product, under its file name: whose it is, of which run, its size (bytes) and SHA-256."""
+    """One data product, under its name in the archive: whose it is, of which run, its size (bytes) and SHA-256."""
 
     id: str = msgspec.field(name="_id")
     schema: int = SCHEMA
@@ -27,9 +27,17 @@ class ProductMetadata(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     sha256: str
 
+    @property
+    def of_run(self) -> tuple[str, str, str]:
+        """Whose it is: program, OUS and timestamp of its run."""
+        return self.prog_id, self.ous_uid, self.timestamp
+
 
 class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What of an OUS is in the archive, under the id of the OUS; ``complete`` when all of that run is."""
+    """What of an OUS is in the archive, under the id of the OUS; ``complete`` when all of that run is.
+
+    ``data_products`` are the products' names in the archive.
+    """
 
     id: str = msgspec.field(name="_id")
     schema: int = SCHEMA
@@ -38,6 +46,11 @@ class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str
     data_products: list[str] = msgspec.field(name="dataProducts")
     complete: bool
+
+    @property
+    def of_run(self) -> tuple[str, str, str]:
+        """Which run it is about: its program, OUS and timestamp."""
+        return self.prog_id, self.ous_uid, self.timestamp
 
 
 Kind = TypeVar("Kind", ProductMetadata, DeliveryStatus)
@@ -51,10 +64,18 @@ class Records:
         self._metadata = connection.database(METADATA_DATABASE)
         self._status = connection.database(STATUS_DATABASE)
 
-    def keep_metadata(self, product: ProductMetadata) -> None:
-        """Keep the metadata of a product; what is kept already stays as it is."""
+    def is_of_another_run(self, product: ProductMetadata) -> bool:
+        """Tell whether the metadata kept under the name of a product are those of a product of another run."""
+        return _is_of_another(self._metadata.get(product.id), product)
+
+    def keep_metadata(self, product: ProductMetadata) -> bool:
+        """Keep the metadata of a product, unless a product of another run has its name: then return False."""
         wanted: Doc = msgspec.to_builtins(product)
-        self._metadata.mutate(product.id, lambda doc: _unless_same(doc, wanted))
+
+        def change(doc: Doc | None) -> Doc | None:
+            return None if _is_of_another(doc, product) else _unless_same(doc, wanted)
+
+        return not _is_of_another(self._metadata.mutate(product.id, change), product)
 
     def metadata(self, name: str) -> ProductMetadata | None:
         """Return the metadata of a product, or None."""
@@ -79,6 +100,16 @@ class Records:
         """Return the delivery status of an OUS by its document id, or None."""
         doc = self._status.get(doc_id)
         return _read(doc, DeliveryStatus) if doc else None
+
+
+def _is_of_another(doc: Doc | None, product: ProductMetadata) -> bool:
+    """Tell whether a document has the metadata of another run's product; what is no metadata is nobody's."""
+    if doc is None:
+        return False
+    try:
+        return _read(doc, ProductMetadata).of_run != product.of_run
+    except BadInput:
+        return False
 
 
 def _progress(doc: Doc) -> tuple[str, bool, int]:

@@ -21,6 +21,7 @@
     │   └── RemoteError         the executor of a call answered with an error
     │       └── StateRefused    ... xtss would not make the change
     ├── ArchiveError            NGAS lacks a file, or holds another one
+    │   └── NameTaken           ... under the name of the one to be archived
     ├── CacheError              a cache directory cannot be used
     │   ├── ContentDiffers      a name exists there with another content
     │   ├── SourceAway          what is to be copied is not there, or not reachable
@@ -128,6 +129,10 @@ class StateRefused(RemoteError):
 
 class ArchiveError(DrwError):
     """The archive lacks a file, holds another one under its name, or cannot take it."""
+
+
+class NameTaken(ArchiveError):
+    """The archive holds another file under a name."""
 
 
 class CacheError(DrwError):

@@ -169,6 +169,17 @@ def is_product(name: str, ous_uid: str, run: str) -> bool:
     return name not in {weblog(ous_uid, run), report(ous_uid, run)}
 
 
+def product_names(folder: str, product: str) -> tuple[str, ...]:
+    """Return the names under which a product can be archived, in the order in which they are to be tried.
+
+    ``folder`` is the run's (:func:`products_path`), ``product`` the path of the file in it. Its plain file name is what
+    people look for, but any run may use it again. Its path below a cache is the run's alone, and says whose it is. A
+    file in a subfolder has that only, and so has one that begins with ``_``, which CouchDB keeps for itself.
+    """
+    path = f"{folder}/{product}"
+    return (path,) if "/" in product or product.startswith("_") else (product, path)
+
+
 def report_id(ous_uid: str, run: str) -> str:
     """Return the document id of a run's pipeline report, ``<timestamp>.<document id of the OUS>``."""
     return f"{timestamp(run)}.{document_id(ous_uid)}"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from shared import errors
 from shared.clock import stamp
@@ -28,14 +29,29 @@ _TRIES: Final = 5
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ArchivedFile:
+class ArchivedFile(msgspec.Struct, frozen=True):
     """What the archive says of a file: size in bytes, SHA-256 in hexadecimal, when it was written (UTC)."""
 
-    name: str
+    name: str = msgspec.field(name="_id")
     size: int
     sha256: str
-    written: str
+    written: str = msgspec.field(name="writeTimestamp")
+
+
+def described(doc: Doc) -> ArchivedFile | None:
+    """Return what a document of the archive says of its file, or None while the file is not whole.
+
+    Raises ArchiveError where the document says it in a way that nobody can read: it was not made by :class:`Archive`.
+    """
+    if "sha256" not in doc or doc["_id"] not in doc.get("_attachments", {}):
+        return None
+    try:
+        return msgspec.convert(doc, ArchivedFile)
+    except msgspec.ValidationError as error:
+        raise errors.ArchiveError(
+            f"document {doc['_id']} of {DATABASE} does not describe its file: {error}; mend it by hand, or let "
+            "'drw check --repair' archive the file anew"
+        ) from error
 
 
 class Archive:
@@ -47,23 +63,25 @@ class Archive:
         self._clock = clock
 
     def describe(self, name: str) -> ArchivedFile | None:
-        """Return what the archive says of a file, or None while it has none that is whole."""
+        """Return what the archive says of a file, or None while it has none that is whole.
+
+        Raises ArchiveError as :func:`described`.
+        """
         doc = self._database.get(name)
-        if doc is None or "sha256" not in doc or name not in doc.get("_attachments", {}):
-            return None
-        return ArchivedFile(name, doc["size"], doc["sha256"], doc["writeTimestamp"])
+        return described(doc) if doc else None
 
     def put(self, path: Path, name: str, *, size: int, sha256: str) -> ArchivedFile:
         """Archive a file under ``name``; nothing happens if it is there with the same content.
 
-        First the content goes in, then the description that makes it count. Raises ArchiveError when another content
-        is there under that name, or when the file is not what ``size`` and ``sha256`` say.
+        First the content goes in, then the description that makes it count. Raises NameTaken when another content is
+        there under that name, ArchiveError when the file is not what ``size`` (bytes) and ``sha256`` say or the archive
+        does not take it, SourceAway while it cannot be read.
         """
         for _ in range(_TRIES):
             found = self.describe(name)
             if found is not None:
                 if (found.size, found.sha256) != (size, sha256):
-                    raise errors.ArchiveError(
+                    raise errors.NameTaken(
                         f"the archive has another file under the name {name}: {found.size} bytes, sha256 {found.sha256}"
                     )
                 return found
@@ -103,7 +121,10 @@ class Archive:
 
     def check(self, name: str, *, size: int, sha256: str) -> str:
         """Return what is wrong with a file in the archive, read back whole; nothing if it is as it should be."""
-        found = self.describe(name)
+        try:
+            found = self.describe(name)
+        except errors.ArchiveError as error:
+            return str(error)
         if found is None:
             return f"{name} is not in the archive"
         if (found.size, found.sha256) != (size, sha256):
@@ -120,7 +141,8 @@ class Archive:
 def _checked(path: Path, size: int, sha256: str) -> Iterator[bytes]:
     """Yield a file's content, and raise ArchiveError before the last piece if it is not what it should be.
 
-    Raising in the middle of the request keeps CouchDB from storing it.
+    A file that cannot be read is SourceAway: its disk may come back, and nothing contradicts anything. Raising in the
+    middle of the request keeps CouchDB from storing it.
     """
     hashed, length, held = hashlib.sha256(), 0, b""
     tell = ProgressLine(f"archiving {path.name}")
@@ -136,7 +158,7 @@ def _checked(path: Path, size: int, sha256: str) -> Iterator[bytes]:
                     yield held
                 held = piece
     except OSError as error:
-        raise errors.ArchiveError(f"{path} cannot be archived: {error.strerror}") from error
+        raise errors.SourceAway(f"{path} cannot be read to be archived: {error.strerror}") from error
     if (length, hashed.hexdigest()) != (size, sha256):
         raise errors.ArchiveError(f"{path} is not what was announced: {length} bytes, sha256 {hashed.hexdigest()}")
     if held:

@@ -80,7 +80,7 @@ class Experiment:
         case = self._next()
         journal = self._home / "effects"
         self._to_its_end(case, journal=journal)
-        outcome = self._place.outcome(case)
+        outcome = self._outcome(case)
         assert not [line for line in outcome if " dead " in line], outcome
         return journal.read_text().splitlines(), outcome
 
@@ -95,7 +95,10 @@ class Experiment:
             self._place.let_time_pass(pid)
             self._to_its_end(case)
         was_killed = os.WIFSIGNALED(status_) and os.WTERMSIG(status_) == signal.SIGKILL
-        return was_killed, self._place.outcome(case) + self._stray_processes()
+        return was_killed, self._outcome(case) + self._stray_processes()
+
+    def _outcome(self, case: Case) -> list[str]:
+        return self._place.outcome(case) + self._scene.left(self._place)
 
     def _stray_processes(self) -> list[str]:
         """Return what still runs though the actors that started it are gone; its keepers get a moment to end it."""

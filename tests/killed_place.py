@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from actors import pipeline
-from shared import delivery, lifecycle, manifest, messages, names, ngas, reports, status
+from shared import audit, delivery, lifecycle, manifest, messages, names, ngas, reports, status
 from shared.bus import envelope, queue
 from shared.cache import CacheDirectory
 from shared.clock import stamp
@@ -128,6 +128,25 @@ class Place:
             )
         )
 
+    def put_under_taken_names(self, case: Case) -> None:
+        """Add products whose file names are another run's already: with the same content, with another, in folders."""
+        folder = names.products_path(PROGRAM, case.run, case.ous)
+        contents = {"image.data": b"same", "spectrum.data": b"ours", "spw-1/fit.data": b"1", "spw-2/fit.data": b"2"}
+        for product, content in contents.items():
+            path = self.jao / folder / product
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        another = Case("uid://A1/A1/A1", "2020-01-01T00:00:00.001")
+        archive = ngas.Archive(self.connection.database(ngas.DATABASE), self.connection.clock)
+        for product, content in (("image.data", b"same"), ("spectrum.data", b"another's")):
+            source = self.home / "anothers"
+            source.write_bytes(content)
+            entry = manifest.entry(source, product)
+            archive.put(source, product, size=entry.size, sha256=entry.sha256)
+            facts = {"prog_id": PROGRAM, "ous_uid": another.ous, "timestamp": another.run}
+            metadata = delivery.ProductMetadata(id=product, size=entry.size, sha256=entry.sha256, **facts)
+            assert delivery.Records(self.connection).keep_metadata(metadata)
+
     # What is left of it
 
     def begin(self) -> None:
@@ -139,7 +158,7 @@ class Place:
             for entry in (root / "weblogs").glob("*"):
                 shutil.rmtree(entry)
         (self.home / POSTED).unlink(missing_ok=True)
-        for name in (queue.DATABASE, status.DATABASE):
+        for name in (queue.DATABASE, status.DATABASE, audit.DATABASE):
             database = self.connection.database(name)
             database.bulk([{"_id": doc["_id"], "_rev": doc["_rev"], "_deleted": True} for doc in database.every()])
 
@@ -176,7 +195,12 @@ class Place:
     def _documents(self, name: str, case: Case) -> list[dict[str, Any]]:
         docs = self.connection.database(name).every()
         stem = names._stem(case.ous, case.run).removesuffix(case.run)
-        return [doc for doc in docs if doc.get("ousUID", doc.get("entityId")) == case.ous or f"-{stem}" in doc["_id"]]
+        stems = (f"-{stem}", f"/{names.document_id(case.ous)}/")
+        return [
+            doc
+            for doc in docs
+            if doc.get("ousUID", doc.get("entityId")) == case.ous or any(each in doc["_id"] for each in stems)
+        ]
 
     def _message(self, doc: dict[str, Any]) -> str:
         body = {key: value for key, value in doc["body"].items() if key not in {"files", "report", "session", "key"}}

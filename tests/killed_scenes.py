@@ -79,6 +79,9 @@ class Scene:
     refusal: str = "(?!)"
     """What a command that ends with another status may say: that all is done."""
 
+    left: Callable[[Place], list[str]] = lambda _: []
+    """What counts of the outcome besides, a line each."""
+
     @property
     def answered(self) -> set[str]:
         """The selectors that those others listen to."""
@@ -141,6 +144,11 @@ def _verified(place: Place, case: Case) -> None:
     place.products(case, place.jao)
     request = messages.IngestRequest(ousUID=case.ous, timestamp=case.run, productsDir=case.products_dir)
     place.message(messages.INGEST, request)
+
+
+def _verified_with_taken_names(place: Place, case: Case) -> None:
+    _verified(place, case)
+    place.put_under_taken_names(case)
 
 
 def _ingested(place: Place, case: Case) -> None:
@@ -220,6 +228,9 @@ SCENES = {
         refusal=r"is (Verified|DeliveryInProgress), not ReadyForReview|has a verdict, Pass, that",
     ),
     "ingestor": Scene(_verified, product_ingestor.main, lambda place, _: [place.jao], _consumed),
+    "ingestor, taken names": Scene(
+        _verified_with_taken_names, product_ingestor.main, lambda place, _: [place.jao], _consumed
+    ),
     "tracker": Scene(
         _ingested,
         data_tracker.main,

@@ -12,6 +12,7 @@ from shared import cancels, delivery, launching, lifecycle, messages, names, nga
 from shared.bus import drains, envelope, pauses, queue
 from shared.cache import MARKER
 from shared.entities import Entities
+from shared.errors import ArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,8 +84,11 @@ class _Lacks:
             return _Lack("its delivery status is not complete")
         if entity.run and found.timestamp != entity.run:
             return _Lack(f"its delivery status is that of run {found.timestamp}")
-        lacks = filter(None, [*map(self._product, found.data_products), self._weblog(entity, found.timestamp)])
-        return _Lack(next(lacks, ""), len(found.data_products))
+        try:
+            lacks = filter(None, [*map(self._product, found.data_products), self._weblog(entity, found.timestamp)])
+            return _Lack(next(lacks, ""), len(found.data_products))
+        except ArchiveError as error:
+            return _Lack(str(error), len(found.data_products))
 
     def _product(self, name: str) -> str:
         metadata, archived = self._records.metadata(name), self._archive.describe(name)

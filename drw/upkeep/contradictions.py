@@ -33,12 +33,13 @@ NO_METADATA: Final = "no metadata"
 NOT_ARCHIVED: Final = "not in the archive"
 DIFFERS: Final = "differs from the archive"
 CORRUPT: Final = "wrong checksum"
+MISDESCRIBED: Final = "not described"
 NOBODYS_RECORD: Final = "record of no OUS"
 UNKNOWN_DIRECTORY: Final = "unknown directory"
 CACHES_DIFFER: Final = "caches differ"
 NOT_EXPANDED: Final = "weblog not expanded"
 
-OF_FILES: Final = frozenset({NOT_ARCHIVED, CORRUPT, DIFFERS})
+OF_FILES: Final = frozenset({NOT_ARCHIVED, CORRUPT, MISDESCRIBED, DIFFERS})
 """The kinds that are about files in the archive."""
 
 _REVIEWABLE: Final = (lifecycle.READY_FOR_REVIEW, lifecycle.REVIEWING)
@@ -282,7 +283,8 @@ def _deliveries(evidence: Evidence) -> Iterator[Finding]:
                 what = f"is a product of the delivered run of {entity.entity_id}, and has no metadata"
                 yield _about(entity, NO_METADATA, what, repair="it is made anew from caches and archive", subject=name)
         weblog = names.weblog(entity.entity_id, entity.run)
-        if entity.state == lifecycle.DELIVERED and weblog not in evidence.archive:
+        is_there = weblog in evidence.archive or weblog in evidence.misdescribed
+        if entity.state == lifecycle.DELIVERED and not is_there:
             yield _lost_file(evidence, weblog, entity.entity_id, entity.timestamp)
 
 
@@ -291,7 +293,8 @@ def _metadata(evidence: Evidence) -> Iterator[Finding]:
     for name, product in evidence.metadata.items():
         archived = evidence.archive.get(name)
         if archived is None:
-            yield _lost_file(evidence, name, product.ous_uid, product.timestamp)
+            if name not in evidence.misdescribed:
+                yield _lost_file(evidence, name, product.ous_uid, product.timestamp)
         elif (archived.size, archived.sha256) != (product.size, product.sha256):
             yield Finding(
                 DIFFERS,
@@ -302,15 +305,9 @@ def _metadata(evidence: Evidence) -> Iterator[Finding]:
                 repair="whichever of the two the caches do not agree with is put right",
             )
     for name, wrong in evidence.corrupt.items():
-        found = evidence.metadata.get(name)
-        yield Finding(
-            CORRUPT,
-            name,
-            wrong.removeprefix(f"{name} "),
-            ous=found.ous_uid if found else _ous_of_weblog(evidence, name),
-            repair="it is archived anew from a cache" if name in evidence.located else "",
-            advice="no cache has it any more: launch the OUS anew",
-        )
+        yield _bad_file(evidence, CORRUPT, name, wrong.removeprefix(f"{name} "), "launch the OUS anew")
+    for name, wrong in evidence.misdescribed.items():
+        yield _bad_file(evidence, MISDESCRIBED, name, wrong, "mend or delete the document by hand")
 
 
 def _unrecorded(evidence: Evidence) -> Iterator[Finding]:
@@ -319,7 +316,7 @@ def _unrecorded(evidence: Evidence) -> Iterator[Finding]:
     delivered = {name for kept in evidence.deliveries.values() for name in kept.data_products}
     for cache in evidence.caches_in_order()[:1]:
         for run in cache.runs.values():
-            for name in run.products():
+            for name in evidence.products(run):
                 if name not in evidence.archive or name in evidence.metadata or name in delivered:
                     continue  # what is delivered is looked at as such
                 if run.ous not in busy:
@@ -347,6 +344,19 @@ def _records_of_nobody(evidence: Evidence) -> Iterator[Finding]:
                 ous=ous,
                 advice="launch that OUS, or delete the document by hand",
             )
+
+
+def _bad_file(evidence: Evidence, kind: str, name: str, what: str, otherwise: str) -> Finding:
+    """Return what is wrong with a file that the archive has, and what to do ``otherwise``, if no cache has it."""
+    found = evidence.metadata.get(name)
+    return Finding(
+        kind,
+        name,
+        what,
+        ous=found.ous_uid if found else _ous_of_weblog(evidence, name),
+        repair="it is archived anew from a cache" if name in evidence.located else "",
+        advice=f"no cache has it any more: {otherwise}",
+    )
 
 
 def _lost_file(evidence: Evidence, name: str, ous: str, stamp: str) -> Finding:

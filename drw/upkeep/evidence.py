@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from drw import letters
-from shared import delivery, heartbeats, manifest, names, ngas, reports, status
+from shared import delivery, heartbeats, lifecycle, manifest, names, ngas, reports, status
 from shared.actor import ACTORS_DATABASE
 from shared.bus import envelope, queue
 from shared.cache import MARKER, WEBLOGS
 from shared.clock import stamp
-from shared.errors import BadInput, CacheError
+from shared.errors import ArchiveError, BadInput, CacheError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from shared.ngas import ArchivedFile
     from shared.settings import Settings
     from shared.status import StatusEntity
+
+IN_DELIVERY: Final = (lifecycle.VERIFIED, lifecycle.DELIVERY_IN_PROGRESS, lifecycle.DELIVERED)
+"""The states in which an OUS is about the run that is delivered, or is to be."""
 
 _FILE_DEPTH: Final = 5
 """Products directory, SOUS, GOUS, member OUS, products: the file is below."""
@@ -51,20 +54,25 @@ class CachedRun:
     files: Mapping[str, int] = field(default_factory=dict)
     problem: str = ""
 
-    def products(self) -> dict[str, str]:
-        """Return the paths of the data products by their names."""
-        if not self.ous:
-            return {}
-        folder = names.products_path(self.prog_id, self.run, self.ous) + "/"
-        return {
-            path.removeprefix(folder): path
-            for path in self.files
-            if path.startswith(folder) and names.is_product(path.removeprefix(folder), self.ous, self.run)
-        }
+    @property
+    def folder(self) -> str:
+        """The path of the folder that has the files of the run; empty if there is none."""
+        return names.products_path(self.prog_id, self.run, self.ous) if self.ous else ""
+
+    @property
+    def of_run(self) -> tuple[str, str, str]:
+        """Program, OUS and timestamp of the run."""
+        return self.prog_id, self.ous, self.run
+
+    def products(self) -> list[str]:
+        """Return the data products, by their paths in the folder of the run."""
+        start = f"{self.folder}/"
+        inside = [path.removeprefix(start) for path in self.files if self.ous and path.startswith(start)]
+        return [each for each in inside if names.is_product(each, self.ous, self.run)]
 
     def report(self) -> str:
         """Return the path of the pipeline report; empty if there is none."""
-        path = f"{names.products_path(self.prog_id, self.run, self.ous)}/{self.report_name()}" if self.ous else ""
+        path = f"{self.folder}/{self.report_name()}" if self.ous else ""
         return path if path in self.files else ""
 
     def report_name(self) -> str:
@@ -96,6 +104,8 @@ class Evidence:
     metadata: Mapping[str, ProductMetadata] = field(default_factory=dict)
     deliveries: Mapping[str, DeliveryStatus] = field(default_factory=dict)
     archive: Mapping[str, ArchivedFile] = field(default_factory=dict)
+    misdescribed: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with the documents of files of the archive that do not describe them."""
     corrupt: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with files of the archive that were read back."""
     caches: Mapping[str, Cache] = field(default_factory=dict)
@@ -116,9 +126,44 @@ class Evidence:
             for name in cache.weblogs:
                 found.setdefault(name, []).append(cache.path / name)
             for run in cache.runs.values():
-                for name, path in run.products().items():
+                for name, path in self.products(run).items():
                     found.setdefault(name, []).append(cache.path / path)
         return found
+
+    def products(self, run: CachedRun) -> dict[str, str]:
+        """Return the paths of a run's products by the names that they have in the archive, or would have."""
+        return {self._archived_name(run, each): f"{run.folder}/{each}" for each in run.products()}
+
+    def _archived_name(self, run: CachedRun, product: str) -> str:
+        """Return the name that the product ingestor gave to a product, or would give."""
+        *plain, path = names.product_names(run.folder, product)
+        if not plain or path in self.metadata or path in self.archive:
+            return path
+        return plain[0] if self._owners.get(plain[0], run.of_run) == run.of_run else path
+
+    @cached_property
+    def _owners(self) -> dict[str, tuple[str, str, str]]:
+        """Which run each plain name is a product of, as far as it is told, by the metadata above all.
+
+        Where neither these nor a delivery status have it, it is the run that an OUS is delivered with.
+        """
+        delivered = [run for run in self._cached_runs() if self._is_delivered_with(run)]
+        cached = {
+            product: run.of_run
+            for run in delivered
+            for product in run.products()
+            if names.product_names(run.folder, product)[-1] not in self.archive
+        }
+        listed = {name: kept.of_run for kept in self.deliveries.values() for name in kept.data_products}
+        return cached | listed | {name: product.of_run for name, product in self.metadata.items()}
+
+    def _is_delivered_with(self, run: CachedRun) -> bool:
+        entity = self.entities.get(run.ous)
+        return entity is not None and entity.run == run.run and entity.state in IN_DELIVERY
+
+    def _cached_runs(self) -> Iterator[CachedRun]:
+        for cache in self.caches_in_order():
+            yield from cache.runs.values()
 
     def run(self, name: str) -> CachedRun | None:
         """Return a products directory from whichever cache has it, that of JAO first."""
@@ -141,7 +186,7 @@ def gather(connection: DbConnection, settings: Settings) -> Evidence:
     ]
     entities, unreadable = _entities(connection)
     records = _records(connection)
-    archive = {each.name: each for each in _archived(connection)}
+    archive, misdescribed = _archived(connection)
     return Evidence(
         entities=entities,
         unreadable=unreadable,
@@ -151,6 +196,7 @@ def gather(connection: DbConnection, settings: Settings) -> Evidence:
         metadata=records.metadata,
         deliveries=records.deliveries,
         archive=archive,
+        misdescribed=misdescribed,
         caches=caches(settings),
     )
 
@@ -233,10 +279,18 @@ def converted(doc: dict[str, object], kind: type[delivery.Kind]) -> delivery.Kin
         return None
 
 
-def _archived(connection: DbConnection) -> Iterator[ArchivedFile]:
+def _archived(connection: DbConnection) -> tuple[dict[str, ArchivedFile], dict[str, str]]:
+    """Return what the archive says of its files, and what is wrong where it says nothing that can be read."""
+    found, misdescribed = {}, {}
     for doc in connection.database(ngas.DATABASE).every():
-        if "sha256" in doc and doc["_id"] in doc.get("_attachments", {}):
-            yield ngas.ArchivedFile(doc["_id"], doc["size"], doc["sha256"], doc["writeTimestamp"])
+        try:
+            file = ngas.described(doc)
+        except ArchiveError as error:
+            misdescribed[doc["_id"]] = str(error)
+            continue
+        if file:
+            found[file.name] = file
+    return found, misdescribed
 
 
 def read_back(
@@ -279,10 +333,10 @@ def _cached_run(path: Path, prog_id: str, run: str) -> CachedRun:
         files = dict(manifest.files_of(path))
     except CacheError as error:
         return CachedRun(name=path.name, prog_id=prog_id, run=run, cache=path.parent, problem=str(error))
-    return CachedRun(name=path.name, prog_id=prog_id, run=run, cache=path.parent, ous=_ous_of(files), files=files)
+    return CachedRun(name=path.name, prog_id=prog_id, run=run, cache=path.parent, ous=ous_of(files), files=files)
 
 
-def _ous_of(files: Iterable[str]) -> str:
+def ous_of(files: Iterable[str]) -> str:
     """Return the OUS whose folder the files of a products directory are in."""
     for path in files:
         parts = path.split("/")

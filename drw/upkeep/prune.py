@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from drw.registry import Commands, Context
-    from drw.upkeep.evidence import CachedRun
+    from drw.upkeep.evidence import CachedRun, Evidence
 
 _HEADS: Final = ("what", "where", "bytes")
-_PAGE: Final = 1000
 RUN, WORK = "run", "work directory"
 
 
@@ -127,7 +126,7 @@ class Pruner:
         now = self._connection.clock.now()
         old = retention.old_runs(known, now, self._retention_s)
         for each in self._context.track(old, "comparing with the archive", total=len(old)):
-            kept = each.kept or retention.unconfirmed(each.run, known) or self._difference(each.run)
+            kept = each.kept or retention.unconfirmed(each.run, known) or self._difference(each.run, known)
             where = each.run.cache / each.run.name
             self._done.pruned.append(Pruned(RUN, str(where), sum(each.run.files.values()), kept))
             if not kept and not self._dry_run:
@@ -143,8 +142,9 @@ class Pruner:
 
     # Caches
 
-    def _difference(self, run: CachedRun) -> str:
+    def _difference(self, run: CachedRun, known: Evidence) -> str:
         """Return in what a run differs from the archive and from its stored report, both read whole, or nothing."""
+        archived_names = retention.names_in_archive(run, known)
         try:
             for path in run.files:
                 entry = manifest.entry(run.cache / path, path)
@@ -156,7 +156,7 @@ class Pruner:
                         else f"{path} is not what is stored"
                     )
                 else:
-                    wrong = self._archive.check(path.rpartition("/")[2], size=entry.size, sha256=entry.sha256)
+                    wrong = self._archive.check(archived_names[path], size=entry.size, sha256=entry.sha256)
                 if wrong:
                     return wrong
         except (DrwError, OSError) as error:
@@ -205,20 +205,15 @@ class Pruner:
         """Count the settled messages that have ended before a moment, page by page."""
         database, count = self._connection.database(queue.DATABASE), 0
         for state in (envelope.CONSUMED, envelope.EXPIRED):
-            since, same = "", 0
-            while True:
-                docs = database.find(
-                    {"state": state, "doneAt": {"$gte": since, "$lt": horizon}},
-                    index=queue.ENDED_INDEX,
-                    sort=queue.INDEXES[queue.ENDED_INDEX][0],
-                    limit=_PAGE + same,
-                    fields=["_id", "doneAt"],
-                )
-                count += len(docs) - same
-                if len(docs) < _PAGE + same:
-                    break
-                since = docs[-1]["doneAt"]
-                same = sum(doc["doneAt"] == since for doc in docs)
+            pages = database.pages(
+                {"state": state},
+                by="doneAt",
+                index=queue.ENDED_INDEX,
+                sort=queue.INDEXES[queue.ENDED_INDEX][0],
+                until=horizon,
+                fields=["_id", "doneAt"],
+            )
+            count += sum(map(len, pages))
         return count
 
     def _record(self) -> None:

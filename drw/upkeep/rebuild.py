@@ -16,9 +16,9 @@ import msgspec
 from drw import columns
 from drw.columns import Line, counted, say
 from drw.registry import FAILURE, OK
-from drw.upkeep import evidence
+from drw.upkeep import asked, evidence
 from shared import actor, audit, delivery, lifecycle, manifest, names, ngas, report, reports
-from shared.errors import CacheError, DrwError
+from shared.errors import BadInput, CacheError, DrwError
 from shared.messages import PipelineReport
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from shared.status import StatusEntity
 
 _HEADS: Final = ("what", "of", "and")
-_DELIVERING: Final = (lifecycle.VERIFIED, lifecycle.DELIVERY_IN_PROGRESS, lifecycle.DELIVERED)
 _STEM: Final = re.compile(
     r"-([A-Za-z0-9]+)-([A-Za-z0-9]+)-([A-Za-z0-9]+)-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})\.[^.]+$"
 )
@@ -70,6 +69,7 @@ def register(commands: Commands) -> None:
 def _rebuild(context: Context) -> int:
     args = context.args
     known = evidence.gather(context.connection, context.settings)
+    asked.refuse_unknown(args.ousUID, known)
     rebuilder = Rebuilder(context.connection, known, dry_run=args.dry_run)
     runs = runs_of(known, args.ousUID)
     made: list[Made] = []
@@ -136,7 +136,7 @@ class Rebuilder:
     def _products(self, run: CachedRun) -> Iterator[Made]:
         """Record the products of a run that are in the archive as they are in the cache."""
         archived: list[str] = []
-        products = run.products()
+        products = self._known.products(run)
         for name, path in products.items():
             found = self._archive.describe(name)
             if found is None:
@@ -186,7 +186,7 @@ class Rebuilder:
     def _is_the_one(self, wanted: DeliveryStatus, kept: DeliveryStatus | None) -> bool:
         """Tell whether a delivery status is to be about this run: the one that the OUS is about, else the latest."""
         entity = self._known.entities.get(wanted.ous_uid)
-        if entity and entity.run and entity.state in _DELIVERING:
+        if entity and entity.run and entity.state in evidence.IN_DELIVERY:
             return wanted.timestamp == entity.run
         return kept is None or wanted.timestamp >= kept.timestamp
 
@@ -203,9 +203,10 @@ class Rebuilder:
     def from_archive_alone(self, ouss: Sequence[str] = ()) -> list[Made]:
         """Make the records of delivered runs anew whose caches were pruned, by the names of the archived files.
 
-        Which OUS and run a product is of is told by its name, if that is of the pipeline's own form.
+        Which OUS and run a product is of is told by its metadata, else by its name, if that is a path in a cache or of
+        the pipeline's own form.
         """
-        cached = {name for run in runs_of(self._known) for name in run.products()}
+        cached = {name for run in runs_of(self._known) for name in self._known.products(run)}
         made: list[Made] = []
         products: dict[str, list[str]] = {}
         for name, archived in self._known.archive.items():
@@ -229,14 +230,31 @@ class Rebuilder:
         return made
 
     def _owner(self, name: str) -> StatusEntity | None:
-        """Return the delivered OUS whose run a file of the archive is a product of, by its name."""
-        found = _STEM.search(name)
-        if not found:
-            return None
-        entity = self._known.entities.get("uid://" + "/".join(found.groups()[:3]))
-        if entity is None or entity.state != lifecycle.DELIVERED or entity.run != found[4]:
+        """Return the delivered OUS whose run a file of the archive is a product of."""
+        ous, run = self._run_of(name)
+        entity = self._known.entities.get(ous)
+        if entity is None or entity.state != lifecycle.DELIVERED or entity.run != run:
             return None
         return entity if names.is_product(name, entity.entity_id, entity.run) else None
+
+    def _run_of(self, name: str) -> tuple[str, str]:
+        """Return OUS and run that a file of the archive is of; empty if nothing tells."""
+        kept = self._known.metadata.get(name)
+        if kept:
+            return kept.ous_uid, kept.timestamp
+        if "/" in name:
+            return _run_of_path(name)
+        found = _STEM.search(name)
+        return ("uid://" + "/".join(found.groups()[:3]), found[4]) if found else ("", "")
+
+
+def _run_of_path(path: str) -> tuple[str, str]:
+    """Return OUS and run of a file by its path in a cache; empty if it is none."""
+    try:
+        _, run = names.split_products_dir(path.partition("/")[0])
+    except BadInput:
+        return "", ""
+    return evidence.ous_of([path]), run
 
 
 def _delivery(prog_id: str, ous: str, run: str, products: list[str], *, complete: bool) -> DeliveryStatus:

@@ -59,6 +59,7 @@ class Repairs:
             contradictions.NO_METADATA: self._rebuild,
             contradictions.NOT_ARCHIVED: self._archive_again,
             contradictions.CORRUPT: self._archive_again,
+            contradictions.MISDESCRIBED: self._archive_again,
             contradictions.DIFFERS: self._settle_difference,
             contradictions.NOT_EXPANDED: self._expand,
         }

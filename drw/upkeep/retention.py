@@ -67,17 +67,23 @@ def _needed(run: CachedRun, known: Evidence, busy: set[str]) -> str:
 
 def unconfirmed(run: CachedRun, known: Evidence) -> str:
     """Return the first file of a run that is described nowhere else, or nothing; the content is compared afterwards."""
-    products, weblog = run.products().values(), f"/{names.weblog(run.ous, run.run)}"
+    archived_names = names_in_archive(run, known)
     for path, size in run.files.items():
-        name = path.rpartition("/")[2]
         if path == run.report():
             continue
-        archived = known.archive.get(name) if path in products or path.endswith(weblog) else None
+        name = archived_names.get(path, path.rpartition("/")[2])
+        archived = known.archive.get(name) if path in archived_names else None
         if archived is None:
             return f"{name} is not in the archive"
         if archived.size != size:
             return f"{name} has another size in the archive"
     return ""
+
+
+def names_in_archive(run: CachedRun, known: Evidence) -> dict[str, str]:
+    """Return the names that products and weblog of a run have in the archive, or would have, by their paths."""
+    weblog = names.weblog(run.ous, run.run)
+    return {path: name for name, path in known.products(run).items()} | {f"{run.folder}/{weblog}": weblog}
 
 
 def run_of_work(name: str) -> str:

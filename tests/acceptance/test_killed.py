@@ -23,7 +23,7 @@ SPREAD = [] if os.environ.get("DRW_KILLED") == "all" else ["--each", "once", "--
         ("aqua, report", "aqua, pass", "aqua, fail", "reviewer"),
         ("driver", "driver fails"),
         ("cache, products", "cache, weblog"),
-        ("ingestor", "notifier", "janitor"),
+        ("ingestor", "ingestor, taken names", "notifier", "janitor"),
     ],
     ids="; ".join,
 )

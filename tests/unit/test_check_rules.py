@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from drw.letters import Letter
@@ -246,6 +247,43 @@ def test_a_delivered_ous_with_a_wrong_checksum():
     assert (found.what, found.ous, bool(found.repair)) == ("in the archive has 3 bytes", OUS, True)
     weblog = only(evidence(corrupt={WEBLOG: "rotten"}, caches={}), contradictions.CORRUPT)
     assert (weblog.ous, weblog.repair) == (OUS, "")
+
+
+def test_a_document_of_the_archive_that_does_not_describe_its_file():
+    whole = evidence().archive
+    bare = {"archive": {WEBLOG: whole[WEBLOG]}, "misdescribed": {PRODUCT: "document p has no size"}}
+    found = only(evidence(**bare), contradictions.MISDESCRIBED)
+    assert (found.subject, found.ous, found.what) == (PRODUCT, OUS, "document p has no size")
+    assert found.repair == "it is archived anew from a cache"
+    gone = {"archive": {PRODUCT: whole[PRODUCT]}, "misdescribed": {WEBLOG: "document w has no size"}, "caches": {}}
+    found = only(evidence(**gone), contradictions.MISDESCRIBED)
+    assert (found.ous, found.repair, "by hand" in found.advice) == (OUS, "", True)
+
+
+def test_whose_a_product_is_where_several_runs_have_the_same_file_names():
+    other = "uid://X1/X1/Xb1"
+    run = "2026-11-20T10:00:01.001"
+    folders = {OUS: FOLDER, other: names.products_path(PROGRAM, run, other)}
+    one, two = (
+        cached(ous, {f"{folders[ous]}/{each}": 1 for each in ("p", "a/p")}, run=stamp)
+        for ous, stamp in ((OUS, RUN), (other, run))
+    )
+    paths = {ous: {f"{folder}/{each}": f"{folder}/{each}" for each in ("p", "a/p")} for ous, folder in folders.items()}
+    plain = {f"{folders[other]}/a/p": f"{folders[other]}/a/p", "p": f"{folders[other]}/p"}
+    mine = ProductMetadata(id="p", prog_id=PROGRAM, ous_uid=other, timestamp=run, size=1, sha256=SHA)
+    listing = DeliveryStatus(id="x", prog_id=PROGRAM, ous_uid=other, timestamp=run, data_products=["p"], complete=False)
+    delivered = {other: msgspec.structs.replace(entity(run=run), entity_id=other)}
+    caches = {"JAO": cache("JAO", one, two)}
+    for known in (
+        Evidence(metadata={"p": mine}),
+        Evidence(deliveries={other: listing}),
+        Evidence(entities=delivered, caches=caches),
+    ):
+        assert known.products(one) == paths[OUS]
+        assert known.products(two) == plain
+    archived = Evidence(archive={f"{FOLDER}/p": ArchivedFile(f"{FOLDER}/p", 1, SHA, RUN)})
+    assert archived.products(one) == paths[OUS]
+    assert archived.products(two) == plain
 
 
 def test_records_of_an_ous_that_does_not_exist():

@@ -119,3 +119,11 @@ def test_an_error_shows_a_long_or_strange_value_short_and_escaped():
         names.uid("uid://\x1b[31m" + "x" * 5000)
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("product", "wanted"),
+    [("image.data", ("image.data", "F/image.data")), ("a/x", ("F/a/x",)), ("_design", ("F/_design",))],
+)
+def test_the_names_that_a_product_can_be_archived_under(product, wanted):
+    assert names.product_names("F", product) == wanted
