@@ -11,6 +11,7 @@ import logging
 import threading
 from datetime import timedelta
 from http import HTTPStatus
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _BEGUN: Final = "control:notifier:begun"
-_PAGE: Final = 200
 _KNOWN: Final = 20_000
 _ANSWER_S: Final = 10.0
 _SETTLED_GENERATION: Final = 3
 _SLOTS: Final = 4
+_PAGE: Final = 200
+_ALL: Final = 10_000_000
 _DEAD_FIELDS: Final = ["_id", "state", "doneAt", "errors", "body.ousUID"]
 _PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
@@ -146,41 +148,42 @@ class Newsroom:
     def _all_entities(self, since: str) -> Iterator[Doc]:
         """Yield the OUSs that may have news: those that rest since a moment, and all that have gone on from there."""
         for state in news.TOLD:
-            yield from self._in_state({"state": state, "substate": ""}, since)
-        for state in news.GONE_ON:
-            yield from self._in_state({"state": state, "substate": {"$gte": ""}}, "")
-
-    def _in_state(self, where: Doc, since: str) -> Iterator[Doc]:
-        skip = 0
-        while True:
-            page = self._entities.find(
-                {**where, "timestamp": {"$gte": since}},
-                index=status.STATE_INDEX,
-                sort=status.INDEXES[status.STATE_INDEX],
-                limit=_PAGE,
-                skip=skip,
+            yield from chain.from_iterable(
+                self._entities.pages(
+                    {"state": state, "substate": ""},
+                    by="timestamp",
+                    index=status.STATE_INDEX,
+                    sort=status.INDEXES[status.STATE_INDEX],
+                    since=since,
+                )
             )
-            yield from page
-            if len(page) < _PAGE:
-                return
-            skip += _PAGE
+        for state in news.GONE_ON:
+            yield from self._gone_on(state)
+
+    def _gone_on(self, state: str) -> Iterator[Doc]:
+        """Yield the OUSs in a state, whatever their substate: all ids first, so that none is lost while they move."""
+        found = self._entities.find(
+            {"state": state, "substate": {"$gte": ""}},
+            index=status.STATE_INDEX,
+            sort=status.INDEXES[status.STATE_INDEX],
+            limit=_ALL,
+            fields=["_id"],
+        )
+        ids = [doc["_id"] for doc in found]
+        for at in range(0, len(ids), _PAGE):
+            yield from filter(None, self._entities.fetch(ids[at : at + _PAGE]))
 
     def _dead(self, since: str) -> Iterator[Doc]:
-        found: set[str] = set()
-        while True:
-            page = self._queue.find(
-                {"state": "dead", "doneAt": {"$gte": since}},
+        return chain.from_iterable(
+            self._queue.pages(
+                {"state": "dead"},
+                by="doneAt",
                 index=queue.ENDED_INDEX,
                 sort=queue.INDEXES[queue.ENDED_INDEX][0],
-                limit=_PAGE,
+                since=since,
                 fields=_DEAD_FIELDS,
             )
-            fresh = [doc for doc in page if doc["_id"] not in found]
-            yield from fresh
-            if not fresh or len(page) < _PAGE:
-                return
-            found |= {doc["_id"] for doc in fresh}
-            since = page[-1]["doneAt"]
+        )
 
     def _lost_actors(self, since: str) -> Iterator[News]:
         """Yield the actors that have stayed silent while we looked.
@@ -213,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the notifier."""
     parser = actor.parser(
         "notifier",
-        "Post what happened to DRW_WEBHOOK_URL: problems, dead messages, deliveries, lost actors.",
+        "Post what happened to DRW_WEBHOOK_URL:\nproblems, dead messages, deliveries, lost actors.",
         "DRW_WEBHOOK_URL=https://example.org/hook notifier",
     )
     args = parser.parse_args(argv)

@@ -1,18 +1,28 @@
-"""What people did: one document an action in the database ``audit``, saying who, when, what and why."""
+"""What people did: one document an action in the database ``audit``, saying who, when, what and why.
+
+What is written there is never changed. An action that must not go untraced is kept before it is done
+(:func:`intend`): who is killed in between, and does it again, is in the audit once.
+"""
 
 from __future__ import annotations
 
 import getpass
 import os
 import secrets
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from shared.clock import stamp
 
 if TYPE_CHECKING:
-    from shared.dbcon import DbConnection
+    from shared.dbcon import DbConnection, Doc
 
 DATABASE: Final = "audit"
+_AGAIN: Final = timedelta(hours=1)
+"""An action that is asked for once more within this time is the same one."""
+
+_LATEST: Final = 50
+"""Among as many of the latest actions it is looked for."""
 
 
 def who() -> str:
@@ -25,15 +35,24 @@ def who() -> str:
 
 def record(connection: DbConnection, what: str, subject: str, why: str, *, by: str) -> None:
     """Keep an action: ``what`` was done to ``subject`` (an OUS, a message, …), and ``why``, by whom."""
-    at = stamp(connection.clock.now())
-    connection.database(DATABASE).put(
-        {
-            "_id": f"{at}.{secrets.token_hex(4)}",
-            "schema": 1,
-            "at": at,
-            "who": by,
-            "what": what,
-            "subject": subject,
-            "why": why,
-        }
+    _keep(connection, {"who": by, "what": what, "subject": subject, "why": why})
+
+
+def intend(connection: DbConnection, what: str, subject: str, why: str, *, by: str, revision: str) -> None:
+    """Keep an action that is about to be done to a document at this revision, empty for one that is not there yet.
+
+    Where the latest action on ``subject`` is this very one, it was begun before and not ended: it is not kept again.
+    """
+    action: Doc = {"who": by, "what": what, "subject": subject, "why": why, "revision": revision}
+    since = stamp(connection.clock.now() - _AGAIN)
+    rows = connection.database(DATABASE).rows(
+        startkey="_design", endkey=since, descending=True, limit=_LATEST, include_docs=True
     )
+    latest: Doc = next((row["doc"] for row in rows if row.get("doc") and row["doc"].get("subject") == subject), {})
+    if any(latest.get(name) != value for name, value in action.items()):
+        _keep(connection, action)
+
+
+def _keep(connection: DbConnection, action: Doc) -> None:
+    at = stamp(connection.clock.now())
+    connection.database(DATABASE).put({"_id": f"{at}.{secrets.token_hex(4)}", "schema": 1, "at": at, **action})

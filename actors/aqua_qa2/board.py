@@ -54,6 +54,11 @@ class Board:
         """Return the UIDs by number."""
         return {number: row.ous for number, row in self.rows().items()}
 
+    def gone(self) -> dict[int, str]:
+        """Return the UIDs that were in the list and are no longer, by number."""
+        with self._lock:
+            return {number: uid for uid, number in self._numbers.items() if number not in self._rows}
+
     def look(self) -> None:
         """Look what waits now; while the database is away the list stays as it was, and ``problem`` says why.
 

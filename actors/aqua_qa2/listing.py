@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.aqua_qa2.styled import Line, Piece, line, plain, said, score
+from actors.aqua_qa2.styled import Line, Piece, line, plain, said, score, wrapped
 from shared import names
 from shared.errors import BadInput
 from shared.report import NOTHING, band
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from shared.status import StatusEntity
 
 _GAP: Final = "  "
+_BELOW: Final = "   "
+"""Before what goes on below itself."""
+
 _SPANS_S: Final = (("d", 86400), ("h", 3600), ("min", 60))
 _AMBIGUOUS_SHOWN: Final = 5
 
@@ -97,30 +101,46 @@ def title(rows: Sequence[Row]) -> str:
 
 
 def listed(numbered: Mapping[int, Row], now: datetime, width: int | None, most: int | None = None) -> list[Line]:
-    """Return the list: one line a row where the terminal is wide enough, else two.
+    """Return the list: one line a row where the terminal is wide enough, else two, or more where it is very narrow.
 
     ``width`` is None for what is piped. Of more than ``most`` lines the rest is counted only.
     """
     rows = list(numbered.values())
-    lines: list[Line] = [line(("bold", title(rows)))]
+    head = line(("bold", title(rows)))
+    lines = [head] if width is None else wrapped(head, width)
     if not rows:
         return lines
     first, second = _tables(numbered, now)
     wide = [_joined(one, two) for one, two in zip(first, second, strict=True)]
     fits = width is None or max(len(plain(each)) for each in wide) <= width
     shown: list[list[Line]] = [[each] for each in wide]
-    if not fits:
-        shown = [[one, _joined(line("   "), two)] for one, two in zip(first, second, strict=True)]
-    return lines + _cut(shown, most)
+    if width is not None and not fits:
+        second = [(*line(_BELOW), *two) for two in second]
+        shown = [[*_stretches(one, width), *_stretches(two, width)] for one, two in zip(first, second, strict=True)]
+    return lines + _cut(shown, None if most is None else most + 1 - len(lines))
+
+
+def _stretches(row: Line, width: int) -> list[Line]:
+    """Return a row as lines that a narrow terminal has room for, broken between its columns; none of them is empty."""
+    stretches: list[Line] = [()]
+    used = 0
+    for piece in row:
+        length = len(piece[1])
+        if stretches[-1] and used + length - len(_GAP) > width:
+            stretches.append(line(_BELOW))
+            used = len(_BELOW)
+        stretches[-1] = (*stretches[-1], piece)
+        used += length
+    return [_joined(each, ()) for each in stretches if plain(each).strip()]
 
 
 def _cut(shown: list[list[Line]], most: int | None) -> list[Line]:
     """Return the lines of as many rows as there is room for; the first row is the head."""
-    each = len(shown[0])
-    room = len(shown) if most is None else max(most // each, 2)
-    left = len(shown) - room
-    lines = [line_ for lines in shown[: room if left <= 0 else room - 1] for line_ in lines]
-    return lines if left <= 0 else [*lines, line(("dim", f"   … and {left + 1} more: 'list' shows all"))]
+    if most is None or sum(map(len, shown)) <= most:
+        return list(chain(*shown))
+    count = max(sum(height < most for height in accumulate(map(len, shown))), 1)
+    more = line(("dim", f"{_BELOW}… and {len(shown) - count} more: 'list' shows all"))
+    return [*chain(*shown[:count]), more]
 
 
 def _tables(numbered: Mapping[int, Row], now: datetime) -> tuple[list[Line], list[Line]]:
@@ -169,14 +189,15 @@ def _joined(one: Line, two: Line) -> Line:
     return (*pieces[:-1], (style, text.rstrip()))
 
 
-def chosen(text: str, numbered: Mapping[int, str]) -> str:
+def chosen(text: str, numbered: Mapping[int, str], gone: Mapping[int, str]) -> str:
     """Return the UID that a reviewer means: a number of the list, a UID, or the ending of one that is listed.
 
-    Raises BadInput for what is none of these, and for an ending that several have.
+    ``gone`` has the numbers that were in the list and are no longer. Raises BadInput for what is none of these, and for
+    an ending that several have.
     """
     wanted = text.strip()
-    if wanted.isascii() and wanted.isdigit() and int(wanted) in numbered:
-        return numbered[int(wanted)]
+    if wanted.isascii() and wanted.isdigit():
+        return _by_number(wanted, numbered, gone)
     if wanted.startswith("uid://"):
         return names.uid(wanted)
     found = [uid for uid in numbered.values() if wanted and uid.endswith(wanted)]
@@ -189,3 +210,18 @@ def chosen(text: str, numbered: Mapping[int, str]) -> str:
         f"{names.shown(wanted)} is no number of the list, no UID, and no OUS in the list ends so: '?' tells what can "
         "be typed"
     )
+
+
+def _by_number(digits: str, numbered: Mapping[int, str], gone: Mapping[int, str]) -> str:
+    """Return the UID that has a number; raise BadInput where none has it.
+
+    Digits are never taken for the ending of a UID: who types the number of an OUS that has just left the list would
+    get another one.
+    """
+    wanted = digits.lstrip("0")
+    number = next((each for each in (*numbered, *gone) if str(each) == wanted), None)  # int() refuses very many digits
+    if number is None:
+        raise BadInput(f"there is no number {names.shown(digits)} in the list")
+    if number not in numbered:
+        raise BadInput(f"{number} is no longer in the list: it was {gone[number]}")
+    return numbered[number]

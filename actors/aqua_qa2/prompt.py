@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import signal
 import sys
@@ -17,7 +16,7 @@ from actors.aqua_qa2.holding import Returns
 from actors.aqua_qa2.listing import listed
 from actors.aqua_qa2.session import Session
 from actors.aqua_qa2.terminal import Plain, terminal
-from shared import actor, names, review
+from shared import actor, audit, names, review
 from shared.errors import DrwError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ _WORK = "storing reports and carrying out verdicts"
 def _parser() -> argparse.ArgumentParser:
     parser = actor.parser(
         "aqua-qa2",
-        "Store pipeline reports and carry out verdicts in the background; review OUSs at a prompt.",
+        "Store pipeline reports and carry out verdicts in the background;\nreview OUSs at a prompt.",
         "aqua-qa2 --ous uid://X1/X1/Xb0 --flag F --reason imaging --comment 'the beam is too wide'",
     )
     parser.add_argument("--listen", action="store_true", help="no prompt: only work in the background")
@@ -40,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="with --list: print JSON, for programs")
     parser.add_argument(
         "--reviewer",
-        default=getpass.getuser(),
+        default=audit.who(),
         type=actor.checked(review.comment),
         help="whose name goes into the history, default yours",
     )

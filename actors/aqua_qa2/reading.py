@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actors.aqua_qa2.styled import bar, folded, line, said, score
+from actors.aqua_qa2.styled import BAR_WIDTH, bar, folded, line, said, score
 from shared import report
 from shared.errors import BadInput
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shared.review import Review
 
 _TOPIC_WIDTH: Final = 12
+_SCORE_WIDTH: Final = len(" 0.75 below standard")
 _INDENT: Final = 4
 _STAGE_INDENT: Final = 4
 _REASON_INDENT: Final = 8
@@ -34,9 +35,9 @@ def overview(xml: bytes, width: int, *, blocks: bool) -> list[Line]:
             line(("wrong", "This report cannot be read:")),
             *folded(str(error), width, indent=_INDENT, style="wrong"),
         ]
-    lines = [*_facts(parsed), line(), _scored("Final score", parsed.summary.final_score, blocks=blocks)]
+    lines = [*_facts(parsed), line(), _scored("Final score", parsed.summary.final_score, width, blocks=blocks)]
     for topic in parsed.topics:
-        lines.append(_scored(topic.name, topic.score, blocks=blocks))
+        lines.append(_scored(topic.name, topic.score, width, blocks=blocks))
         for stage in report.below_standard(topic.stages):
             lines += _stage(stage, width)
     others = report.below_standard(report.of_no_topic(parsed))
@@ -103,8 +104,11 @@ def duration(seconds: int) -> str:
     return f"{minutes} min" if minutes else f"{seconds} s"
 
 
-def _scored(name: str, value: float | None, *, blocks: bool) -> Line:
-    return line(("bold", f"{name:{_TOPIC_WIDTH}}"), bar(value, blocks=blocks), " ", score(value))
+def _scored(name: str, value: float | None, width: int, *, blocks: bool) -> Line:
+    """Return a score with a bar, which is shorter where there is too little room."""
+    room = max(width - _TOPIC_WIDTH - _SCORE_WIDTH, 0)
+    drawn = bar(value, blocks=blocks, width=min(room, BAR_WIDTH))
+    return line(("bold", f"{name:{_TOPIC_WIDTH}}"), drawn, " ", score(value))
 
 
 def _stage(stage: Stage, width: int) -> list[Line]:

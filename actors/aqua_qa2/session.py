@@ -102,7 +102,7 @@ class Session:
 
     def _attempt(self, which: str, *, over: bool = False) -> None:
         try:
-            self._review(listing.chosen(which, self._board.uids()), over=over)
+            self._review(listing.chosen(which, self._board.uids(), self._board.gone()), over=over)
         except DrwError as error:
             self._terminal.show(line(said(str(error), "wrong")))
 
@@ -193,7 +193,7 @@ class Session:
         wanted = [read for name, read in more.items() if word and name.startswith(word)]
         if len(wanted) != 1:
             return False
-        self._terminal.page(wanted[0]())
+        self._terminal.page(wanted[0](), as_they_are=wanted[0] is more["xml"])
         return True
 
     # Asking

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from actors.aqua_qa2.listing import listed
-from actors.aqua_qa2.styled import STYLES, Line, line, plain
+from actors.aqua_qa2.styled import STYLES, Line, line, plain, wrapped
 
 if TYPE_CHECKING:
     import threading
@@ -59,10 +59,10 @@ class Terminal(Protocol):
         """How many characters a line has."""
 
     def show(self, *lines: Line) -> None:
-        """Print lines."""
+        """Print lines, broken between words where they are longer than the terminal is wide."""
 
-    def page(self, lines: Sequence[Line]) -> None:
-        """Print lines, a screenful at a time."""
+    def page(self, lines: Sequence[Line], *, as_they_are: bool = False) -> None:
+        """Print lines, a screenful at a time; ``as_they_are`` leaves it to the terminal to break them."""
 
     def ask(self, question: str) -> str:
         """Ask, and return what was typed; raise Left."""
@@ -86,17 +86,27 @@ class Plain:
         return shutil.get_terminal_size().columns
 
     def show(self, *lines: Line) -> None:
-        """Print lines."""
+        """Print lines, broken between words where they are longer than the terminal is wide."""
+        self._print(self._wrapped(lines))
+
+    def _wrapped(self, lines: Iterable[Line]) -> list[Line]:
+        """Return lines as this terminal has room for them; a pipe has room for all."""
+        if not self._console.is_terminal:
+            return list(lines)
+        width = self.width
+        return [each for line_ in lines for each in wrapped(line_, width)]
+
+    def _print(self, lines: Iterable[Line]) -> None:
         for each in lines:
             text = Text.assemble(*((text, STYLES.get(style, "")) for style, text in each))
             self._console.print(text, soft_wrap=True)
 
-    def page(self, lines: Sequence[Line]) -> None:
+    def page(self, lines: Sequence[Line], *, as_they_are: bool = False) -> None:
         """Print lines, a screenful at a time where somebody sits in front."""
-        rest = list(lines)
+        rest = list(lines) if as_they_are else self._wrapped(lines)
         while rest:
             count = self._fitting(rest) if self._console.is_terminal else len(rest)
-            self.show(*rest[:count])
+            self._print(rest[:count])
             rest = rest[count:]
             if rest and self.ask(_MORE.format(left=len(rest))).strip().lower() in {"q", "quit"}:
                 return
@@ -113,8 +123,10 @@ class Plain:
 
     def ask(self, question: str) -> str:
         """Ask, and return what was typed; raise Left."""
+        *above, last = self._wrapped([line(question)])
+        self._print(above)
         try:
-            return input(question)
+            return input(plain(last))
         except (EOFError, KeyboardInterrupt) as error:
             raise Left from error
 
@@ -142,16 +154,18 @@ class Live(Plain):
 
     def ask(self, question: str) -> str:
         """Ask, and return what was typed; raise Left."""
-        return self._prompt(self._asking, question)
+        return self._prompt(self._asking, "\n".join(map(plain, self._wrapped([line(question)]))))
 
     def choose(self, board: Board) -> str:
         """Show what waits, again whenever it changes, and ask which to review."""
 
         def drawn() -> StyleAndTextTuples:
             size = get_app().output.get_size()
-            lines = _board_lines(board, self._clock, size.columns, size.rows - _KEPT_LINES)
+            *question, last = wrapped(line(_CHOICE), size.columns)
+            most = size.rows - _KEPT_LINES - len(question)
+            lines = [*_board_lines(board, self._clock, size.columns, most), *question]
             pieces = [(STYLES.get(style, ""), text) for each in lines for style, text in (*each, ("", "\n"))]
-            return [*((_drawn_style(style), text) for style, text in pieces), ("", _CHOICE)]
+            return [*((_drawn_style(style), text) for style, text in pieces), *last]
 
         board.look()
         self._choosing.completer = _Completer(board)
@@ -222,7 +236,7 @@ def _history(path: Path) -> History:
 
 def _board_lines(board: Board, clock: Clock, width: int, most: int | None = None) -> list[Line]:
     lines = listed(board.rows(), clock.now(), width, most)
-    return [*lines, line(("wrong", board.problem))] if board.problem else lines
+    return [*lines, *wrapped(line(("wrong", board.problem)), width)] if board.problem else lines
 
 
 def _drawn_style(style: str) -> str:

@@ -12,7 +12,7 @@ from drw import crew
 from drw.columns import counted
 from drw.explain import moving
 from drw.explain.case import ITSELF, NOTHING, PERSON, Answer, Case
-from shared import cancels, lifecycle, messages
+from shared import cancels, lifecycle, messages, review
 from shared.bus import envelope
 
 if TYPE_CHECKING:
@@ -105,9 +105,10 @@ def _ready_for_review(case: Case) -> Answer:
             "runs it anew",
             PERSON,
         )
+    since = review.waiting_since(case.entity.history) or case.entity.timestamp
     return moving.replication(case) or case.answer(
         "waits for a reviewer",
-        f"it has waited for a reviewer for {case.age(case.entity.timestamp)}",
+        f"it has waited for a reviewer for {case.age(since)}",
         f"review it with 'aqua-qa2 --ous {case.facts.uid}', or at the prompt of aqua-qa2",
         PERSON,
     )

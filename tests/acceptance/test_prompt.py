@@ -136,6 +136,43 @@ def test_the_list_is_kept_up_to_date_and_does_not_eat_what_is_typed(system, ous,
     assert system.entity(ous).state == "Reviewing"
 
 
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_the_number_of_an_ous_that_has_gone_opens_no_other_that_ends_so(system, ous, sit, term):
+    ada = sit("ada", term=term)
+    ada.expect(rf"(\d+) +(?:\x1b\[[\d;]*m)*{ous}")
+    number = ada.match[1]
+    ada.expect(ASKED)
+    passed = system.run("aqua-qa2", "--reviewer", "bob", "--ous", ous, "--flag", "P")
+    assert passed.returncode == 0, passed.stderr
+    tempting = f"{fresh(system)}{number}"
+    make_ready_for_review(system, tempting)
+    if term == "dumb":
+        ada.sendline("")
+    ada.expect(tempting)  # the list is one of after the other has gone
+    ada.sendline(number)
+    ada.expect(f"{number} is no longer in the list: it was {ous}")
+    ada.expect(ASKED)
+    ada.sendline("0")
+    ada.expect("there is no number '0' in the list")
+    assert system.entity(tempting).state == "ReadyForReview"
+    take(ada, f"b{number}")
+    assert system.entity(tempting).reviewer.name == "ada"
+
+
+def test_a_narrow_terminal_breaks_between_words(system, ous, sit):
+    ada = sit("ada", size=(100, 40), term="dumb")
+    ada.expect(r"Please enter the UID of the OUS to\r\nreview \(\? for help\): ")
+    ada.sendline("?")
+    ada.expect(r"\r\n  3              review what has this\r\n                 number in the list; it\r\n")
+    ada.expect("help\\): ")
+    ada.sendline(ous)
+    ada.expect(r"QA2 flag: \[P\]ass, \[S\]emipass, \[F\]ail,\r\n\[C\]ancel\? ")
+    assert f"http://localhost:8001/weblogs/weblog-X1-X1-X{ending(ous)}-{RUN}" in ada.before
+    ours = [each for each in ada.before.splitlines() if "://" not in each]
+    assert max(map(len, ours)) <= 40, ours
+    assert "Calibration ███░░░░░ 0.40 warning" in ours or "Calibration ###----- 0.40 warning" in ours
+
+
 def test_of_two_reviewers_the_second_is_told_who_has_it_and_may_take_it_over(system, ous, sit):
     ada = sit("ada")
     take(ada, ous)

@@ -1,13 +1,17 @@
 """What reviewers said: written into the history as a note, and read back."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drw.explain import why
+from drw.explain.case import Facts
 from shared import review
 from shared.errors import BadInput
 from shared.printable import visible
-from shared.status import HistoryEntry
+from shared.status import HistoryEntry, StatusEntity
 
 RUN = "2026-11-20T10:00:00.001"
 PRODUCTS = "2015.1.00657.S_2026_11_20T10_00_00.001"
@@ -88,6 +92,27 @@ def test_a_review_that_is_given_back_does_not_make_an_ous_younger():
     assert review.waiting_since([*history, entry("ReadyForProcessing", at="4")]) == ""
     later = [*history, entry("Processing", at="4"), entry("ReadyForReview", at="5")]
     assert review.waiting_since(later) == "5"
+
+
+def test_drw_why_says_for_how_long_as_the_list_does():
+    history = [
+        entry("ReadyForReview", at="2026-11-20T10:00:00.000000"),
+        entry("Reviewing", at="2026-11-20T10:30:00.000000"),
+        entry("ReadyForReview", at="2026-11-20T11:59:30.000000"),
+    ]
+    given_back = StatusEntity(
+        id="uid___X1_X1_Xb0",
+        entity_id="uid://X1/X1/Xb0",
+        prog_id="2015.1.00657.S",
+        recipe="PipelineCalibration",
+        executive="EU",
+        state="ReadyForReview",
+        timestamp=history[-1].at,
+        run=RUN,
+        history=history,
+    )
+    answer = why.explain(Facts(uid=given_back.entity_id, now=datetime(2026, 11, 20, 12, tzinfo=UTC), entity=given_back))
+    assert answer.waits_for == "it has waited for a reviewer for 2 h"
 
 
 @pytest.mark.parametrize(("typed", "code"), [("imaging", "imaging"), (" Im ", "imaging"), ("p", "pipeline")])

@@ -7,7 +7,7 @@ import pytest
 from actors.aqua_qa2 import holding, listing, reading
 from actors.aqua_qa2.listing import Row, chosen, listed
 from actors.aqua_qa2.scores import NO_REPORT, Scores, scores_of
-from actors.aqua_qa2.styled import bar, plain
+from actors.aqua_qa2.styled import bar, line, plain, wrapped
 from shared.errors import BadInput
 from shared.review import Review
 from shared.status import Reviewer, StatusEntity
@@ -109,7 +109,22 @@ def test_json_of_a_row():
     assert found["topics"] == {"Dataset": 0.95, "Flagging": None, "Calibration": 0.62, "Imaging": 1.0}
 
 
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_a_very_narrow_one_has_rows_broken_between_columns(width):
+    lines = texts(listed(rows(row(0), row(1, reviewer="bob")), NOW, width))
+    assert max(map(len, lines)) <= width
+    assert " ".join(" ".join(lines).split()).endswith(
+        f"2 uid://X1/X1/Xb1 2015.1.00657.S EU 3 h with bob {RUN} 0.62 warning D 0.95 F N/A C 0.62 I 1.00"
+    )
+    many = rows(*(row(number) for number in range(50)))
+    cut = texts(listed(many, NOW, width, most=12))
+    assert len(cut) <= 1 + 12
+    shown = sum("uid://" in each for each in cut)
+    assert cut[-1].strip().startswith(f"… and {50 - shown} more")
+
+
 LISTED = {1: "uid://X1/X1/Xb0", 2: "uid://X1/X1/Xb1", 7: "uid://A001/X15/X3f7", 9: "uid://X1/X2/Xb0"}
+GONE = {3: "uid://X1/X1/Xb2", 8: "uid://X1/X1/Xb3"}
 
 
 @pytest.mark.parametrize(
@@ -117,6 +132,8 @@ LISTED = {1: "uid://X1/X1/Xb0", 2: "uid://X1/X1/Xb1", 7: "uid://A001/X15/X3f7", 
     [
         ("1", "uid://X1/X1/Xb0"),
         ("7", "uid://A001/X15/X3f7"),
+        ("07", "uid://A001/X15/X3f7"),
+        ("X1/Xb0", "uid://X1/X1/Xb0"),
         ("f7", "uid://A001/X15/X3f7"),
         ("Xb1", "uid://X1/X1/Xb1"),
         ("X2/Xb0", "uid://X1/X2/Xb0"),
@@ -124,14 +141,18 @@ LISTED = {1: "uid://X1/X1/Xb0", 2: "uid://X1/X1/Xb1", 7: "uid://A001/X15/X3f7", 
     ],
 )
 def test_numbers_uids_and_unambiguous_endings_choose(typed, uid):
-    assert chosen(typed, LISTED) == uid
+    assert chosen(typed, LISTED, GONE) == uid
 
 
 @pytest.mark.parametrize(
     ("typed", "complaint"),
     [
         ("Xb0", "2 OUSs end in 'Xb0': uid://X1/X1/Xb0, uid://X1/X2/Xb0"),
-        ("3", "'3' is no number of the list, no UID"),
+        ("X9", "'X9' is no number of the list, no UID"),
+        ("3", "^3 is no longer in the list: it was uid://X1/X1/Xb2$"),
+        ("0", "^there is no number '0' in the list$"),
+        ("4", "^there is no number '4' in the list$"),
+        ("1" * 5000, "^there is no number '1+… in the list$"),
         ("nothing", "no OUS in the list ends so"),
         ("uid://X1", "is not an OUS UID"),
         ("", "no number"),
@@ -139,7 +160,16 @@ def test_numbers_uids_and_unambiguous_endings_choose(typed, uid):
 )
 def test_what_chooses_nothing_says_why(typed, complaint):
     with pytest.raises(BadInput, match=complaint):
-        chosen(typed, LISTED)
+        chosen(typed, LISTED, GONE)
+
+
+def test_digits_are_never_taken_for_the_ending_of_a_uid():
+    left = {2: "uid://X1/X1/Xc1", 3: "uid://X1/X1/Xc2", 4: "uid://X1/X1/X10"}
+    with pytest.raises(BadInput, match=r"^1 is no longer in the list: it was uid://X1/X1/Xb0$"):
+        chosen("1", left, {1: "uid://X1/X1/Xb0"})
+    with pytest.raises(BadInput, match=r"^there is no number '0' in the list$"):
+        chosen("0", left, {})
+    assert chosen("c1", left, {}) == "uid://X1/X1/Xc1"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (2e5, "2 d")])
@@ -174,6 +204,40 @@ def test_reasons_are_folded_and_cannot_steer_the_terminal():
     assert max(len(each) for each in texts(lines)) <= 60
     assert all(plain(each).isprintable() for each in lines)
     assert any("\\u202e" in each for each in texts(lines))
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("short", 40, ["short"]),
+        ("", 40, [""]),
+        ("please write a comment", 15, ["please write a", "comment"]),
+        (
+            "see http://localhost:8001/weblogs/weblog-X1 now",
+            20,
+            ["see", "http://localhost:8001/weblogs/weblog-X1", "now"],
+        ),
+        ("  3         the images, all of them", 26, ["  3         the images,", "            all of them"]),
+        ("  a term that is long  and more", 24, ["  a term that is long", "  and more"]),
+        ("Comment: ", 40, ["Comment: "]),
+    ],
+)
+def test_lines_are_broken_between_words_and_no_word_is(text, width, lines):
+    assert texts(wrapped(line(text), width)) == lines
+
+
+def test_what_is_broken_keeps_its_styles():
+    assert wrapped((("bold", "one two"), ("", " three"), ("dim", "four")), 8) == [
+        (("bold", "one two"),),
+        (("", ""), ("", "three"), ("dim", "four")),
+    ]
+
+
+def test_a_narrow_terminal_has_shorter_bars_and_whole_uids():
+    uid = "uid://A001/X15a2/X3f7-and-so-on-for-longer-than-the-line"
+    lines = texts(reading.overview(xml(stage(5, "hifa_bandpass", "0.40", f"see {uid} for more")), 40, blocks=True))
+    assert "Calibration ███░░░░░ 0.40 warning" in lines
+    assert f"        {uid}" in lines
 
 
 def test_what_is_no_report_says_what_is_missing():
