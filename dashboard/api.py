@@ -9,7 +9,7 @@ import msgspec
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
 from dashboard import ous, reporting, tables
-from dashboard.context import site
+from dashboard.context import order, site
 from dashboard.flow import DAY, HOUR
 from dashboard.messages import current_pauses
 from dashboard.post import CONTROL, STATES
@@ -166,7 +166,7 @@ def flow() -> Response:
 def deliveries() -> Response:
     """Answer the delivery status of every OUS of which something was ingested.
 
-    after: the id to go on behind; limit; order: up or down.
+    sort: by which field; order: up or down; after: the place to go on behind, as next has it; limit.
     """
     return table("delivery")
 
@@ -180,23 +180,25 @@ def all_tables() -> Response:
 
 @blueprint.get("/tables/<key>")
 def table(key: str) -> Response:
-    """Answer the documents of one table by id (reports: by OUS and run, without their content).
+    """Answer the documents of one table by id, or by a field (reports: by OUS and run, without their content).
 
-    after: the id to go on behind; limit; order: up or down.
+    sort: by which field; order: up or down; after: the place to go on behind, as next has it; limit.
     """
     kind = next((kind for kind in tables.KINDS if kind.key == key), None)
     if kind is None:
         abort(404)
-    limit, connection = _number("limit", LIMIT, MOST), site().connection
-    after, descending = request.args.get("after", ""), request.args.get("order") == "down"
-    docs = tables.documents(connection, kind, after, limit + 1, descending=descending)
-    shown_, more = docs[:limit], len(docs) > limit
-    onward = {"after": shown_[-1]["_id"], "limit": limit, "order": "down" if descending else "up"} if more else {}
+    limit, connection, asked = max(_number("limit", LIMIT, MOST), 1), site().connection, order()
+    if asked.by not in {"", *kind.sorts.values()}:
+        raise BadInput(f"{shown(asked.by)}: {key} is sorted by one of {', '.join(kind.sorts.values())}, or of itself")
+    after = request.args.get("after", "")
+    docs, behind = tables.read(connection, site().live.board, kind, after=after, limit=limit, order=asked)
+    onward = {"after": behind, "limit": limit, "order": "down" if asked.descending else "up"}
+    onward |= {"sort": asked.by} if asked.by else {}
     return _json(
         {
             "total": tables.total(connection, kind),
-            "items": [{"id": doc["_id"], **_plain(doc)} for doc in shown_],
-            "next": f"{request.path}?{urlencode(onward)}" if more else None,
+            "items": [{"id": doc["_id"], **_plain(doc)} for doc in docs],
+            "next": f"{request.path}?{urlencode(onward)}" if behind else None,
         }
     )
 

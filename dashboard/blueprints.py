@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from flask import request
 from markupsafe import Markup, escape
 
 from dashboard import api, health, letters, login, messages, metrics, pages, protection
@@ -21,7 +22,17 @@ NAVIGATION: Final = (
     ("pages.overview", "Tables"),
     ("api.index", "API"),
 )
-_JOINT: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=/)(?=[A-Za-z0-9])")
+_WITHIN: Final = {
+    "pages.ous": "pages.board",
+    "pages.runs": "pages.board",
+    "messages.listing": "messages.index",
+    "messages.one": "messages.index",
+    "letters.confirm": "letters.index",
+    "pages.table": "pages.overview",
+}
+"""To which of them the pages belong that are not there."""
+
+_JOINT: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[/:])(?=[A-Za-z0-9])")
 
 
 def register(app: Flask) -> None:
@@ -35,9 +46,13 @@ def register(app: Flask) -> None:
 
     @app.context_processor
     def above() -> dict[str, object]:
-        return {"navigation": [each for each in NAVIGATION if each[0] in app.view_functions]}
+        endpoint = request.endpoint or ""
+        return {
+            "navigation": [each for each in NAVIGATION if each[0] in app.view_functions],
+            "within": _WITHIN.get(endpoint, endpoint),
+        }
 
 
 def wrapped(text: str) -> Markup:
-    """Return a text whose long words may break where they are joined, as in ``Ready|For|Processing``."""
+    """Return a text whose long words may break where they are joined: ``Ready|For|Processing``, and after a colon."""
     return Markup("<wbr>").join(escape(part) for part in _JOINT.split(text))

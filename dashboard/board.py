@@ -40,6 +40,7 @@ class Card(msgspec.Struct, frozen=True):
     need: str = ""
     note: str = ""
     changed: str = ""
+    substate: str = ""
 
     def matches(self, words: list[str]) -> bool:
         """Tell whether each of these lower-case words is in the UID, the program or the executive."""
@@ -169,6 +170,7 @@ def card_of(doc: Doc) -> Card:
         since=_since(doc, state),
         note=note,
         changed=_text(doc.get("timestamp")),
+        substate=_text(doc.get("substate")),
     )
 
 

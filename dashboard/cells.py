@@ -18,12 +18,15 @@ PAGE: Final = 25
 """As many rows has a page of a table."""
 
 _HASH_SHOWN: Final = 12
+_GROUPED: Final = "\u202f"
+"""A narrow space at which no line breaks."""
+
 _SECOND: Final = len("2026-11-20T23:40:00")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A text; where it leads, what it says in full, and whether it stands out (``bad``, ``good``, ``prose``)."""
+    """A text; where it leads, what it says in full, and its look: ``bad``, ``good``, ``prose`` (long), ``number``."""
 
     text: str
     href: str = ""
@@ -56,18 +59,25 @@ class Page:
     sorts: Mapping[str, str] = field(default_factory=dict)
     """By which of its heads it can be sorted, and what that is called in an address."""
     order: Order = Order()
+    start: int = 0
+    """How many rows are on the pages before this one."""
 
     def turned(self, head: str) -> str:
         """Return the address of the table sorted by a head; by the one it is sorted by already, the other way round."""
         by = self.sorts[head]
         return self._address(by, descending=by == self.order.by and not self.order.descending)
 
-    def onward(self) -> str:
-        """Return the address of the next page."""
-        return self._address(self.order.by, descending=self.order.descending, after=self.after)
+    def first(self) -> str:
+        """Return the address of the first page, in the same order."""
+        return self._address(self.order.by, descending=self.order.descending)
 
-    def _address(self, by: str, *, descending: bool, after: str = "") -> str:
-        query = {"sort": by, "order": "down" if descending else "", "after": after}
+    def onward(self) -> str:
+        """Return the address of the next page, with how many rows are before it."""
+        behind = {"after": self.after, "start": str(self.start + len(self.rows))}
+        return self._address(self.order.by, descending=self.order.descending, **behind)
+
+    def _address(self, by: str, *, descending: bool, **behind: str) -> str:
+        query = {**behind, "sort": by, "order": "down" if descending else ""}
         text = urlencode({name: value for name, value in query.items() if value})
         return f"{self.where}{'&' if '?' in self.where else '?'}{text}" if text else self.where
 
@@ -77,9 +87,15 @@ def plain(value: Any) -> Cell:  # noqa: ANN401 (whatever a document holds)
     return Cell("" if value is None else str(value))
 
 
+def number(value: object) -> Cell:
+    """Return a number, its digits in groups; what is none as it is."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return Cell(f"{value:,}".replace(",", _GROUPED) if is_whole else plain(value).text, look="number")
+
+
 def count(value: object) -> Cell:
     """Return how many a list has; nothing for what is no list."""
-    return plain(len(value) if isinstance(value, list) else None)
+    return number(len(value) if isinstance(value, list) else None)
 
 
 def prose(text: str, look: str = "") -> Cell:

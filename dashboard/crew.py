@@ -72,8 +72,19 @@ def actors(crew: Crew, now: datetime, start: int, order: Order) -> Page:
     after = str(start + PAGE) if start + PAGE < len(known) else ""
     dead = sum(stands == "dead" for stands, _ in known)
     said = f"{dead} dead: not heard of for {BEATS} heartbeats, and without a word." if dead else ""
-    where = f"/table/{ACTORS}"
-    return Page(ACTORS, "Actors", heads, rows, len(known), after, said, where=where, sorts=_SORTS, order=order)
+    return Page(
+        ACTORS,
+        "Actors",
+        heads,
+        rows,
+        len(known),
+        after,
+        said,
+        where=f"/table/{ACTORS}",
+        sorts=_SORTS,
+        order=order,
+        start=start,
+    )
 
 
 def _row(stands: str, doc: Doc) -> list[Cell]:
@@ -82,7 +93,7 @@ def _row(stands: str, doc: Doc) -> list[Cell]:
         cells.plain(doc.get("executive")),
         Cell(stands, look=_LOOKS[stands]),
         cells.plain(doc.get("host")),
-        cells.plain(doc.get("pid")),
+        Cell(cells.plain(doc.get("pid")).text, look="number"),
         cells.at(doc.get("since")),
         cells.at(doc.get("at")),
         cells.prose(str(doc.get("doing") or "")),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 
-from dashboard import protection
+from dashboard import cells, protection
 from dashboard.cells import PAGE
 from dashboard.context import natural, site
 from shared.bus import envelope, queue
@@ -34,10 +34,12 @@ def index() -> ResponseReturnValue:
     post, selector = site().live.post, request.args.get("selector", "")
     start = request.args.get("after", 0, type=natural)
     found = post.find({envelope.DEAD}, selector=selector)
+    shown = found[start : start + PAGE]
     counts = [(row.selector, row.counts[envelope.DEAD]) for row in post.rows() if row.counts[envelope.DEAD]]
     return render_template(
         "dead.html",
-        letters=found[start : start + PAGE],
+        letters=shown,
+        subjects=[cells.ous(each.ous) if each.ous else cells.plain(each.name) for each in shown],
         total=len(found),
         start=start,
         after=start + PAGE if start + PAGE < len(found) else 0,

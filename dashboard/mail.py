@@ -51,6 +51,7 @@ def dead(post: Post, start: int, order: Order) -> Page:
         where=f"/table/{DEAD}",
         sorts=_SORTS,
         order=order,
+        start=start,
     )
 
 
@@ -58,7 +59,8 @@ def page(found: Sequence[Letter], name: tuple[str, str], start: int, order: Orde
     """Return a page of some messages, in the order asked for."""
     shown = sorted_by(found, order)
     rows = [row(each) for each in shown[start : start + PAGE]]
-    return Page(*name, HEADS, rows, len(shown), _after(shown, start), where=where, sorts=_SORTS, order=order)
+    onward = _after(shown, start)
+    return Page(*name, HEADS, rows, len(shown), onward, where=where, sorts=_SORTS, order=order, start=start)
 
 
 def sorted_by(found: Sequence[Letter], order: Order) -> Sequence[Letter]:
@@ -79,7 +81,7 @@ def row(each: Letter) -> list[Cell]:
         Cell(each.state, look="bad" if each.state == envelope.DEAD else ""),
         cells.at(each.sent),
         cells.at(each.due),
-        cells.plain(each.attempts),
+        cells.number(each.attempts),
         cells.prose(each.why()),
         cells.ous(each.ous) if each.ous else cells.prose(each.name),
         cells.message(each.id),
@@ -91,7 +93,7 @@ def dead_row(each: Letter) -> list[Cell]:
     return [
         cells.plain(each.selector),
         cells.at(each.ended),
-        cells.plain(each.attempts),
+        cells.number(each.attempts),
         cells.prose(each.error or "no reason given", "bad"),
         cells.message(each.id),
     ]

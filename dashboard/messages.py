@@ -11,7 +11,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from dashboard import mail, protection
 from dashboard.context import natural, order, site
 from dashboard.post import CONTROL, STATES
-from shared import audit
+from shared import pausing
 from shared.bus import envelope, pauses, queue
 from shared.bus.patterns import Pattern
 from shared.errors import BadInput
@@ -114,14 +114,13 @@ def pause() -> ResponseReturnValue:
     """Pause a selector, or a range of them."""
     by, connection = protection.person(), site().connection
     pattern, reason = request.form.get("selector", "").strip(), request.form.get("reason", "").strip()
-    now, span_s = connection.clock.now(), _SPANS_S.get(request.form.get("until", ""))
-    until = now + timedelta(seconds=span_s) if span_s else None
+    span_s = _SPANS_S.get(request.form.get("until", ""))
+    until = connection.clock.now() + timedelta(seconds=span_s) if span_s else None
     try:
-        pauses.pause(connection.database(queue.DATABASE), pattern, by=by.name, reason=reason, now=now, until=until)
+        pausing.pause(connection, pattern, by=by.name, reason=reason, until=until)
     except BadInput as error:
         by.said.append(f"Nothing was paused: {error}")
     else:
-        audit.record(connection, "pause", pattern, reason, by=by.name)
         by.said.append(f"{pattern} is paused.")
     return redirect(url_for("messages.index"), 303)
 
@@ -129,14 +128,12 @@ def pause() -> ResponseReturnValue:
 @blueprint.post("/pauses/resume")
 def resume() -> ResponseReturnValue:
     """Let a paused selector go on."""
-    by, connection = protection.person(), site().connection
-    pattern = request.form.get("selector", "")
+    by = protection.person()
+    pattern, reason = request.form.get("selector", ""), request.form.get("reason", "").strip()
     try:
-        lifted = pauses.resume(connection.database(queue.DATABASE), pattern)
+        lifted = pausing.resume(site().connection, pattern, by=by.name, reason=reason)
     except BadInput as error:
         by.said.append(f"Nothing was resumed: {error}")
         return redirect(url_for("messages.index"), 303)
-    if lifted:
-        audit.record(connection, "resume", pattern, request.form.get("reason", "").strip(), by=by.name)
     by.said.append(f"{pattern} goes on." if lifted else f"{pattern} was not paused any more.")
     return redirect(url_for("messages.index"), 303)

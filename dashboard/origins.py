@@ -2,7 +2,7 @@
 
 A page of somebody else can have its own name point at this machine (DNS rebinding), and then read everything as if it
 were ours. Such a page always comes with a name; what nobody else can own is an address in figures, ``localhost``, and
-this machine's name. Any other has to be given with ``--origin``.
+this machine's name. Any other has to be given, with ``--origin`` or in ``DRW_DASHBOARD_ORIGIN``.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def _delivery(site: Site, doc_id: str, uid: str) -> tuple[Page, str]:
         cache if cache.is_dir() else None for cache in (site.settings.jao_cache_dir(), site.settings.eu_cache_dir())
     ]
     rows = [
-        [cells.plain(name), cells.plain((known or {}).get("size")), cells.checksum((known or {}).get("sha256"))]
+        [cells.plain(name), cells.number((known or {}).get("size")), cells.checksum((known or {}).get("sha256"))]
         + [_archived(known, stored)]
         + [_cached(cache, folder, name, known) for cache in caches]
         for name, known, stored in zip(listed, metadata, archived, strict=True)
@@ -185,7 +185,10 @@ def _cached(cache: Path | None, folder: str, name: str, known: Doc | None) -> Ce
     if cache is None:
         return Cell("not on this machine")
     try:
-        size = (cache / folder / names.file_name(name)).stat().st_size if folder else -1
+        # A product whose file name another run has is archived under its path in the cache.
+        path = names.relative_path(name)
+        path = path if path.startswith(f"{folder}/") else f"{folder}/{names.file_name(name)}"
+        size = (cache / path).stat().st_size if folder else -1
     except (OSError, BadInput):
         return Cell("no copy")
     same = known and size == known.get("size")

@@ -117,9 +117,11 @@ def overview() -> ResponseReturnValue:
     return render_template("overview.html", pages=[first, *counted, *others], weblogs=site().weblog_url)
 
 
-def _read(kind: Kind, after: str = "", by: Order = _OWN) -> Page:
+def _read(kind: Kind, after: str = "", start: int = 0, by: Order = _OWN) -> Page:
     known = site()
-    return tables.read_page(known.connection, known.live.board, kind, known.weblog_url, after=after, order=by)
+    return tables.read_page(
+        known.connection, known.live.board, kind, known.weblog_url, after=after, start=start, order=by
+    )
 
 
 @blueprint.get("/table/<key>")
@@ -130,5 +132,5 @@ def table(key: str) -> ResponseReturnValue:
     kind = next((kind for kind in tables.KINDS if kind.key == key), None)
     if kind is None:
         abort(404)
-    page = _read(kind, request.args.get("after", ""), order())
+    page = _read(kind, request.args.get("after", ""), request.args.get("start", 0, type=natural), order())
     return render_template("table.html", page=page, watch=kind.database)

@@ -27,6 +27,8 @@ STATES: Final = (envelope.READY, envelope.DELAYED, envelope.CLAIMED, envelope.DE
 _SLOT_S: Final = 10
 _RATE_S: Final = 300
 _MINUTE_S: Final = 60
+_NOTES: Final = 1000
+"""So many notes of when messages were sent are kept however few messages there are."""
 CONTROL: Final = ("control:", "_design/")
 """What the ids of documents begin with that are no messages."""
 
@@ -66,7 +68,14 @@ class _Box:
         self.counts[fresh.state] += 1
         is_noted = before is not None and before.is_open and before.sent == fresh.sent
         if fresh.is_open and not is_noted:
-            heapq.heappush(self._ages, (fresh.sent, fresh.id))
+            self._note_age(fresh)
+
+    def _note_age(self, fresh: Letter) -> None:
+        """Note when an open message was sent; where most notes are of what is over, all of those are dropped."""
+        heapq.heappush(self._ages, (fresh.sent, fresh.id))
+        if len(self._ages) > max(_NOTES, 2 * len(self.letters)):
+            self._ages = [(letter.sent, letter.id) for letter in self.letters.values() if letter.is_open]
+            heapq.heapify(self._ages)
 
     def drop(self, message_id: str) -> Letter | None:
         gone = self.letters.pop(message_id, None)

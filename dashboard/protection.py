@@ -82,7 +82,8 @@ def _refusal() -> str:
     if not _origins().is_own(request.headers.get("Host", ""), sent_from, fetch_site):
         return (
             f"It was sent from {sent_from or 'an unknown page'}, and only pages of this dashboard may change something."
-            " If you see it through a proxy, start it with --origin and the address that browsers see."
+            " If you see it through a proxy, start it with the address that browsers see in DRW_DASHBOARD_ORIGIN or"
+            " after --origin."
         )
     token = request.form.get("token", "")
     if request.endpoint in _OPEN:

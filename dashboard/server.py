@@ -90,14 +90,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         type=actor.checked(origins.origin),
-        help="where browsers see it, if not by this machine's name; such as https://drw.example.org; may be repeated",
+        help="where browsers see it, besides DRW_DASHBOARD_ORIGIN, if not by this machine's name; such as "
+        "https://drw.example.org; may be repeated",
     )
     args = parser.parse_args(argv)
 
     def serve(me: Actor) -> int:
         port = me.settings.dashboard_port if args.port is None else args.port
         live = Live(me.connection)
-        site = Site(me.connection, me.settings, live, origins.Origins(args.origin))
+        site = Site(me.connection, me.settings, live, origins.Origins((*me.settings.dashboard_origin, *args.origin)))
         server = Server(create_app(site), site, host=args.host, port=port)
         live.start()
         me.part("reader of the feeds", live.is_alive)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dashboard import cells
 from dashboard.cells import PAGE, Cell, Order, Page
-from shared import audit, delivery, lifecycle, names, ngas, reports, status
+from shared import audit, delivery, lifecycle, listing, names, ngas, reports, status
 from shared.bus import queue
 from shared.messages import process_selector
 
@@ -47,7 +47,11 @@ class Kind:
     database: str
     columns: tuple[Column, ...]
     sorts: Mapping[str, str] = field(default_factory=dict)
-    """By which other heads than the first it can be sorted, and by which field of the board's cards that is."""
+    """By which other heads than the first it can be sorted: the field that is, of OUSs that of the board's cards."""
+    own: str = ""
+    """By which field it is sorted of itself; empty for the id."""
+    only: tuple[str, ...] = ()
+    """Which fields are read; all if empty."""
 
 
 def _field(name: str, head: str = "", show: Callable[[Any], Cell] = cells.plain) -> Column:
@@ -105,7 +109,13 @@ KINDS: Final = (
             Column("weblog", lambda doc, view: cells.weblog(view.weblogs, doc.get("entityId"), doc.get("run"))),
             Column("remark", remark),
         ),
-        sorts={"program": "program", "state": "state", "executive": "executive", "since (UTC)": "changed"},
+        sorts={
+            "program": "program",
+            "state": "state",
+            "substate": "substate",
+            "executive": "executive",
+            "since (UTC)": "changed",
+        },
     ),
     Kind(
         "reports",
@@ -118,6 +128,10 @@ KINDS: Final = (
             _field("productsDir", "products directory"),
             Column("weblog", lambda doc, view: cells.weblog(view.weblogs, doc.get("ousUID"), doc.get("timestamp"))),
         ),
+        sorts={"run": "timestamp", "source": "source", "products directory": "productsDir"},
+        own="ousUID",
+        # A report may have megabytes, which nobody looks at here.
+        only=("_id", "ousUID", "timestamp", "source", "productsDir"),
     ),
     Kind(
         "ngas",
@@ -125,10 +139,11 @@ KINDS: Final = (
         ngas.DATABASE,
         (
             _field("_id", "file"),
-            _field("size", "bytes"),
+            _field("size", "bytes", cells.number),
             _field("sha256", show=cells.checksum),
             _field("writeTimestamp", "written (UTC)", cells.at),
         ),
+        sorts={"bytes": "size", "written (UTC)": "writeTimestamp"},
     ),
     Kind(
         "metadata",
@@ -139,9 +154,10 @@ KINDS: Final = (
             _field("ousUID", "OUS", cells.ous),
             _field("progID", "program"),
             _field("timestamp", "run"),
-            _field("size", "bytes"),
+            _field("size", "bytes", cells.number),
             _field("sha256", show=cells.checksum),
         ),
+        sorts={"OUS": "ousUID", "program": "progID", "run": "timestamp", "bytes": "size"},
     ),
     Kind(
         "delivery",
@@ -154,6 +170,7 @@ KINDS: Final = (
             Column("products", lambda doc, _: cells.count(doc.get("dataProducts"))),
             Column("complete", lambda doc, _: cells.plain("yes" if doc.get("complete") else "no")),
         ),
+        sorts={"program": "progID", "run": "timestamp", "complete": "complete"},
     ),
     Kind(
         "audit",
@@ -166,24 +183,25 @@ KINDS: Final = (
             _field("subject", show=lambda value: cells.prose(str(value))),
             _field("why", show=lambda value: cells.prose(str(value))),
         ),
+        sorts={"who": "who", "what": "what", "subject": "subject"},
     ),
 )
 """The seed's tables, but for that of the unread messages; and what people did."""
 
 
 def read_page(
-    connection: DbConnection, board: Board, kind: Kind, weblogs: str, *, after: str = "", order: Order = _OWN
+    connection: DbConnection,
+    board: Board,
+    kind: Kind,
+    weblogs: str,
+    *,
+    after: str = "",
+    start: int = 0,
+    order: Order = _OWN,
 ) -> Page:
-    """Return the page of a table behind ``after``: an id in the table's own order, a number in any other."""
-    by = order.by if order.by in kind.sorts.values() else ""
-    if by:
-        start = int(after) if after.isascii() and after[:9].isdigit() else 0
-        docs, more = _sorted(board, connection.database(kind.database), start, order)
-        onward = str(start + PAGE) if more else ""
-    else:
-        found = documents(connection, kind, after, PAGE + 1, descending=order.descending)
-        docs, more = found[:PAGE], len(found) > PAGE
-        onward = docs[-1]["_id"] if more else ""
+    """Return the page of a table behind the place ``after``, with ``start`` rows before it."""
+    order = order if order.by in kind.sorts.values() else Order("", order.descending)
+    docs, onward = read(connection, board, kind, after=after, limit=PAGE, order=order)
     view = view_of(connection, weblogs, docs if kind.database == status.DATABASE else ())
     rows = [[column.cell(doc, view) for column in kind.columns] for doc in docs]
     heads = [column.head for column in kind.columns]
@@ -196,50 +214,38 @@ def read_page(
         onward,
         where=f"/table/{kind.key}",
         sorts={heads[0]: "", **kind.sorts},
-        order=Order(by, order.descending),
+        order=order,
+        start=start if after else 0,
     )
 
 
-def _sorted(board: Board, database: Database, start: int, order: Order) -> tuple[list[Doc], bool]:
-    """Return OUSs by what the board knows of them, from number ``start`` on, and whether there are more."""
-    cards = sorted(board.find(board.counts()), key=attrgetter(order.by, "id"), reverse=order.descending)
-    docs = database.fetch([card.id for card in cards[start : start + PAGE]])
-    return [doc for doc in docs if doc], len(cards) > start + PAGE
+def read(
+    connection: DbConnection, board: Board, kind: Kind, *, after: str, limit: int, order: Order
+) -> tuple[list[Doc], str]:
+    """Return at most ``limit`` documents of a table, and the place behind them, empty where there is nothing more.
 
-
-def documents(connection: DbConnection, kind: Kind, after: str, limit: int, *, descending: bool = False) -> list[Doc]:
-    """Return documents of a table behind the one with id ``after``; reports without their content."""
+    ``after`` is such a place, empty for the beginning; raises BadInput for what is none.
+    """
     database = connection.database(kind.database)
-    if kind.database == reports.DATABASE:
-        return _reports(database, after, limit, descending=descending)
-    return (_documents_down if descending else _documents)(database, after, limit)
+    if order.by and kind.database == status.DATABASE:
+        return _by_card(board, database, int(after) if after.isascii() and after[:9].isdigit() else 0, limit, order)
+    if field_ := order.by or kind.own:
+        by = listing.Listing(database, field_, descending=order.descending, only=kind.only)
+        return by.read(after, limit)
+    found = (_documents_down if order.descending else _documents)(database, after, limit + 1)
+    return found[:limit], found[limit - 1]["_id"] if len(found) > limit else ""
 
 
-def _reports(database: Database, after: str, limit: int, *, descending: bool) -> list[Doc]:
-    """Return reports by OUS and run, read through the index: each may have megabytes, which nobody looks at here."""
-    run, _, doc_id = after.rpartition(".")
-    beyond, direction = ("$lt", "desc") if descending else ("$gt", "asc")
-    wheres: list[Doc] = [{"ousUID": {"$gt": None}}]
-    if run:
-        uid = names.uid_of_document(doc_id)
-        wheres = [{"ousUID": uid, "timestamp": {beyond: run}}, {"ousUID": {beyond: uid}}]
-    found: list[Doc] = []
-    for where in wheres:
-        found += database.find(
-            where,
-            index=reports.OUS_INDEX,
-            sort=[{field: direction} for field in reports.INDEXES[reports.OUS_INDEX]],
-            limit=limit - len(found),
-            fields=["_id", "ousUID", "timestamp", "source", "productsDir"],
-        )
-        if len(found) >= limit:
-            break
-    return found
+def _by_card(board: Board, database: Database, start: int, limit: int, order: Order) -> tuple[list[Doc], str]:
+    """Return OUSs by what the board knows of them, from number ``start`` on, and the number to go on at."""
+    cards = sorted(board.find(board.counts()), key=attrgetter(order.by, "id"), reverse=order.descending)
+    docs = database.fetch([card.id for card in cards[start : start + limit]])
+    return [doc for doc in docs if doc], str(start + limit) if start + limit < len(cards) else ""
 
 
 def total(connection: DbConnection, kind: Kind) -> int:
     """Return how many documents a table has."""
-    return _total(connection.database(kind.database))
+    return connection.database(kind.database).count()
 
 
 def _documents(database: Database, after: str, limit: int) -> list[Doc]:
@@ -265,8 +271,3 @@ def _documents_down(database: Database, after: str, limit: int) -> list[Doc]:
         start = {"startkey": after, "skip": 1} if after and after < "_design/" else {"startkey": "_design/"}
         rows += database.rows(**query, **start, limit=limit - len(rows))
     return [row["doc"] for row in rows if row.get("doc")]
-
-
-def _total(database: Database) -> int:
-    count: int = database.info()["doc_count"]
-    return count - len(database.rows(startkey="_design/", endkey="_design0"))

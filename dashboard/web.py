@@ -104,7 +104,10 @@ class Server:
         if len(hosts) == 1 and self._site.origins.serves(hosts[0]):
             return await handler(request)
         asked = ", ".join(hosts)[:100] or "no name"
-        words = f"This dashboard is not known as {asked}: open it at {self.url}, or start it with --origin ADDRESS.\n"
+        words = (
+            f"This dashboard is not known as {asked}: open it at {self.url}, or start it with that address in "
+            "DRW_DASHBOARD_ORIGIN or after --origin.\n"
+        )
         return web.Response(status=_MISDIRECTED, text=words, headers=HEADERS)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:

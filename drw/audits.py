@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from drw import ages, arguments, columns
 from drw.columns import Line, say
 from drw.registry import OK
-from shared import audit
+from shared import actor, audit
 
 if TYPE_CHECKING:
     from drw.registry import Commands, Context
@@ -28,7 +28,9 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument("--about", metavar="SUBJECT", help="an OUS, a selector, a message, an actor")
     parser.add_argument("--who", help="by this person")
-    parser.add_argument("--limit", type=arguments.number, default=50, metavar="N", help="how many, default 50")
+    parser.add_argument(
+        "--limit", type=actor.checked(arguments.number), default=50, metavar="N", help="how many, default 50"
+    )
 
 
 def _audit(context: Context) -> int:
@@ -54,7 +56,7 @@ def _audit(context: Context) -> int:
 def _page(context: Context, before: str | None) -> list[dict[str, Any]]:
     """Return the next actions, the latest first; documents that are none have empty fields."""
     database = context.connection.database(audit.DATABASE)
-    where: dict[str, Any] = {"startkey": before, "skip": 1} if before else {}
-    rows = database.rows(descending=True, include_docs=True, limit=_PAGE, **where)
-    docs = [row["doc"] for row in rows if not row["id"].startswith("_design/")]
+    # Design documents come behind all actions; a page that had some would seem to be the last one.
+    where: dict[str, Any] = {"startkey": before, "skip": 1} if before else {"startkey": "_design"}
+    docs = [row["doc"] for row in database.rows(descending=True, include_docs=True, limit=_PAGE, **where)]
     return [{"_id": doc["_id"], **{each: str(doc.get(each, "")) for each in _FIELDS}} for doc in docs]

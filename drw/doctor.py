@@ -16,7 +16,7 @@ from drw import columns, crew, drain, overview, setup
 from drw.columns import counted, listed, say
 from drw.machine import database, ports
 from drw.registry import DATABASE_AWAY, FAILURE, OK
-from shared import news, reports, status
+from shared import listing, news, reports, status
 from shared.bus import pauses, queue
 from shared.cache import MARKER
 from shared.errors import DatabaseError, DatabaseMissing, DrwError, Forbidden
@@ -35,7 +35,8 @@ _SHARED_BITS: Final = stat.S_IRWXG | stat.S_IRWXO
 _INDEXES: Final = {
     queue.DATABASE: tuple(queue.INDEXES),
     status.DATABASE: tuple(status.INDEXES),
-    reports.DATABASE: tuple(reports.INDEXES),
+    **{database: tuple(listing.indexes(database)) for database in listing.FIELDS},
+    reports.DATABASE: (*reports.INDEXES, *listing.indexes(reports.DATABASE)),
 }
 Stands = Literal["ok", "note", "wrong"]
 """``note``: it works, and somebody should know."""
@@ -63,10 +64,10 @@ def register(commands: Commands) -> None:
 
 
 def _doctor(context: Context) -> int:
-    server, answers = _server(context)
-    found = [*server, *_machine(context, answers=answers)]
+    server, reached = _server(context)
+    found = [*server, *_machine(context, answers=reached == OK)]
     wrong = [each for each in found if each.stands == "wrong"]
-    status_ = DATABASE_AWAY if not answers else FAILURE if wrong else OK
+    status_ = reached or (FAILURE if wrong else OK)
     if context.args.json:
         return context.print_json(found, status_)
     styles = {"ok": "", "note": "yellow", "wrong": "red"}
@@ -89,14 +90,14 @@ def sentence(found: Finding, width: int | None) -> list[str]:
 # The server
 
 
-def _server(context: Context) -> tuple[list[Finding], bool]:
-    """Return what is found of CouchDB and what is in it, and whether it answers."""
+def _server(context: Context) -> tuple[list[Finding], int]:
+    """Return what is found of CouchDB and what is in it, and the exit status where no CouchDB answers, else 0."""
     settings, connection = context.settings, context.connection
     try:
         if not database.answers(settings):
-            return [_away(settings)], False
+            return [_away(settings)], DATABASE_AWAY
     except DrwError as error:
-        return [Finding("CouchDB", "wrong", str(error))], False
+        return [Finding("CouchDB", "wrong", str(error))], FAILURE
     found = [version(connection.welcome(), settings.couchdb_url)]
     try:
         connection.check_credentials()
@@ -107,7 +108,7 @@ def _server(context: Context) -> tuple[list[Finding], bool]:
         pass  # which is among what was found, with its remedy
     except DatabaseError as error:
         found.append(Finding("CouchDB", "wrong", str(error)))
-    return found, True
+    return found, OK
 
 
 def _away(settings: Settings) -> Finding:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from drw import arguments
 from drw.registry import OK
-from shared import actor, audit
+from shared import actor, audit, heartbeats
 from shared.bus import janitor, queue
-from shared.errors import Forbidden, WrongPassword
+from shared.clock import elapsed_s, stamp
+from shared.errors import DatabaseError, Forbidden, WrongPassword
 
 if TYPE_CHECKING:
     from drw.registry import Commands, Context
     from shared.dbcon import DbConnection
     from shared.settings import Settings
 
+_LOG = logging.getLogger(__name__)
 _EVERY_S: Final = 3600.0
 _NEEDS_ADMINISTRATOR: Final = (
     "the janitor has to purge, which only a server administrator of CouchDB may: set COUCHDB_USER and "
@@ -30,12 +35,19 @@ def register(commands: Commands) -> None:
         help="purge settled messages past their retention, now and every hour",
         description=(
             "Purge settled messages past their retention (DRW_RETENTION_S, never under an hour or twenty leases), then "
-            "compact. Dead messages stay, and so does what a replication has not passed. Needs a server administrator."
+            "compact. Dead messages stay, and so does what a replication has not passed. Signs of life of actors that "
+            "are long gone are removed too. Needs a server administrator."
         ),
         example="drw janitor --once",
     )
     parser.add_argument("--once", action="store_true", help="one round, and its figures")
-    parser.add_argument("--every", type=float, default=_EVERY_S, metavar="SECONDS", help="wait between rounds, 3600")
+    parser.add_argument(
+        "--every",
+        type=actor.checked(arguments.period_s),
+        default=_EVERY_S,
+        metavar="SECONDS",
+        help="wait between rounds, 3600",
+    )
     actor.add_log_options(parser)
 
 
@@ -46,7 +58,9 @@ def _run(context: Context) -> int:
 
 
 def _once(context: Context) -> int:
-    tidied = _tidy(_janitor(context.connection, context.settings))
+    _check_rights(context.connection)
+    tidied = _janitor(context.connection, context.settings).tidy()
+    _forget_actors(context.connection, context.settings)
     audit.record(context.connection, "janitor", queue.DATABASE, janitor.sentence(tidied), by=audit.who())
     if context.args.json:
         return context.print_json(tidied)
@@ -55,9 +69,8 @@ def _once(context: Context) -> int:
 
 
 def _serve(me: actor.Actor, every_s: float) -> int:
-    made = _janitor(me.connection, me.settings, me.stopping)
-    _tidy(made)  # without the rights for it there is no use in going on
-    tidying = threading.Thread(target=lambda: janitor.run(made, every_s=every_s, stopping=me.stopping), daemon=True)
+    _check_rights(me.connection)
+    tidying = threading.Thread(target=lambda: _tidy_often(me, every_s), daemon=True)
     tidying.start()
     me.part("tidying", tidying.is_alive)
     return me.serve("purging what was settled long ago")
@@ -68,8 +81,36 @@ def _janitor(connection: DbConnection, settings: Settings, stopping: threading.E
     return janitor.Janitor(connection.database(queue.DATABASE), kept_s=kept_s, stopping=stopping)
 
 
-def _tidy(made: janitor.Janitor) -> janitor.Tidied:
+def _check_rights(connection: DbConnection) -> None:
+    """Raise Forbidden for whoever is no server administrator: without the right to purge nothing can be done."""
     try:
-        return made.tidy()
-    except (Forbidden, WrongPassword) as error:
+        roles = connection.call("GET", "/_session").get("userCtx", {}).get("roles", [])
+    except WrongPassword as error:
         raise Forbidden(f"{error}; {_NEEDS_ADMINISTRATOR}") from error
+    if "_admin" not in roles:
+        raise Forbidden(_NEEDS_ADMINISTRATOR)
+
+
+def _tidy_often(me: actor.Actor, every_s: float) -> None:
+    """Tidy now and then, until told to stop; what cannot be done now is tried again at the next round."""
+    made = _janitor(me.connection, me.settings, me.stopping)
+    while not me.stopping.is_set():
+        begun_s = elapsed_s()
+        try:
+            with me.busy("tidies"):
+                _LOG.info("%s", janitor.sentence(made.tidy()))
+                _forget_actors(me.connection, me.settings)
+        except DatabaseError as error:
+            _LOG.warning("not tidied: %s", error)
+        me.stopping.wait(max(1.0, every_s - (elapsed_s() - begun_s)))
+
+
+def _forget_actors(connection: DbConnection, settings: Settings) -> None:
+    """Remove the signs of life of actors that ended or died before the retention."""
+    now = connection.clock.now()
+    horizon = stamp(now - timedelta(seconds=janitor.retention_s(settings.retention_s, settings.lease_s)))
+    database = connection.database(actor.ACTORS_DATABASE)
+    over = (
+        doc for doc in database.every() if str(doc.get("at")) < horizon and heartbeats.standing(doc, now) != "alive"
+    )
+    database.purge({doc["_id"]: [doc["_rev"]] for doc in over})

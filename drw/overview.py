@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from drw import ages, columns, crew, mail, setup
+from drw import ages, arguments, columns, crew, mail, setup
 from drw.columns import Line, listed, say
 from drw.ous import MOST
 from drw.registry import OK
-from shared import lifecycle, status
+from shared import actor, lifecycle, status
 from shared.errors import DatabaseAway, DatabaseMissing
 
 if TYPE_CHECKING:
@@ -82,18 +82,11 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--watch",
         nargs="?",
-        type=_seconds,
+        type=actor.checked(arguments.period_s),
         const=_WATCH_S,
         metavar="SECONDS",
         help=f"show it again every so many seconds, default {_WATCH_S:.0f}, until Ctrl-C",
     )
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError
-    return value
 
 
 def read(connection: DbConnection, settings: Settings) -> Overview:
@@ -125,9 +118,10 @@ def _count(connection: DbConnection, state: str) -> int:
 def _stored(connection: DbConnection, name: str) -> Stored:
     try:
         info: dict[str, Any] = connection.database(name).info()
+        documents = connection.database(name).count()
     except DatabaseMissing:
         return Stored(name, None)
-    return Stored(name, info["doc_count"], int(info.get("sizes", {}).get("file", 0)))
+    return Stored(name, documents, int(info.get("sizes", {}).get("file", 0)))
 
 
 def disks(settings: Settings) -> list[Disk]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from drw import ages, mail, near
 from drw.registry import OK
-from shared import actor, audit
+from shared import actor, audit, pausing
 from shared.bus import patterns, pauses, queue
 from shared.errors import BadInput
 from shared.names import shown
 
 if TYPE_CHECKING:
     from drw.registry import Commands, Context
-
-_SPAN: Final = re.compile(r"(\d{1,6})([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def register(commands: Commands) -> None:
@@ -29,7 +26,7 @@ def register(commands: Commands) -> None:
     )
     pause.add_argument("selector", nargs="?", type=actor.checked(_pattern), help="such as ingest.JAO, or cached.*")
     pause.add_argument("--reason", default="", help="shown to whoever wonders why nothing moves")
-    pause.add_argument("--until", help="30m, 2h, 3d from now, or a time such as 2026-11-21T18:00 (UTC)")
+    pause.add_argument("--until", help="30min, 2h, 3d from now, or a time such as 2026-11-21T18:00 (UTC)")
     resume = commands.add(
         "resume", _resume, help="let a paused selector go on", example='drw resume "pipeline.process.*"'
     )
@@ -47,8 +44,9 @@ def _pause(context: Context) -> int:
     if args.selector is None:
         return _list(context, pauses.current(database, now))
     until = moment_of(args.until, now) if args.until else None
-    made = pauses.pause(database, args.selector, by=audit.who(), reason=args.reason, now=now, until=until)
-    audit.record(connection, "pause", args.selector, args.reason, by=audit.who())
+    made = pausing.pause(connection, args.selector, by=audit.who(), reason=args.reason, until=until)
+    if sentence := mail.unheard(connection, made.pattern):
+        context.hint(sentence)
     if args.json:
         return context.print_json(made)
     print(_sentence(made))
@@ -56,10 +54,12 @@ def _pause(context: Context) -> int:
 
 
 def _resume(context: Context) -> int:
-    selector = context.args.selector
-    if not pauses.resume(context.connection.database(queue.DATABASE), selector):
-        raise BadInput(f"{selector} is not paused: 'drw pause' shows what is")
-    audit.record(context.connection, "resume", selector, context.args.reason, by=audit.who())
+    selector, reason = context.args.selector, context.args.reason
+    if not pausing.resume(context.connection, selector, by=audit.who(), reason=reason):
+        held = pauses.current(context.connection.database(queue.DATABASE), context.connection.clock.now())
+        known = [each.pattern for each in held]
+        question = near.question(selector, known, "'drw pause' shows what is")
+        raise BadInput(f"{selector} is not paused: {question}")
     if context.args.json:
         return context.print_json({"pattern": selector, "paused": False})
     print(f"{selector} goes on")
@@ -85,11 +85,10 @@ def _sentence(made: pauses.Pause) -> str:
 
 def moment_of(text: str, now: datetime) -> datetime:
     """Return the moment that ``2h`` from now or ``2026-11-21T18:00`` (UTC) means; raise BadInput for anything else."""
-    span = _SPAN.fullmatch(text)
-    if span:
-        return now + timedelta(seconds=int(span[1]) * _SECONDS[span[2]])
+    if ages.is_span(text):
+        return now + timedelta(seconds=ages.seconds(text))
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadInput(f"{shown(text)} is no time: write 30m, 2h, 3d, or 2026-11-21T18:00 (UTC)") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadInput(f"{shown(text)} is no time: write 30min, 2h, 3d, or 2026-11-21T18:00 (UTC)") from error

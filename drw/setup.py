@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from drw import users
 from drw.registry import OK
-from shared import actor, audit, delivery, ngas, reports, status
+from shared import actor, audit, delivery, listing, ngas, reports, status
 from shared.bus import queue
 from shared.dbcon import DbConnection
 from shared.errors import BadInput
@@ -54,6 +54,9 @@ def ensure_databases(connection: DbConnection) -> list[str]:
     for database, indexes in ((status.DATABASE, status.INDEXES), (reports.DATABASE, reports.INDEXES)):
         for name, fields in indexes.items():
             connection.create_index(database, name, fields)
+    for database in listing.FIELDS:
+        for name, (fields, only) in listing.indexes(database).items():
+            connection.create_index(database, name, fields, only)
     connection.database(actor.ACTORS_DATABASE).limit_revisions(_HEARTBEAT_REVISIONS)
     if made and users.are_there(connection):
         users.secure(connection, made)

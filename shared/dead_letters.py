@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.dbcon import DbConnection, Doc
-
-_PAGE: Final = 200
 
 
 class DeadLetters:
@@ -29,20 +27,13 @@ class DeadLetters:
 
     def all(self) -> list[Doc]:
         """Return every dead message, the oldest first."""
-        found: dict[str, Doc] = {}
-        since = ""
-        while True:
-            docs = self._database.find(
-                {"state": envelope.DEAD, "doneAt": {"$gte": since}},
-                index=queue.ENDED_INDEX,
-                sort=queue.INDEXES[queue.ENDED_INDEX][0],
-                limit=_PAGE + sum(doc.get("doneAt") == since for doc in found.values()),
-            )
-            fresh = {doc["_id"]: doc for doc in docs if doc["_id"] not in found}
-            found |= fresh
-            if len(fresh) < _PAGE:
-                return list(found.values())
-            since = docs[-1]["doneAt"]
+        pages = self._database.pages(
+            {"state": envelope.DEAD},
+            by="doneAt",
+            index=queue.ENDED_INDEX,
+            sort=queue.INDEXES[queue.ENDED_INDEX][0],
+        )
+        return [doc for page in pages for doc in page]
 
     def named(self, beginning: str) -> str:
         """Return the id of the one dead message that begins so; raise BadInput where there is none, or several."""
@@ -61,21 +52,26 @@ class DeadLetters:
 
     def requeue(self, message_id: str, why: str, body: dict[str, Any] | None = None) -> None:
         """Make a dead message ready again, with another ``body`` where one is given."""
-        self._change(message_id, lambda message: envelope.requeue(message, by=self._by, body=body))
-        audit.record(
-            self._connection, "requeue, edited" if body is not None else "requeue", message_id, why, by=self._by
-        )
+        what = "requeue, edited" if body is not None else "requeue"
+        self._change(message_id, what, why, lambda message: envelope.requeue(message, by=self._by, body=body))
 
     def discard(self, message_id: str, why: str) -> None:
         """End a dead message for good."""
         now = self._connection.clock.now()
-        self._change(message_id, lambda message: envelope.discard(message, by=self._by, now=now, why=why))
-        audit.record(self._connection, "discard", message_id, why, by=self._by)
+        self._change(
+            message_id, "discard", why, lambda message: envelope.discard(message, by=self._by, now=now, why=why)
+        )
 
-    def _change(self, message_id: str, change: Callable[[Message], Message]) -> None:
+    def _change(self, message_id: str, what: str, why: str, change: Callable[[Message], Message]) -> None:
+        """Change a message, and keep that in the audit, before: once it is ready, others may change it further."""
         doc = self._database.get(message_id)
         if doc is None:
             raise BadInput(f"there is no message {message_id}")
+        if isinstance(schema := doc.get("schema"), int) and schema > envelope.SCHEMA:
+            raise BadInput(
+                f"message {message_id} has schema {schema}, and this program knows {envelope.SCHEMA}: what it does not "
+                "know would be lost, so update this program first"
+            )
         try:
             message = msgspec.convert(doc, Message)
         except msgspec.ValidationError as error:
@@ -83,7 +79,11 @@ class DeadLetters:
                 f"{message_id} is no message ({error}): mend or delete the document of database "
                 f"{queue.DATABASE} by hand"
             ) from error
+        wanted = msgspec.to_builtins(change(message))
+        audit.intend(self._connection, what, message_id, why, by=self._by, revision=doc["_rev"])
         try:
-            self._database.put(msgspec.to_builtins(change(message)))
+            self._database.put(wanted)
         except Conflict as error:
-            raise DrwError(f"message {message_id} was changed by somebody else meanwhile: look again") from error
+            reason = f"message {message_id} was changed by somebody else meanwhile"
+            audit.record(self._connection, f"{what}, not done", message_id, reason, by=self._by)
+            raise DrwError(f"{reason}: look again") from error

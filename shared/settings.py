@@ -70,6 +70,12 @@ class Settings:
     eu_port: int = _setting("DRW_EU_PORT", 8000, "port of the EU cache's web server, for the scripts")
     jao_port: int = _setting("DRW_JAO_PORT", 8001, "port of the JAO cache's web server, for the scripts")
     dashboard_port: int = _setting("DRW_DASHBOARD_PORT", 5000, "port of the dashboard")
+    dashboard_origin: tuple[str, ...] = _setting(
+        "DRW_DASHBOARD_ORIGIN",
+        (),
+        "where browsers see the dashboard, if behind a proxy; several with spaces between",
+        shown_default="none",
+    )
     pace: float = _setting("DRW_PACE", 1.0, "how fast the mock-ups pretend to work: 1 as the seed, 0 no waiting")
     lease_s: float = _setting("DRW_LEASE_S", 60.0, "how long a claim on a message lasts without renewal")
     heartbeat_s: float = _setting("DRW_HEARTBEAT_S", 10.0, "how often an actor says that it lives")
@@ -171,8 +177,18 @@ def _webhook(text: str) -> str:
     return text
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    found = tuple(_url(each) for each in text.split())
+    for each in found:
+        parts = urlsplit(each)
+        if parts.path or parts.username is not None:
+            raise ValueError
+    return found
+
+
 _SINGLE: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "attempts": (_count, "a whole number, 1 or more"),
+    "dashboard_origin": (_origins, "an address like https://drw.example.org, or several with spaces between"),
     "webhook_url": (_webhook, "an address like https://example.org/hook"),
 }
 """The settings that are like no other."""

@@ -213,16 +213,6 @@ def new(
     )
 
 
-def is_due(message: Message, now: datetime, *, spare: timedelta = timedelta()) -> bool:
-    """Tell whether a delayed message may be taken, or whether the lease of a claimed one is surely over.
-
-    ``spare`` is how far clocks may disagree; it matters for leases only, where taking too early runs work twice.
-    """
-    if message.due is None or message.state not in {DELAYED, CLAIMED}:
-        return False
-    return moment(message.due) + (spare if message.state == CLAIMED else timedelta()) <= now
-
-
 def is_expired(message: Message, now: datetime) -> bool:
     """Tell whether a message whose work has not begun is past its time.
 

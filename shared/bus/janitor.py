@@ -11,7 +11,6 @@ everything is compacted (CouchDB's documentation, "Clustered Purge" and "Compact
 
 from __future__ import annotations
 
-import logging
 import threading
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,21 +23,17 @@ from shared.bus import envelope
 from shared.bus.queue import ENDED_INDEX, INDEXES
 from shared.bus.retry import BackOff
 from shared.bus.trees import generation
-from shared.clock import elapsed_s, stamp
+from shared.clock import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from shared.dbcon import Database, Doc
 
-_LOG = logging.getLogger(__name__)
 _OVER: Final = (envelope.CONSUMED, envelope.EXPIRED)
 _LEAST_RETENTION_S: Final = 3600.0
 _LEAST_LEASES: Final = 20
 _PAGE: Final = 100
-_PURGED_AT_ONCE: Final = 100
-"""CouchDB refuses more ids in one request (``max_document_id_number``)."""
-
 _COMPACTING: Final = BackOff(first_s=0.1, longest_s=5.0)
 
 
@@ -78,7 +73,8 @@ class Janitor:
             doomed, reasons = self._doomed(page, outgoing)
             for reason in reasons:
                 kept[reason] = kept.get(reason, 0) + 1
-            purged += self._purge(doomed)
+            self._database.purge(doomed)
+            purged += len(doomed)
             if self._stopping.is_set():
                 break
         if purged and not self._stopping.is_set():
@@ -90,21 +86,15 @@ class Janitor:
         """Yield, page by page, the settled messages whose retention is over, the oldest first."""
         horizon = stamp(self._database.server.clock.now() - timedelta(seconds=self._kept_s))
         for state in _OVER:
-            since, seen = "", set[str]()
-            while True:
-                docs = self._database.find(
-                    {"state": state, "doneAt": {"$gte": since, "$lt": horizon}},
-                    index=ENDED_INDEX,
-                    sort=INDEXES[ENDED_INDEX][0],
-                    limit=_PAGE + len(seen),
-                    fields=["_id", "doneAt", "cause"],
-                )
-                fresh = [doc for doc in docs if doc["_id"] not in seen]
-                if not fresh:
-                    break
-                yield fresh
-                since = fresh[-1]["doneAt"]
-                seen = {doc["_id"] for doc in docs if doc["doneAt"] == since}
+            yield from self._database.pages(
+                {"state": state},
+                by="doneAt",
+                index=ENDED_INDEX,
+                sort=INDEXES[ENDED_INDEX][0],
+                until=horizon,
+                limit=_PAGE,
+                fields=["_id", "doneAt", "cause"],
+            )
 
     def _doomed(self, page: list[Doc], outgoing: _Outgoing) -> tuple[dict[str, list[str]], list[str]]:
         """Return the leaves of each message to purge, and why each of the others is kept."""
@@ -134,13 +124,6 @@ class Janitor:
         horizon = stamp(self._database.server.clock.now() - timedelta(seconds=self._kept_s))
         touched = str(leaf.get("due") or leaf.get("creationTimestamp") or "")
         return leaf.get("state") in envelope.OPEN_STATES and generation(leaf) < settled and touched < horizon
-
-    def _purge(self, doomed: dict[str, list[str]]) -> int:
-        items = list(doomed.items())
-        for start in range(0, len(items), _PURGED_AT_ONCE):
-            content = msgspec.json.encode(dict(items[start : start + _PURGED_AT_ONCE]))
-            self._database.server.call("POST", self._database.path("_purge"), content=content)
-        return len(items)
 
     def _give_back_space(self) -> None:
         for name, (fields, _) in INDEXES.items():
@@ -197,19 +180,6 @@ def _reached(replication: Doc) -> str | None:
 
 def _names(source: object, database: str) -> bool:
     return isinstance(source, str) and source.rstrip("/").rpartition("/")[2] == database
-
-
-def run(janitor: Janitor, *, every_s: float, stopping: threading.Event) -> None:
-    """Tidy now and then, until told to stop; a database that is away is tried again at the next round."""
-    while not stopping.is_set():
-        begun_s = elapsed_s()
-        try:
-            tidied = janitor.tidy()
-        except errors.DatabaseAway as error:
-            _LOG.warning("not tidied: %s", error)
-        else:
-            _LOG.info("%s", sentence(tidied))
-        stopping.wait(max(1.0, every_s - (elapsed_s() - begun_s)))
 
 
 def sentence(tidied: Tidied) -> str:

@@ -241,6 +241,7 @@ def test_pages_run_no_script_of_others(site):
 
 
 def test_who_asks_under_a_name_of_others_gets_neither_pages_nor_events(system):
+    system.environ["DRW_DASHBOARD_ORIGIN"] = "https://drw.intern:8443 https://drw.example.com"
     process = system.start("dashboard", "--port", "0", "--origin", "https://drw.example.org")
     port = int(re.search(r"http://127\.0\.0\.1:(\d+)", process.wait_for(" ready"))[1])
 
@@ -261,8 +262,9 @@ def test_who_asks_under_a_name_of_others_gets_neither_pages_nor_events(system):
             assert status in {400, 421}, (path, hosts)
             assert "Reduction" not in text
             assert "event:" not in text
-    assert "start it with --origin" in ask("/", "evil.example")[1]
-    assert ask("/", "localhost")[0] == ask("/", "drw.example.org")[0] == 200
+    assert "in DRW_DASHBOARD_ORIGIN or after --origin" in ask("/", "evil.example")[1]
+    for host in ("localhost", "drw.example.org", "drw.intern:8443", "drw.example.com"):
+        assert ask("/", host)[0] == 200, host
     assert ask("/events", f"127.0.0.1:{port}")[0] == 200
 
 

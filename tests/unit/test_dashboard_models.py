@@ -350,3 +350,15 @@ def test_counts_are_true_however_messages_change(changes):
         known[number] = state
     for state in ("ready", "claimed", "dead"):
         assert post.total(state) == sum(each == state for each in known.values()) == len(post.find({state}))
+
+
+def test_what_is_kept_of_ages_is_bounded_by_what_is_open(post):
+    put(post, message(0, "delayed"))
+    for number in range(1, 5000):
+        put(post, message(number, "ready"))
+        put(post, message(number, "consumed"))
+    (box,) = post._boxes.values()
+    assert len(box._ages) < 1100
+    put(post, message(5001, "ready"))
+    (row,) = post.rows()
+    assert row.oldest == message(0, "delayed")["creationTimestamp"]

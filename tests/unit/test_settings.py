@@ -30,6 +30,10 @@ def test_defaults_are_those_of_the_design(tmp_path):
         ("DRW_EU_PORT", "65536", "a port from 1 to 65535"),
         ("DRW_COUCHDB_URL", "localhost:5984", "an address like"),
         ("DRW_COUCHDB_URL", "http://", "an address like"),
+        ("DRW_DASHBOARD_ORIGIN", "drw.example.org", "an address like https://drw.example.org"),
+        ("DRW_DASHBOARD_ORIGIN", "https://drw.example.org/drw", "an address like https://drw.example.org"),
+        ("DRW_DASHBOARD_ORIGIN", "https://drw.example.org,https://b", "several with spaces between"),
+        ("DRW_DASHBOARD_ORIGIN", "https://ada@drw.example.org", "an address like https://drw.example.org"),
         ("DRW_WEBHOOK_URL", "example.org", "an address like https://example.org/hook"),
     ],
 )
@@ -37,6 +41,13 @@ def test_a_bad_value_is_named_with_what_it_must_be(tmp_path, variable, value, sa
     with pytest.raises(BadInput, match=re.escape(says)) as caught:
         read_settings({"DRW_HOME": str(tmp_path), variable: value})
     assert variable in str(caught.value)
+
+
+def test_the_dashboard_may_have_several_addresses(tmp_path):
+    text = "https://drw.example.org/ http://drw.intern:8080"
+    settings = read_settings({"DRW_HOME": str(tmp_path), "DRW_DASHBOARD_ORIGIN": text})
+    assert settings.dashboard_origin == ("https://drw.example.org", "http://drw.intern:8080")
+    assert read_settings({"DRW_HOME": str(tmp_path)}).dashboard_origin == ()
 
 
 def test_credentials_come_from_url_then_environment_then_file(tmp_path):
