@@ -82,19 +82,19 @@ class StateSystem:
         states = (request.expected,) if isinstance(request.expected, str) else request.expected
         expected = status.Expected(states=states, run=request.run, launched=request.launchedAt, session=request.session)
 
+        before: list[StatusEntity] = []
+
         def change_it(found: StatusEntity | None) -> StatusEntity:
             if found is None:
                 raise BadMessage(f"there is no OUS {request.ousUID}: launch it first")
-            after = status.changed(
+            before[:] = [found]
+            return status.changed(
                 found, change, signature, expected=expected, strict=self._strict and not request.force
             )
-            if not status.is_legal(found, after):
-                _LOG.warning("%s: %s -> %s is not in the life cycle", found.entity_id, found.state, after.state)
-            if after is not found:
-                _LOG.info("%s: %s -> %s %s", found.entity_id, found.state, after.state, after.substate)
-            return after
 
-        return self._mutate(request.ousUID, change_it)
+        after = self._mutate(request.ousUID, change_it)
+        _log_move(before[0], after)
+        return after
 
     def _mutate(self, ous_uid: str, change: Callable[[StatusEntity | None], StatusEntity]) -> StatusEntity:
         def apply(doc: Doc | None) -> Doc | None:
@@ -105,6 +105,14 @@ class StateSystem:
         doc = self._entities.mutate(names.document_id(ous_uid), apply)
         assert doc is not None
         return status.read(doc)
+
+
+def _log_move(before: StatusEntity, after: StatusEntity) -> None:
+    """Log what has been written: a change is worked out again where another was quicker."""
+    if not status.is_legal(before, after):
+        _LOG.warning("%s: %s -> %s is not in the life cycle", after.entity_id, before.state, after.state)
+    if after != before:
+        _LOG.info("%s: %s -> %s %s", after.entity_id, before.state, after.state, after.substate)
 
 
 def read_change(value: object) -> status.Change:

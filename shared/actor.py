@@ -62,6 +62,7 @@ class Actor:
         self.bus = Bus(self.connection, settings, me=self.me)
         self.state = StateClient(self.bus, deadline_s=settings.rpc_deadline_s)
         self.stopping = threading.Event()
+        self._ended = threading.Event()
         self._doing: list[str] = []
         self._parts: dict[str, Callable[[], bool]] = {}
 
@@ -106,6 +107,7 @@ class Actor:
         else:
             _LOG.info("stopping")
         self.bus.stop()
+        self._ended.set()
         heartbeat.join(self.settings.heartbeat_s)
         self.connection.close()
         return FAILURE if broken else 0
@@ -122,9 +124,9 @@ class Actor:
 
     def _beat(self) -> None:
         since = stamp(self.connection.clock.now())
-        while not self.stopping.is_set():
+        while not self._ended.is_set():  # who finishes his work still lives
             self._say_alive(since, ended=False)
-            self.stopping.wait(self.settings.heartbeat_s)
+            self._ended.wait(self.settings.heartbeat_s)
         self._say_alive(since, ended=True)
         self._end_drain()
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shared import names, status
 
 if TYPE_CHECKING:
     from shared.dbcon import Database, DbConnection
     from shared.status import StatusEntity
-
-_PAGE: Final = 200
 
 
 class Entities:
@@ -28,20 +26,12 @@ class Entities:
     def in_state(self, state: str, substate: str = "") -> list[StatusEntity]:
         """Return all OUSs in a state and substate, those that have been there longest first.
 
-        Read page by page, each beginning with the timestamp that the one before ended with. What this program cannot
-        read is said in the log and left out.
+        What this program cannot read is said in the log and left out.
         """
-        found: dict[str, StatusEntity] = {}
-        since, same = "", 0
-        while True:
-            docs = self.database.find(
-                {"state": state, "substate": substate, "timestamp": {"$gte": since}},
-                index=status.STATE_INDEX,
-                sort=status.INDEXES[status.STATE_INDEX],
-                limit=_PAGE + same,
-            )
-            found |= {entity.id: entity for entity in status.readable(docs) if entity.id not in found}
-            if len(docs) < _PAGE + same:
-                return list(found.values())
-            since = docs[-1]["timestamp"]
-            same = sum(doc["timestamp"] == since for doc in docs)
+        pages = self.database.pages(
+            {"state": state, "substate": substate},
+            by="timestamp",
+            index=status.STATE_INDEX,
+            sort=status.INDEXES[status.STATE_INDEX],
+        )
+        return list({entity.id: entity for page in pages for entity in status.readable(page)}.values())

@@ -66,14 +66,14 @@ def state(text: object) -> str:
 def may_follow(before: str, after: str) -> bool:
     """Tell whether the life cycle has a move from ``before`` (empty for a new OUS) to ``after``.
 
-    Staying where one is always is one.
+    Staying where one is always is one. A state that the life cycle does not have leads nowhere, but by force.
     """
-    return before == after or after in _FOLLOWERS[before]
+    return before == after or after in _FOLLOWERS.get(before, frozenset())
 
 
 def followers(before: str) -> tuple[str, ...]:
     """Return the states that may follow ``before``, in the order of life."""
-    return tuple(each for each in STATES if each in _FOLLOWERS[before])
+    return tuple(each for each in STATES if each in _FOLLOWERS.get(before, frozenset()))
 
 
 def substate_after(before: str, after: str, substate: str, recipe: str) -> str:

@@ -169,7 +169,7 @@ def changed(
         raise StateRefused(
             f"{entity.entity_id} is {entity.state}{_in(entity.substate)} and cannot become "
             f"{after.state}{_in(after.substate)}: from there it goes to "
-            f"{' or '.join(lifecycle.followers(entity.state))}",
+            f"{' or '.join(lifecycle.followers(entity.state)) or 'nowhere, which is no state of the life cycle'}",
             found=entity.state,
         )
     return entity if after == entity else _signed(after, signature)

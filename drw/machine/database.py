@@ -46,15 +46,6 @@ def _stranger(settings: Settings, what: str) -> DrwError:
     )
 
 
-def require_answer(settings: Settings) -> None:
-    """Raise DrwError unless a CouchDB answers."""
-    if not answers(settings):
-        raise DrwError(
-            f"no CouchDB answers at DRW_COUCHDB_URL, {settings.couchdb_url}: start it, or ./launch-all.sh, or correct "
-            "the address"
-        )
-
-
 def start_database(settings: Settings, start: Start) -> Settings:
     """Start couchlet unless a CouchDB answers; return the settings with the credentials that there are now."""
     ours = any(row.process.name == processes.COUCHLET for row in status(settings.home).rows)

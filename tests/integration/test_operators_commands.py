@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from shared.bus import Dead
+from shared.clock import stamp
 
 DRW = Path(sys.executable).parent / "drw"
 
@@ -88,3 +90,29 @@ def test_a_dead_message_is_shown_edited_requeued_and_discarded(place, drw, seen)
 def test_one_round_of_the_janitor_says_what_it_did(drw):
     assert drw("janitor", "--once").startswith("0 messages purged; ")
     assert json.loads(drw("janitor", "--once", "--json"))["purged"] == 0
+
+
+def test_the_janitor_forgets_actors_that_are_long_gone(place, drw):
+    actors = place.connection.database("actors")
+    now = place.connection.clock.now()
+    signs = (("gone", 10**6, True), ("lost", 10**6, False), ("lately", 60, True), ("alive", 0, False))
+    for name, age_s, ended in signs:
+        at = stamp(now - timedelta(seconds=age_s))
+        actors.put({"_id": name, "schema": 1, "kind": "xtss", "at": at, "every": 10, "ended": ended})
+    drw("janitor", "--once")
+    assert {doc["_id"] for doc in actors.every()} == {"lately", "alive"}
+    assert actors.info()["doc_del_count"] == 0
+
+
+def test_a_dead_message_of_a_newer_program_is_left_as_it_is(place, drw):
+    newer = {"_id": "work.EU:1:newer", "schema": 2, "selector": "work.EU", "state": "dead", "more": "to keep"}
+    newer["doneAt"] = stamp(place.connection.clock.now())
+    rev = place.database.put(newer)
+    said = drw("dead", "requeue", "work.EU:1:newer", status=2)
+    assert "has schema 2, and this program knows 1" in said
+    assert place.database.get("work.EU:1:newer") == {**newer, "_rev": rev}
+
+
+@pytest.mark.parametrize("name", ["", "_all_docs", "_changes", "_security", "_local_docs"])
+def test_what_is_no_document_is_not_read_as_one(place, name):
+    assert place.database.get(name) is None

@@ -42,21 +42,6 @@ def test_a_stored_message_comes_back_as_it_was():
     assert msgspec.convert(msgspec.to_builtins(message), Message) == message
 
 
-def test_a_delayed_message_is_due_at_its_time():
-    message = ready(not_before=LATER)
-    assert message.state == "delayed"
-    assert not envelope.is_due(message, LATER - timedelta(seconds=1))
-    assert envelope.is_due(message, LATER)
-
-
-def test_a_lease_is_over_only_when_clocks_that_disagree_agree_on_it():
-    held = claimed()
-    end = NOW + timedelta(seconds=60)
-    spare = timedelta(seconds=5)
-    assert not envelope.is_due(held, end, spare=spare)
-    assert envelope.is_due(held, end + spare, spare=spare)
-
-
 def test_a_claim_names_its_owner_and_counts():
     held = claimed()
     assert (held.state, held.attempts, held.claim.by, held.claim.token) == ("claimed", 1, "worker", "t1")

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from shared import lifecycle, status
 from shared.errors import BadInput, StateRefused
@@ -90,6 +91,14 @@ def test_strict_refuses_what_the_figure_lacks_and_says_what_it_has():
     with pytest.raises(StateRefused, match="it goes to Processing"):
         status.changed(entity(), Change(state="Delivered"), SIGNATURE, strict=True)
     assert status.changed(entity(), Change(state="Delivered"), SIGNATURE).state == "Delivered"
+
+
+def test_a_state_that_there_is_not_is_left_by_force_alone():
+    odd = structs.replace(entity(), state="Foo")
+    with pytest.raises(StateRefused, match="it goes to nowhere, which is no state of the life cycle"):
+        status.changed(odd, Change(state="ReadyForProcessing"), SIGNATURE, strict=True)
+    assert status.changed(odd, Change(state="ReadyForProcessing"), SIGNATURE).state == "ReadyForProcessing"
+    assert not status.is_legal(odd, entity())
 
 
 @pytest.mark.parametrize(
