@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _UNITS_S: Final = {"d": 86400, "h": 3600, "min": 60, "m": 60, "s": 1}
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d)")
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d)", re.ASCII)
+_LONGEST_D: Final = 36_500
+LONGEST_S: Final = _LONGEST_D * 86_400.0
+"""No span is longer (seconds): what is reckoned with one stays a time that a calendar, and a clock, can hold."""
 
 
 def span(seconds: float) -> str:
@@ -42,9 +45,17 @@ def at(text: object) -> str:
     return str(text)[:19].replace("T", " ") if text else "-"
 
 
+def is_span(text: str) -> bool:
+    """Tell whether somebody typed a span of time."""
+    return _SPAN.fullmatch(text.strip()) is not None
+
+
 def seconds(text: str) -> float:
-    """Return the seconds of a span as it is typed (``90s``, ``30min``, ``2h``, ``3d``); raise BadInput."""
+    """Return the seconds of a span as it is typed (``90s``, ``30min``, ``1.5h``, ``3d``); raise BadInput."""
     found = _SPAN.fullmatch(text.strip())
     if not found:
         raise BadInput(f"{shown(text)} is not a span of time: write it as 90s, 30min, 2h or 3d")
-    return float(found[1]) * _UNITS_S[found[2]]
+    value = float(found[1]) * _UNITS_S[found[2]]
+    if value > LONGEST_S:
+        raise BadInput(f"{shown(text)} is too long a span of time: the longest is {_LONGEST_D}d")
+    return value

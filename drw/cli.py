@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 _REST: Final = """\
 the actors, each with -h:
-  launcher pipeline-driver replicated-cache xtss aqua-qa2 product-ingestor data-tracker dashboard couchlet
+  launcher pipeline-driver replicated-cache xtss aqua-qa2 product-ingestor data-tracker notifier
+  dashboard couchlet
 the scripts:
   ./launch-all.sh  ./launch-all.sh --demo  ./clear-all.sh  ./run-tests.sh
 

@@ -20,6 +20,7 @@ _OUTPUT_FAULTS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errn
 
 def run(name: str, command: Callable[[], int], *, interrupted: str = "interrupted") -> int:
     """Run a command and return its exit status; ``interrupted`` is what to say when Ctrl-C ends it."""
+    _stand_in_for_closed_streams()
     try:
         status = command()
         sys.stdout.flush()
@@ -54,6 +55,17 @@ def _sentence(error: OSError) -> str:
         return str(error)
     _drop_output()
     return f"what there is to say cannot be written: {error.strerror}"
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Have standard output and error where they are closed (``>&-``), so that what is printed goes to no other file.
+
+    What is printed then cannot be written, which the command says at its end as of a disk that is full.
+    """
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def _drop_output() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from drw import arguments
+from drw.columns import counted
 from drw.registry import OK
 from shared import audit
 from shared.dead_letters import DeadLetters
@@ -86,7 +87,7 @@ def _each(context: Context, letters: DeadLetters, done: str, act: Callable[[str]
 
 
 def _body(file: str) -> dict[str, Any]:
-    return arguments.json_object(arguments.text_of(file), "standard input" if file == "-" else file)
+    return arguments.message_body(arguments.text_of(file), "standard input" if file == "-" else file)
 
 
 def _print(messages: list[Doc]) -> None:
@@ -95,6 +96,7 @@ def _print(messages: list[Doc]) -> None:
     for each in messages:
         failures: list[dict[str, Any]] = each.get("errors", [])
         print(f"\n{each['_id']}")
-        print(f"  dead since {each.get('doneAt', '')[:19]} UTC after {each.get('attempts', 0)} attempts")
+        tried = counted(each.get("attempts", 0), "attempt")
+        print(f"  dead since {each.get('doneAt', '')[:19]} UTC after {tried}")
         for failure in failures[-3:]:
             print(f"  {failure['at'][:19]} {failure['by']}: {failure['what']}")

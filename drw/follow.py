@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from drw import letters
+from drw import arguments, letters, mail
 from drw.columns import say
 from drw.registry import OK
 from shared import actor, names, status
@@ -114,16 +114,17 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--all", action="store_true", help="the calls of xtss too, of which each change of state has one"
     )
-    parser.add_argument("--count", type=int, default=0, metavar="N", help="end after so many")
+    parser.add_argument("--count", type=actor.checked(arguments.number), metavar="N", help="end after so many")
 
 
 def _tail(context: Context) -> int:
+    mail.hint_at_mistyped(context)
     events: queues.SimpleQueue[Event | str] = queues.SimpleQueue()
     for name in (status.DATABASE, queue.DATABASE):
         Follower(context.connection.database(name), events).start()
     print("following; Ctrl-C ends it", file=sys.stderr, flush=True)
     shown = 0
-    while not context.args.count or shown < context.args.count:
+    while context.args.count is None or shown < context.args.count:
         event = events.get()
         if isinstance(event, str):
             print(f"drw: {event}", file=sys.stderr, flush=True)

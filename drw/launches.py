@@ -98,7 +98,7 @@ def _register_rerun(commands: Commands) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=actor.checked(names.recipe), help="another recipe than they had")
-    parser.add_argument("--limit", type=arguments.number, metavar="N", help="launch the first N only")
+    parser.add_argument("--limit", type=actor.checked(arguments.number), metavar="N", help="launch the first N only")
     parser.add_argument("--dry-run", action="store_true", help="say what would be launched, and launch nothing")
     parser.add_argument("--reason", default="", help="goes into the OUSs' history and the audit")
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from drw import ages, columns, crew, letters, near
+from drw import ages, arguments, columns, crew, letters, near, ous
 from drw.columns import Line, say
 from drw.registry import OK
 from shared import actor, messages, names, news
 from shared.bus import envelope, pauses, queue
 from shared.bus.patterns import Pattern
-from shared.errors import BadInput
+from shared.errors import BadInput, DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +32,11 @@ OURS: Final = (
 """The selectors of our own actors, listed also while nothing waits there and somebody listens."""
 
 _STATES: Final = (envelope.READY, envelope.DELAYED, envelope.CLAIMED, envelope.DEAD)
-_IDS: Final = 2
+_IDS: Final = 200
+"""So many documents whose ids begin alike are looked at: what is no message may be among them."""
+
+_BEGINNING: Final = re.compile(r"[a-z][A-Za-z0-9._-]{0,127}(?::[A-Za-z0-9._:-]*)?")
+"""How the id of a message may begin: a selector, or how that begins, and what follows its colon."""
 
 
 @dataclass
@@ -96,12 +101,48 @@ def register(commands: Commands) -> None:
         description="List the messages that are open or dead, the oldest first; or print one whole.",
         example="drw messages --selector ingest.JAO --state dead",
     )
-    listing.add_argument("message", nargs="?", help="its id, or how that begins: print it whole")
+    listing.add_argument(
+        "message", nargs="?", type=actor.checked(_beginning), help="its id, or how that begins: print it whole"
+    )
     listing.add_argument("--selector", type=actor.checked(envelope.selector))
     states = sorted(envelope.OPEN_STATES | envelope.TERMINAL_STATES)
     listing.add_argument("--state", action="append", choices=states, help="may be given several times")
     listing.add_argument("--ous", type=actor.checked(names.uid), help="those that name this OUS")
-    listing.add_argument("--limit", type=int, default=50, help="how many, default 50")
+    listing.add_argument(
+        "--limit", type=actor.checked(arguments.number), default=50, metavar="N", help="how many, default 50"
+    )
+
+
+def _beginning(text: str) -> str:
+    if not _BEGINNING.fullmatch(text):
+        raise BadInput(
+            f"{names.shown(text)} is not how the id of a message begins: that is a selector, as in "
+            "ingest.JAO:1795234567890:0a1b; 'drw messages' lists those that are open or dead"
+        )
+    return text
+
+
+def unheard(connection: DbConnection, selector: str) -> str:
+    """Return the sentence for a selector, or a range, that may be mistyped; nothing for one that is known.
+
+    Known are those of our own actors, those at which something waits, and those that somebody listens to.
+    """
+    try:
+        workers = crew.workers(connection)
+        rows, _ = tally(connection, workers)
+    except DatabaseError:  # for the sake of a hint nothing that was asked for fails
+        return ""
+    known = {*OURS, *(row.selector for row in rows if any(row.counts.values()) or row.listening)}
+    pattern = Pattern(selector)
+    if any(map(pattern.covers, known)) or crew.listening(selector, workers):
+        return ""
+    if pattern.is_range:
+        known = {f"{each.rpartition('.')[0]}.*" for each in known if "." in each}
+    return f"nobody listens to {selector} now{_asking(near.question(selector, known))}"
+
+
+def _asking(question: str) -> str:
+    return f": {question}" if question else ""
 
 
 def _queue(context: Context) -> int:
@@ -143,9 +184,12 @@ def _tally_line(row: Waiting, now: datetime) -> Line:
 def _messages(context: Context) -> int:
     database = context.connection.database(queue.DATABASE)
     if context.args.message:
+        _refuse_filters(context)
         return _one(context, database, context.args.message)
     found = _wanted(context, database)
-    shown = found[: max(context.args.limit, 1)]
+    shown = found[: context.args.limit]
+    if not found:
+        hint_at_mistyped(context)
     if context.args.json:
         return context.print_json({"total": len(found), "messages": shown})
     now = context.connection.clock.now()
@@ -155,6 +199,23 @@ def _messages(context: Context) -> int:
     total = columns.counted(len(found), "message")
     say(context.console, f"{len(shown)} of {total}{'' if shown == found else ': --limit shows more'}")
     return OK
+
+
+def _refuse_filters(context: Context) -> None:
+    args = context.args
+    if args.selector or args.state or args.ous:
+        raise BadInput("a message by its id, or --selector, --state and --ous to list some: leave one of them away")
+
+
+def hint_at_mistyped(context: Context) -> None:
+    """Say which of ``--selector`` and ``--ous`` nobody knows, and what is close to it."""
+    args, connection = context.args, context.connection
+    for sentence in (
+        unheard(connection, args.selector) if args.selector else "",
+        ous.unheard_of(connection, args.ous) if args.ous else "",
+    ):
+        if sentence:
+            context.hint(sentence)
 
 
 def _wanted(context: Context, database: Database) -> list[Letter]:
@@ -181,11 +242,12 @@ def _message_line(each: Letter, now: datetime) -> Line:
 
 
 def _one(context: Context, database: Database, beginning: str) -> int:
-    doc = database.get(beginning)
+    doc = database.get(beginning) if envelope.is_message_id(beginning) else None
     if doc is None:
-        rows = database.rows(startkey=beginning, endkey=beginning + "\ufff0", limit=_IDS, include_docs=True)
-        if len(rows) != 1:
-            what = "several messages begin with" if rows else "no message begins with"
+        rows = database.rows(startkey=beginning, endkey=beginning + "\ufff0", limit=_IDS)
+        found = [row["id"] for row in rows if envelope.is_message_id(row["id"])]
+        doc = database.get(found[0]) if len(found) == 1 else None
+        if doc is None:
+            what = "several messages begin with" if found else "no message begins with"
             raise BadInput(f"{what} {names.shown(beginning)}: 'drw messages' lists those that are open or dead")
-        doc = rows[0]["doc"]
     return context.print_json(doc)

@@ -22,7 +22,12 @@ def close_to(name: str, known: Iterable[str]) -> list[str]:
     return [by_folded[each] for each in found]
 
 
+def question(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the question whether a known name like this one was meant; ``otherwise`` where there is none."""
+    close = close_to(name, known)
+    return f"did you mean {listed(close)}?" if close else otherwise
+
+
 def unknown(what: str, name: str, known: Iterable[str], remedy: str) -> BadInput:
     """Return the error for a name that nothing has: what there is that is close, else the remedy."""
-    close = close_to(name, known)
-    return BadInput(f"there is no {what} {shown(name)}: {f'did you mean {listed(close)}?' if close else remedy}")
+    return BadInput(f"there is no {what} {shown(name)}: {question(name, known, remedy)}")

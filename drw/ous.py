@@ -14,6 +14,7 @@ from drw.explain.case import PERSON
 from drw.registry import FAILURE, OK
 from shared import actor, delivery, lifecycle, names, reports, status
 from shared.entities import Entities
+from shared.errors import BadInput
 
 if TYPE_CHECKING:
     import argparse
@@ -31,6 +32,8 @@ MOST: Final = 20_000
 
 _FIELDS: Final = ["entityId", "progID", "state", "substate", "executive", "timestamp", "run", "reviewer"]
 _NEARBY: Final = 500
+_ON_A_PAGE: Final = 50
+_FILTERS: Final = ("state", "program", "executive", "older_than", "page", "per_page")
 _STATE_STYLES: Final = {lifecycle.PROCESSING_PROBLEM: "red", lifecycle.DELIVERED: "green"}
 
 
@@ -59,8 +62,9 @@ def register(commands: Commands) -> None:
         metavar="SPAN",
         help="in their state for longer: 30min, 2h, 3d",
     )
-    listing.add_argument("--page", type=arguments.number, default=1, help="which page, default 1")
-    listing.add_argument("--per-page", type=arguments.number, default=50, help="how many on a page, default 50")
+    number = actor.checked(arguments.number)
+    listing.add_argument("--page", type=number, metavar="N", help="which page, default 1")
+    listing.add_argument("--per-page", type=number, metavar="N", help=f"how many on a page, default {_ON_A_PAGE}")
     asking = commands.add(
         "why",
         _why,
@@ -91,26 +95,39 @@ def uids(connection: DbConnection) -> list[str]:
     return [names.uid_of_document(row["id"]) for row in rows if not row["id"].startswith("_")]
 
 
+def unheard_of(connection: DbConnection, uid: str) -> str:
+    """Return the sentence for an OUS that does not exist, with those that are close; nothing for one that does."""
+    if connection.database(status.DATABASE).get(names.document_id(uid)):
+        return ""
+    return str(near.unknown("OUS", uid, uids(connection), "'drw ous' lists those that there are"))
+
+
 # Listing
 
 
 def _ous(context: Context) -> int:
-    if context.args.ousUID:
-        return _whole(context, context.args.ousUID)
-    docs = matching(context.connection, context.args)
-    first = (context.args.page - 1) * context.args.per_page
-    shown = docs[first : first + context.args.per_page]
-    if context.args.json:
-        return context.print_json(
-            {"total": len(docs), "page": context.args.page, "ous": [_plain(doc) for doc in shown]}
-        )
+    args = context.args
+    if args.ousUID:
+        _refuse_filters(args)
+        return _whole(context, args.ousUID)
+    docs = matching(context.connection, args)
+    page, per_page = args.page or 1, args.per_page or _ON_A_PAGE
+    shown = docs[(page - 1) * per_page : page * per_page]
+    if args.json:
+        return context.print_json({"total": len(docs), "page": page, "ous": [_plain(doc) for doc in shown]})
     now = context.connection.clock.now()
     if shown:
         columns.print_table(context.console, HEADS, [_line(doc, ages.since(doc["timestamp"], now)) for doc in shown])
-    pages = -(-len(docs) // context.args.per_page)
-    more = f", page {context.args.page} of {pages}" if pages > 1 else ""
+    pages = -(-len(docs) // per_page)
+    more = f", page {page} of {pages}" if pages > 1 else ""
     say(context.console, f"{len(shown)} of {columns.counted(len(docs), 'OUS', 'OUSs')}{more}")
     return OK
+
+
+def _refuse_filters(args: argparse.Namespace) -> None:
+    given = [f"--{each.replace('_', '-')}" for each in _FILTERS if getattr(args, each) is not None]
+    if given:
+        raise BadInput(f"{columns.listed(given)} choose among all OUSs: leave that away, or {args.ousUID}")
 
 
 def matching(connection: DbConnection, args: argparse.Namespace) -> list[Doc]:

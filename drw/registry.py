@@ -100,6 +100,10 @@ class Context:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
         return status
 
+    def hint(self, sentence: str) -> None:
+        """Say on standard error what whoever typed may want to know; what was asked for is done all the same."""
+        print(f"drw: {sentence}", file=sys.stderr, flush=True)
+
     def waiting(self, text: str) -> AbstractContextManager[object]:
         """Say what is waited for as long as the block lasts, which only a terminal gets to see."""
         line = Console(stderr=True)

@@ -6,10 +6,11 @@ import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from drw import columns, crew, drain, near, overview
+from drw import arguments, columns, crew, drain, near, overview
 from drw.columns import Line, counted, say
 from drw.machine import tails
 from drw.registry import OK
+from shared import actor
 from shared.errors import BadInput
 
 if TYPE_CHECKING:
@@ -44,7 +45,13 @@ def register(commands: Commands) -> None:
     )
     logs.add_argument("actor", help="its name, like pipeline-driver-EU")
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
-    logs.add_argument("-n", "--lines", type=int, default=20, help="how many of the last lines, default 20")
+    logs.add_argument(
+        "-n",
+        "--lines",
+        type=actor.checked(arguments.number_or_none),
+        default=20,
+        help="how many of the last lines, default 20",
+    )
 
 
 def _actors(context: Context) -> int:
@@ -71,7 +78,7 @@ def _logs(context: Context) -> int:
     folder = context.settings.logs_dir()
     path = log_file(folder, context.args.actor)
     end = tails.size(path)
-    lines = tails.last_lines(tails.since(path, 0), max(context.args.lines, 0)) if context.args.lines > 0 else []
+    lines = tails.last_lines(tails.since(path, 0), context.args.lines) if context.args.lines > 0 else []
     if context.args.json:
         return context.print_json({"actor": path.stem, "file": str(path), "lines": lines})
     for line in lines:

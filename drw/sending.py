@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from drw.registry import Commands, Context
 
 _INPUT: Final = "-"
-_READS: Final = frozenset({"get"})
-"""Operations that change nothing, which the audit need not keep."""
+_READS: Final = ("get",)
+"""Operations that change nothing, which the audit need not keep. No set: what is asked for may be any JSON."""
 
 
 def register(commands: Commands) -> None:
@@ -58,7 +58,11 @@ def register(commands: Commands) -> None:
         "--delay", type=actor.checked(ages.seconds), metavar="SPAN", help="nobody takes it before: 30s, 2h"
     )
     send.add_argument("--expires", type=actor.checked(ages.seconds), metavar="SPAN", help="nobody takes it later")
-    send.add_argument("--key", help="of two messages with one key and one selector the second is not sent")
+    send.add_argument(
+        "--key",
+        type=actor.checked(arguments.key),
+        help="of two messages with one key and one selector the second is not sent",
+    )
     call.add_argument(
         "--deadline",
         type=actor.checked(ages.seconds),
@@ -66,15 +70,17 @@ def register(commands: Commands) -> None:
         help="how long to wait, default DRW_RPC_DEADLINE_S",
     )
     call.add_argument(
-        "--key", help="under one key, what was executed is not executed again: its reply is printed again"
+        "--key",
+        type=actor.checked(arguments.key),
+        help="under one key, what was executed is not executed again: its reply is printed again",
     )
 
 
 def _body(context: Context) -> dict[str, Any]:
     text = context.args.body
     if text == _INPUT:
-        return arguments.json_object(arguments.text_of(_INPUT), "standard input")
-    return arguments.json_object(text, "the body")
+        return arguments.message_body(arguments.text_of(_INPUT), "standard input")
+    return arguments.message_body(text, "the body")
 
 
 def _send(context: Context) -> int:

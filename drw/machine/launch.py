@@ -75,7 +75,7 @@ def _launch(args: argparse.Namespace, settings: Settings) -> int:
         for name, each in there.items():
             print(f"{name} already runs by hand ({each.where}): no second one is started")
     if in_tmux:
-        print(f"to see them: tmux attach -t {tmux.SESSION}")
+        print(f"to see them: {tmux.how_to_look()}")
     print(f"to end them: ./{NAME} --stop")
     return 0
 

@@ -6,6 +6,7 @@ is not started again stays, with what was said last, until the next start.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,11 @@ _LOOK_S: Final = 0.1
 def is_there() -> bool:
     """Tell whether tmux is installed."""
     return shutil.which("tmux") is not None
+
+
+def how_to_look() -> str:
+    """Return the command that shows the session: within tmux, another one cannot be attached to."""
+    return f"tmux {'switch-client' if os.environ.get('TMUX') else 'attach'} -t {SESSION}"
 
 
 def start(

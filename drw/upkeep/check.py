@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from drw import columns
 from drw.columns import Line, counted, say
 from drw.registry import FAILURE, OK
-from drw.upkeep import contradictions, evidence
+from drw.upkeep import asked, contradictions, evidence
 from drw.upkeep.repairs import Repairs
 from shared import actor, names, ngas
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from drw.registry import Commands, Context
     from drw.upkeep.contradictions import Finding
     from drw.upkeep.evidence import Evidence
+    from shared.settings import Settings
 
 _HEADS: Final = ("what", "about")
 
@@ -54,18 +55,23 @@ def _check(context: Context) -> int:
     known, found = look(context, args.ousUID, read_back=not args.quick)
     outcomes = _mended(Repairs(context, known), found) if args.repair else [Outcome(each) for each in found]
     status = FAILURE if any(not each.repaired for each in outcomes) else OK
+    figures = _figures(asked.narrowed(known, args.ousUID))
     if args.json:
-        return context.print_json({"looked_at": _figures(known), "contradictions": outcomes}, status)
+        return context.print_json({"looked_at": figures, "contradictions": outcomes}, status)
     if outcomes:
         columns.print_table(context.console, _HEADS, [_line(each) for each in outcomes])
-    say(context.console, _summary(known, outcomes))
+    say(context.console, _summary(figures, outcomes, context.settings))
     return status
 
 
 def look(context: Context, ouss: Sequence[str] = (), *, read_back: bool = True) -> tuple[Evidence, list[Finding]]:
-    """Look at everything, and again if anything is wrong; return what is known, and what was wrong both times."""
+    """Look at everything, and again if anything is wrong; return what is known, and what was wrong both times.
+
+    Raises BadInput for an OUS of which there is nothing.
+    """
     known = evidence.gather(context.connection, context.settings)
-    files = [each for each in known.archive.values() if not ouss or _is_of(each.name, ouss, known)]
+    asked.refuse_unknown(ouss, known)
+    files = [*asked.narrowed(known, ouss).archive.values()]
     corrupt: dict[str, str] = {}
     if read_back:
         archive = ngas.Archive(context.connection.database(ngas.DATABASE), context.connection.clock)
@@ -75,14 +81,6 @@ def look(context: Context, ouss: Sequence[str] = (), *, read_back: bool = True) 
         known = replace(evidence.gather(context.connection, context.settings), corrupt=corrupt)
         found = contradictions.standing(found, contradictions.find(known))
     return known, [each for each in found if not ouss or each.ous in ouss]
-
-
-def _is_of(name: str, ouss: Sequence[str], known: Evidence) -> bool:
-    """Tell whether a file of the archive is of one of some OUSs."""
-    product = known.metadata.get(name)
-    if product:
-        return product.ous_uid in ouss
-    return any(f"-{each.removeprefix('uid://').replace('/', '-')}-" in name for each in ouss)
 
 
 def _mended(repairs: Repairs, found: Sequence[Finding]) -> list[Outcome]:
@@ -119,15 +117,21 @@ def _figures(known: Evidence) -> dict[str, int]:
     }
 
 
-def _summary(known: Evidence, outcomes: Sequence[Outcome]) -> str:
-    figures = _figures(known)
+def _summary(figures: dict[str, int], outcomes: Sequence[Outcome], settings: Settings) -> str:
     looked = (
         f"{counted(figures['ous'], 'OUS', 'OUSs')}, {counted(figures['messages'], 'message')} open or dead, "
         f"{counted(figures['reports'], 'report')}, {counted(figures['archived'], 'archived file')}, "
-        f"{counted(figures['runs'], 'run')} in {counted(figures['caches'], 'cache')}"
+        f"{_caches_looked_at(figures, settings)}"
     )
     if not outcomes:
         return f"nothing contradicts anything: {looked}"
     repaired = sum(each.repaired for each in outcomes)
     mended = f", {repaired} repaired" if repaired else ""
     return f"{counted(len(outcomes), 'contradiction')}{mended}, in {looked}"
+
+
+def _caches_looked_at(figures: dict[str, int], settings: Settings) -> str:
+    if figures["caches"]:
+        return f"{counted(figures['runs'], 'run')} in {counted(figures['caches'], 'cache')}"
+    named = f"DRW_EU_CACHE, {settings.eu_cache_dir()}, nor DRW_JAO_CACHE, {settings.jao_cache_dir()}"
+    return f"and no cache, because neither {named}, names one on this machine"
