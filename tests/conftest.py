@@ -15,6 +15,10 @@ import pytest
 
 SCRIPTS = Path(sys.executable).parent
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell has what runs in its background ignore Ctrl-C, and so would every process that the tests start and end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def free_port() -> int:
     """Return a port that nobody listens on now."""
