@@ -39,6 +39,7 @@ async function renew() {
   if (inUse()) return ask(2 * PERIOD_MS);
   try {
     const page = await fetchPage();
+    if (inUse()) return ask(2 * PERIOD_MS); // somebody has begun to work on it meanwhile
     const scrolled = new Map([...main.querySelectorAll("section[id]")].map((each) => [each.id, each.querySelector(".wide")?.scrollLeft ?? 0]));
     const open = new Set([...main.querySelectorAll("details[open] .name")].map((each) => each.textContent));
     main.replaceChildren(...page.getElementById("live").childNodes);

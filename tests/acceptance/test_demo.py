@@ -78,15 +78,12 @@ def assert_all_ok(done: subprocess.CompletedProcess[str]) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_with_exit_it_ends_everything_twice_in_a_row(demo):
-    for _ in range(2):
-        done = demo("--exit")
-        assert_all_ok(done)
-        assert "everything was ended (--exit)" in done.stdout
-        assert demo.strays() == []
+def test_with_exit_it_ends_everything_and_then_without_it_is_left_running_until_it_is_stopped(demo):
+    ended = demo("--exit")
+    assert_all_ok(ended)
+    assert "everything was ended (--exit)" in ended.stdout
+    assert demo.strays() == []
 
-
-def test_without_exit_it_is_left_running_until_it_is_stopped(demo):
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
     database, eu, jao, taken = (probe.getsockname()[1] for probe in probes)
     for probe in probes[:3]:

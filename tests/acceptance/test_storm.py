@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from storm import Storm
 
 SEEDS = [int(each) for each in os.environ.get("DRW_STORM_SEEDS", "1 2 3").split()]
-UNITS, SECONDS = (int(os.environ.get(f"DRW_STORM_{what}", few)) for what, few in (("UNITS", 20), ("SECONDS", 15)))
+UNITS, SECONDS = (int(os.environ.get(f"DRW_STORM_{what}", few)) for what, few in (("UNITS", 12), ("SECONDS", 10)))
 """Small storms; benchmarks/storm.py has large ones."""
 
 

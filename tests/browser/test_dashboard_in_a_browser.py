@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,32 @@ def test_a_selector_is_paused_and_resumed_and_the_page_shows_it(system, page, ur
     page.get_by_role("button", name="Log out").click()
     expect(page.locator("#person")).to_have_text("Log in")
     assert page.said == []
+
+
+def test_what_is_typed_while_the_page_is_fetched_anew_stays(system, page, url):
+    log_in(system, page, url)
+    page.goto(url + "messages")
+    is_live(page)
+    held = []
+
+    def hold(route):
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/messages", hold)  # what it asks for of itself hangs
+    put_dead(system, 1)
+    deadline = time.monotonic() + 20
+    while not held:
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(20)
+    field = page.locator("#pauses").get_by_label("Selector")
+    field.fill("ingest.*")
+    with page.expect_response("**/messages"):
+        held[0].continue_()
+    page.wait_for_timeout(100)  # nothing tells that a page stays as it is
+    assert field.input_value() == "ingest.*"
 
 
 def test_messages_are_counted_live(system, page, url):
