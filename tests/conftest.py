@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -32,9 +33,15 @@ class Couchlet:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port = 0
+        """The system chooses at the first start; after that it stays."""
         self.process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is, known once it has been started."""
+        assert self.port
+        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self.launch()
@@ -51,7 +58,9 @@ class Couchlet:
     def wait(self) -> None:
         """Wait until it listens."""
         line = self.process.stdout.readline()
-        assert "couchlet listening on" in line, (line, (self.home / "couchlet.log").read_text())
+        found = re.match(r"couchlet listening on http://127\.0\.0\.1:(\d+) ", line)
+        assert found, (line, (self.home / "couchlet.log").read_text())
+        self.port = int(found[1])
 
     def kill(self) -> None:
         self.process.kill()
