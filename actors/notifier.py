@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import msgspec
 import urllib3
 
-from shared import actor, heartbeats, news, status
-from shared.bus import Retry, Snooze, janitor, queue
+from shared import actor, entities, heartbeats, news, status
+from shared.bus import Retry, Snooze, envelope, janitor, queue
 from shared.bus.wake import Feed
 from shared.clock import elapsed_s, stamp
 from shared.errors import BadInput, DatabaseError, OutcomeUnknown, SentDifferently
@@ -148,15 +148,7 @@ class Newsroom:
     def _all_entities(self, since: str) -> Iterator[Doc]:
         """Yield the OUSs that may have news: those that rest since a moment, and all that have gone on from there."""
         for state in news.TOLD:
-            yield from chain.from_iterable(
-                self._entities.pages(
-                    {"state": state, "substate": ""},
-                    by="timestamp",
-                    index=status.STATE_INDEX,
-                    sort=status.INDEXES[status.STATE_INDEX],
-                    since=since,
-                )
-            )
+            yield from chain.from_iterable(entities.pages(self._entities, state, since=since))
         for state in news.GONE_ON:
             yield from self._gone_on(state)
 
@@ -174,16 +166,7 @@ class Newsroom:
             yield from filter(None, self._entities.fetch(ids[at : at + _PAGE]))
 
     def _dead(self, since: str) -> Iterator[Doc]:
-        return chain.from_iterable(
-            self._queue.pages(
-                {"state": "dead"},
-                by="doneAt",
-                index=queue.ENDED_INDEX,
-                sort=queue.INDEXES[queue.ENDED_INDEX][0],
-                since=since,
-                fields=_DEAD_FIELDS,
-            )
-        )
+        return chain.from_iterable(queue.ended(self._queue, envelope.DEAD, since=since, fields=_DEAD_FIELDS))
 
     def _lost_actors(self, since: str) -> Iterator[News]:
         """Yield the actors that have stayed silent while we looked.

@@ -96,8 +96,8 @@ def end(state: StateClient, message: Message, cancellation: Cancellation) -> Non
     One whose run has not begun stays ReadyForProcessing, and one that was launched anew is left alone. Asked twice, it
     is done once. Raises as :class:`~shared.state.StateClient`.
     """
-    # One who cancels a later launch of the same OUS has other words: they are another request, not this one repeated.
-    words = envelope.digest({"by": cancellation.by, "note": cancellation.note})
+    # Who cancels a later launch of the same OUS has other words: that is another request, not this one repeated.
+    name = envelope.worded("cancelled", cancellation.by, cancellation.note)
     try:
         state.set(
             cancellation.ous,
@@ -106,7 +106,7 @@ def end(state: StateClient, message: Message, cancellation: Cancellation) -> Non
             launched=str(message.body.get("launchedAt") or ""),
             note=cancellation.note,
             by=cancellation.by,
-            message_id=envelope.caused_id(XTSS, message.id, message.epoch, f"cancelled-{words[:16]}"),
+            message_id=envelope.caused_id(XTSS, message.id, message.epoch, name),
         )
     except StateRefused:
         return  # it is not, or no longer, in the Processing that was cancelled: there is nothing to leave

@@ -27,13 +27,7 @@ class DeadLetters:
 
     def all(self) -> list[Doc]:
         """Return every dead message, the oldest first."""
-        pages = self._database.pages(
-            {"state": envelope.DEAD},
-            by="doneAt",
-            index=queue.ENDED_INDEX,
-            sort=queue.INDEXES[queue.ENDED_INDEX][0],
-        )
-        return [doc for page in pages for doc in page]
+        return [doc for page in queue.ended(self._database, envelope.DEAD) for doc in page]
 
     def named(self, beginning: str) -> str:
         """Return the id of the one dead message that begins so; raise BadInput where there is none, or several."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from shared import names, status
 
 if TYPE_CHECKING:
-    from shared.dbcon import Database, DbConnection
+    from collections.abc import Iterator
+
+    from shared.dbcon import Database, DbConnection, Doc
     from shared.status import StatusEntity
 
 
@@ -28,10 +30,19 @@ class Entities:
 
         What this program cannot read is said in the log and left out.
         """
-        pages = self.database.pages(
-            {"state": state, "substate": substate},
-            by="timestamp",
-            index=status.STATE_INDEX,
-            sort=status.INDEXES[status.STATE_INDEX],
-        )
-        return list({entity.id: entity for page in pages for entity in status.readable(page)}.values())
+        found = pages(self.database, state, substate)
+        return list({entity.id: entity for page in found for entity in status.readable(page)}.values())
+
+
+def pages(database: Database, state: str, substate: str = "", *, since: str = "") -> Iterator[list[Doc]]:
+    """Yield the documents of the OUSs in a state and substate, page by page, those that came there first first.
+
+    ``since`` (UTC) leaves out those that came there before.
+    """
+    return database.pages(
+        {"state": state, "substate": substate},
+        by="timestamp",
+        index=status.STATE_INDEX,
+        sort=status.INDEXES[status.STATE_INDEX],
+        since=since,
+    )

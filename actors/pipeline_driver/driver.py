@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import os
 import re
@@ -18,7 +17,7 @@ from actors.pipeline_driver.cancelling import Cancelling, RunCancelled
 from actors.pipeline_driver.judging import problem_of
 from actors.pipeline_driver.runs import Run, Runs
 from shared import actor, lifecycle, names
-from shared.bus import Dead, Done, Retry
+from shared.bus import Dead, Done, Retry, envelope
 from shared.errors import (
     BadInput,
     CacheError,
@@ -211,9 +210,7 @@ class Driver:
 
     def _give_up(self, delivery: Delivery, request: ProcessRequest, note: str) -> Outcome:
         """Set ProcessingProblem, unless the OUS has left Processing already."""
-        # Named by its words: they may differ from those of an attempt before to which xtss did not answer in time, and
-        # no two messages with other words may have one id.
-        words = hashlib.sha256(note.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+        # They may be other words than those of an attempt before, to which xtss did not answer in time.
         try:
             self._me.state.set(
                 request.ousUID,
@@ -222,7 +219,7 @@ class Driver:
                 launched=request.launchedAt,
                 note=note,
                 delivery=delivery,
-                name=f"problem-{words}",
+                name=envelope.worded("problem", note),
             )
         except StateRefused as error:
             _LOG.info("%s; not told: %s", error, note)

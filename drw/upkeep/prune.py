@@ -17,9 +17,8 @@ from drw.columns import Line, counted, say
 from drw.registry import FAILURE, OK
 from drw.upkeep import evidence, retention, work
 from shared import actor, audit, manifest, names, ngas, reports
-from shared.bus import envelope, janitor, queue
+from shared.bus import janitor, queue
 from shared.cache import MARKER, WEBLOGS
-from shared.clock import stamp
 from shared.errors import DrwError, Forbidden
 
 if TYPE_CHECKING:
@@ -192,29 +191,14 @@ class Pruner:
         """Purge settled messages past their retention, as the janitor does; a dry run only counts them."""
         settings = self._context.settings
         kept_s = janitor.retention_s(settings.retention_s, settings.lease_s)
-        database = self._connection.database(queue.DATABASE)
+        tidying = janitor.Janitor(self._connection.database(queue.DATABASE), kept_s=kept_s)
         if self._dry_run:
-            self._done.messages = self._settled_before(stamp(self._connection.clock.now() - timedelta(seconds=kept_s)))
+            self._done.messages = sum(map(len, tidying.over()))
             return
         try:
-            self._done.messages = janitor.Janitor(database, kept_s=kept_s).tidy().purged
+            self._done.messages = tidying.tidy().purged
         except Forbidden as error:
             self._done.problems.append(f"messages are not purged: {error}; that needs a server administrator")
-
-    def _settled_before(self, horizon: str) -> int:
-        """Count the settled messages that have ended before a moment, page by page."""
-        database, count = self._connection.database(queue.DATABASE), 0
-        for state in (envelope.CONSUMED, envelope.EXPIRED):
-            pages = database.pages(
-                {"state": state},
-                by="doneAt",
-                index=queue.ENDED_INDEX,
-                sort=queue.INDEXES[queue.ENDED_INDEX][0],
-                until=horizon,
-                fields=["_id", "doneAt"],
-            )
-            count += sum(map(len, pages))
-        return count
 
     def _record(self) -> None:
         gone = [each for each in self._done.pruned if not each.kept]

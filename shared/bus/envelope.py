@@ -177,6 +177,15 @@ def caused_id(to: str, cause_id: str, epoch: int, name: str) -> str:
     return f"{to}:{hashed}:{name}"
 
 
+def worded(name: str, *words: str) -> str:
+    """Return the name of a message that says these words, for :func:`caused_id`: with other words it is another one.
+
+    Words may differ when it is sent again (an error's text, who asks), and no two bodies may have one id.
+    """
+    hashed = hashlib.sha256("\n".join(words).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    return f"{name}-{hashed}"
+
+
 def last(token: str, op: str) -> Last:
     """Return the note that identifies a write: the writer's token and a random id for this very write."""
     return Last(token, op, os.urandom(8).hex())

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared import errors
-from shared.bus import envelope
-from shared.bus.queue import ENDED_INDEX, INDEXES
+from shared.bus import envelope, queue
+from shared.bus.queue import INDEXES
 from shared.bus.retry import BackOff
 from shared.bus.trees import generation
 from shared.clock import stamp
@@ -69,7 +69,7 @@ class Janitor:
         kept: dict[str, int] = {}
         purged = 0
         outgoing = _Outgoing(self._database)
-        for page in self._over():
+        for page in self.over():
             doomed, reasons = self._doomed(page, outgoing)
             for reason in reasons:
                 kept[reason] = kept.get(reason, 0) + 1
@@ -82,19 +82,11 @@ class Janitor:
         sizes = self._database.info()["sizes"]
         return Tidied(purged, kept, sizes["file"], sizes["active"])
 
-    def _over(self) -> Iterator[list[Doc]]:
+    def over(self) -> Iterator[list[Doc]]:
         """Yield, page by page, the settled messages whose retention is over, the oldest first."""
         horizon = stamp(self._database.server.clock.now() - timedelta(seconds=self._kept_s))
         for state in _OVER:
-            yield from self._database.pages(
-                {"state": state},
-                by="doneAt",
-                index=ENDED_INDEX,
-                sort=INDEXES[ENDED_INDEX][0],
-                until=horizon,
-                limit=_PAGE,
-                fields=["_id", "doneAt", "cause"],
-            )
+            yield from queue.ended(self._database, state, until=horizon, fields=["_id", "doneAt", "cause"], limit=_PAGE)
 
     def _doomed(self, page: list[Doc], outgoing: _Outgoing) -> tuple[dict[str, list[str]], list[str]]:
         """Return the leaves of each message to purge, and why each of the others is kept."""

@@ -41,6 +41,11 @@ class Held:
         self._on_abort: list[Callable[[], None]] = []
         self._aborting = threading.Lock()
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether the message may be written to, or worked on, without being read first."""
+        return self.remaining_s() > 0 and not self.doubtful
+
     def remaining_s(self) -> float:
         """Return for how many seconds the lease is sure to last; negative when it may be over."""
         return self.until_s - elapsed_s()
@@ -164,7 +169,7 @@ class LeaseKeeper:
         """
         if held.lost:
             return False
-        if held.remaining_s() > 0 and not held.doubtful:
+        if held.is_sure:
             return True
         found = self._queue.reread(held.message, timeout_s=max(self._queue.lease_s / 6, 1.0))
         if found is None or found.state != CLAIMED:
@@ -180,7 +185,7 @@ class LeaseKeeper:
 
     def verify(self, held: Held) -> bool:
         """Tell whether a claim is still ours, for a handler before an effect; raises DatabaseError."""
-        if held.lost or (held.remaining_s() > 0 and not held.doubtful):
+        if held.lost or held.is_sure:
             return not held.lost
         with held.writing:
             return self.is_mine(held)

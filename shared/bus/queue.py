@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,7 +23,7 @@ from shared.clock import elapsed_s, stamp
 from shared.names import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from shared.bus.patterns import Pattern
     from shared.bus.retry import RetryPolicy
@@ -313,6 +313,23 @@ class Queue:
         for field in ("due", "expires", "claim"):
             parked.pop(field, None)
         self.database.bulk([parked])
+
+
+def ended(
+    database: Database,
+    state: str,
+    *,
+    since: str = "",
+    until: str = "",
+    **more: Any,  # noqa: ANN401 (as Database.pages)
+) -> Iterator[list[Doc]]:
+    """Yield the messages that ended in a state, page by page, the oldest end first.
+
+    ``since`` and ``until`` bound when they ended (UTC; ``until`` is not included). ``more`` is as in
+    :meth:`Database.pages <shared.dbcon.Database.pages>`.
+    """
+    sort = INDEXES[ENDED_INDEX][0]
+    return database.pages({"state": state}, by="doneAt", index=ENDED_INDEX, sort=sort, since=since, until=until, **more)
 
 
 def _field(doc: Doc, name: str, part: str) -> object:

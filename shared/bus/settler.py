@@ -47,7 +47,7 @@ class _Settlement:
     @property
     def is_sure(self) -> bool:
         """Whether the outcome can be written without the message being read first."""
-        return self.tried is None and not self.held.doubtful and self.held.remaining_s() > 0
+        return self.tried is None and self.held.is_sure
 
 
 class Settler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from drw import setup
+from drw import cli, setup
 from shared import names, status
 from shared.bus import queue
 from shared.dbcon import DbConnection
@@ -208,6 +209,22 @@ def system(tmp_path, couchlet):
     made = System(tmp_path, couchlet)
     yield made
     made.stop()
+
+
+@pytest.fixture
+def drw(system, monkeypatch, capsys):
+    """Run drw in this process, which saves a start, and return what it prints as JSON."""
+    for name, value in system.environ.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*argv, status=0):
+        capsys.readouterr()
+        done = cli.main([*argv, "--json"])
+        printed = capsys.readouterr()
+        assert (done, bool(printed.out)) == (status, True), printed
+        return json.loads(printed.out)
+
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -1,34 +1,14 @@
 """``drw check``, ``drw rebuild`` and ``drw prune`` on a real place: what is broken is found, told, and mended."""
 
-import json
 import shutil
 from pathlib import Path
 
-import pytest
-
-from drw import cli
 from shared import delivery, names, ngas, reports, status
 from shared.bus import Bus
 
 FIRST, SECOND, THIRD, FOURTH = (f"uid://X1/X1/Xb{number}" for number in range(4))
 LONG_AGO = "2020-01-01T00:00:00.000000"
 RECORDS = (delivery.METADATA_DATABASE, delivery.STATUS_DATABASE, reports.DATABASE)
-
-
-@pytest.fixture
-def drw(system, monkeypatch, capsys):
-    """Run drw in this process, which saves a start, and return what it prints as JSON."""
-    for name, value in system.environ.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*argv, status=0):
-        capsys.readouterr()
-        done = cli.main([*argv, "--json"])
-        printed = capsys.readouterr()
-        assert done == status, printed
-        return json.loads(printed.out)
-
-    return run
 
 
 def found(drw, *argv, status=1):

@@ -3,7 +3,6 @@ of another, and each says what is wrong with it.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import troubles
 from proxy import Proxy
 
-from drw import cli
 from shared import delivery, manifest, names, ngas
 from shared.bus import Bus
 from shared.errors import NameTaken, SourceAway
@@ -44,22 +42,6 @@ for name, content in files.items():
     (products / name).write_text(content)
 """
 SAME, OWN = {"image.data", "spectrum.data"}, {"a/x", "b/x", "_log"}
-
-
-@pytest.fixture
-def drw(system, monkeypatch, capsys):
-    """Run drw in this process and return what it prints as JSON."""
-    for name, value in system.environ.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*argv, status=0):
-        capsys.readouterr()
-        done = cli.main([*argv, "--json"])
-        printed = capsys.readouterr()
-        assert (done, bool(printed.out)) == (status, True), printed
-        return json.loads(printed.out)
-
-    return run
 
 
 def archive_of(system):
