@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from ports import free_port
 
 SCRIPTS = Path(sys.executable).parent
 
@@ -21,26 +22,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Couchlet:
     """A couchlet in a process of its own, that can be killed and started again on the same data."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.port = 0
-        """The system chooses at the first start; after that it stays."""
+        self.port = free_port()
         self.process: subprocess.Popen[str] | None = None
 
     @property
     def url(self) -> str:
-        """Where it is, known once it has been started."""
-        assert self.port
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
@@ -58,9 +49,8 @@ class Couchlet:
     def wait(self) -> None:
         """Wait until it listens."""
         line = self.process.stdout.readline()
-        found = re.match(r"couchlet listening on http://127\.0\.0\.1:(\d+) ", line)
-        assert found, (line, (self.home / "couchlet.log").read_text())
-        self.port = int(found[1])
+        expected = f"couchlet listening on {self.url} "
+        assert line.startswith(expected), (line, (self.home / "couchlet.log").read_text())
 
     def kill(self) -> None:
         self.process.kill()

@@ -24,10 +24,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conftest import Couchlet, free_port
+from conftest import Couchlet
 from killed_place import Case, Place
 from killed_scenes import SCENES
 from killing import Hook
+from ports import free_port
 
 from drw import setup
 from shared import names

@@ -15,9 +15,9 @@ from http import HTTPStatus
 
 import killed
 import msgspec
-from conftest import free_port
 from killed_place import LONG_AGO, Case, Place
 from killed_scenes import SCENES, Scene
+from ports import free_port
 
 from dashboard import server
 from shared import audit

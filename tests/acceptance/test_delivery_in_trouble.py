@@ -8,12 +8,8 @@ import re
 import shutil
 import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import troubles
 from proxy import Proxy
 

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from drw import setup
 from drw.machine import ending
@@ -84,13 +85,10 @@ def test_with_exit_it_ends_everything_and_then_without_it_is_left_running_until_
     assert "everything was ended (--exit)" in ended.stdout
     assert demo.strays() == []
 
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-    database, eu, jao, taken = (probe.getsockname()[1] for probe in probes)
-    for probe in probes[:3]:
-        probe.close()
+    database, eu, jao, taken = (free_port() for _ in range(4))
     url = f"http://127.0.0.1:{database}"
     ports = {"DRW_EU_PORT": str(eu), "DRW_JAO_PORT": str(jao), "DRW_DASHBOARD_PORT": str(taken)}
-    with probes[3]:
+    with socket.create_server(("127.0.0.1", taken)):
         done = demo(DRW_COUCHDB_URL=url, **ports)
     assert_all_ok(done)
     assert f"starting couchlet at {url}, its data and all else in {demo.home / 'demo'}" in done.stdout

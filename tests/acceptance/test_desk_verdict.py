@@ -3,12 +3,8 @@
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from desk_place import make_ready_for_review, operator
 
 from actors.aqua_qa2.desk import Desk

@@ -7,13 +7,9 @@ import signal
 import stat
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from proxy import Proxy
 from troubles import fail, writes
 

@@ -13,6 +13,7 @@ import time
 import urllib.request
 
 import pytest
+from ports import free_port
 
 from drw.machine import ending, heartbeats, starting
 from drw.machine.running import Home, status
@@ -30,20 +31,12 @@ ACTORS = {
 }
 
 
-def free_ports(count):
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [str(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 class Launcher:
     """launch-all.sh in a home of its own, on ports of its own."""
 
     def __init__(self, home):
         self.home = home
-        self.couchdb, self.eu, self.jao, self.dashboard = free_ports(4)
+        self.couchdb, self.eu, self.jao, self.dashboard = (str(free_port()) for _ in range(4))
         self.environ = {key: value for key, value in os.environ.items() if not key.startswith(("DRW_", "COUCHDB_"))} | {
             "DRW_HOME": str(home),
             "DRW_COUCHDB_URL": f"http://127.0.0.1:{self.couchdb}",

@@ -4,15 +4,10 @@ import itertools
 import json
 import re
 import signal
-import sys
 from contextlib import suppress
-from pathlib import Path
 
 import pexpect
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from desk_place import RUN, make_ready_for_review
 
 from actors.aqua_qa2 import prompt

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from storm import Storm
 
 SEEDS = [int(each) for each in os.environ.get("DRW_STORM_SEEDS", "1 2 3").split()]

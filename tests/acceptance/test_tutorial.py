@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+
+from ports import free_port
 
 TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
 SCRIPTS = Path(sys.executable).parent
@@ -20,10 +21,7 @@ QUICK = {"DRW_POLL_S": "0.2", "DRW_POLL_MAX_S": "2", "DRW_HEARTBEAT_S": "1"}
 
 def commands(text):
     """Return the tutorial's commands as one script, each port replaced by a free one."""
-    probes = {port: socket.create_server(("127.0.0.1", 0)) for port in PORTS}
-    free = {port: str(probe.getsockname()[1]) for port, probe in probes.items()}
-    for probe in probes.values():
-        probe.close()
+    free = {port: str(free_port()) for port in PORTS}
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL))
     return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: free[found[1]], script).replace("sleep 1", "sleep 0.5")
 

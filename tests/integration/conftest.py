@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from proxy import Proxy
 from workers import Workers
 
