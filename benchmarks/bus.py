@@ -129,41 +129,28 @@ class Bench:
 
 
 def _consume(settings: Settings, ready: Any, go: Any, done: Any, results: Any) -> None:  # noqa: ANN401 (of multiprocessing)
-    """Consume until told to stop, telling of every message as it is settled; runs in a process of its own."""
+    """Consume until told to stop, telling of messages as they are settled; runs in a process of its own."""
     bus = Bench(settings).bus(f"consumer{os.getpid()}")
-    counted = Counted(bus)
+    _tell_of_settled(bus, results.put)
     bus.listen(SELECTOR, lambda _: None, batch=AHEAD)
     ready.release()
     go.wait()
     with bus:
-        while not done.wait(0.01):
-            if settled := counted.take():
-                results.put(settled)
+        done.wait()
     results.put((bus.queue.claimed, bus.queue.conflicts))
 
 
-class Counted:
-    """How many messages a bus has settled since it was asked last."""
+def _tell_of_settled(bus: Bus, tell: Callable[[int], None]) -> None:
+    """Have ``tell`` called with how many messages a bus has settled, each time that it has."""
+    write = bus.queue.write
 
-    def __init__(self, bus: Bus) -> None:
-        """Count from now on."""
-        self._count = 0
-        self._lock = threading.Lock()
-        write = bus.queue.write
+    def telling(messages: list[Message], **options: float) -> Any:  # noqa: ANN401 (as Queue.write)
+        results = write(messages, **options)
+        if settled := sum(result.standing == "written" for result in results):
+            tell(settled)
+        return results
 
-        def counting(messages: list[Message], **options: float) -> Any:  # noqa: ANN401 (as Queue.write)
-            results = write(messages, **options)
-            with self._lock:
-                self._count += sum(result.standing == "written" for result in results)
-            return results
-
-        bus.queue.write = counting  # type: ignore[method-assign, assignment]
-
-    def take(self) -> int:
-        """Return how many, and begin anew."""
-        with self._lock:
-            count, self._count = self._count, 0
-            return count
+    bus.queue.write = telling  # type: ignore[method-assign, assignment]
 
 
 def throughput(bench: Bench, count: int) -> Figures:
@@ -180,20 +167,21 @@ def throughput(bench: Bench, count: int) -> Figures:
         figures["send by 100"] = count / (time.perf_counter() - begun)
         stored = [each for at in range(0, count, 500) for each in bus.queue.fetch(m.id for m in floor[at : at + 500])]
         figures["receive floor"] = reference.receive_floor(bench.database, stored)
-        figures["receive, 1 consumer"], _ = bench.consumed(1)
-        bench.fill(bus, count)
-        figures["receive, 4 consumers"], figures["conflicts, 4 consumers"] = bench.consumed(4)
+        figures["receive, beside the floor"], _ = bench.consumed(1)
         singles = [bus.compose("bench.floor", BODY) for _ in range(200)]
         figures["single floor"] = reference.single_floor(bench.database, singles)
         begun = time.perf_counter()
         for _ in singles:
             bus.send("bench.single", BODY)
         figures["send one by one"] = len(singles) / (time.perf_counter() - begun)
+        for consumers, name in ((1, "1 consumer"), (4, "4 consumers")):  # each with as little behind it
+            bench.fill(bench.fresh(), count)
+            figures[f"receive, {name}"], figures[f"conflicts, {name}"] = bench.consumed(consumers)
         rounds.append(figures)
     return _medians(rounds) | {
         "send by 100 / floor": _ratio(rounds, "send by 100", "send floor"),
         "send one by one / floor": _ratio(rounds, "send one by one", "single floor"),
-        "receive / floor": _ratio(rounds, "receive, 1 consumer", "receive floor"),
+        "receive / floor": _ratio(rounds, "receive, beside the floor", "receive floor"),
         "4 consumers / 1": _ratio(rounds, "receive, 4 consumers", "receive, 1 consumer"),
     }
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST: Final = 1000
-"""How many rows are kept."""
+"""How many rows are kept, and made in one go for all feeds."""
 
 
 class LatestRows:

@@ -15,6 +15,7 @@ import msgspec
 from couchlet import json_text
 from couchlet.mango.paths import project
 from couchlet.revisions import Branch, branches_by_rank
+from couchlet.storage.latest import MOST
 from couchlet.storage.transaction import Content
 from couchlet.web.change_options import ChangeOptions, parse_changes
 from couchlet.web.pacing import Turn, breathe
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from couchlet.web.call import Call
 
 _ROWS_A_QUERY: Final = 500
-_MOST_SHARED: Final = 100
-"""The most changes whose rows are made in one go for all feeds."""
 
 
 class _Cursor(msgspec.Struct):
@@ -231,15 +230,15 @@ class _Feed:
     def _is_latest(self, until: int) -> bool:
         """Whether all that is new to this feed is among the latest rows, or few enough to be made such."""
         latest, purge_seq = self._database.latest_rows, self._database.counters.purge_seq
-        if latest.purge_seq != purge_seq or until - latest.until > _MOST_SHARED:
-            latest.restart(max(self._cursor.seq, until - _MOST_SHARED), purge_seq)
+        if latest.purge_seq != purge_seq or until - latest.until > MOST:
+            latest.restart(max(self._cursor.seq, until - MOST), purge_seq)
         return self._cursor.seq >= latest.since
 
     async def _send_latest(self, until: int) -> None:
         """Send what is new: of many feeds that a write wakes, the first makes the rows and the others repeat them."""
         latest = self._database.latest_rows
         if latest.until < until:
-            found = self._database.reader.changes(latest.until, until, _MOST_SHARED, descending=False)
+            found = self._database.reader.changes(latest.until, until, MOST, descending=False)
             made = [(row.id, row.seq, _row(self._database, row, self._options, 1) or b"") for row in found]
             latest.extend(made, until)
         for seq, row in latest.after(self._cursor.seq)[: self._cursor.left]:

@@ -4,7 +4,8 @@ All would nominate the same messages, the oldest, and all but one would lose eac
 its own: it reads on from a place between the oldest and the newest message that is chosen by chance, and comes back to
 the front when the lane is at its end, and now and then, so that nothing urgent or old is passed over for long. Whoever
 sees that another was where it would go on is careful: in a lane it moves to a new one, at the front it reaches for few
-at first. Whoever is alone always reads at the front, in order.
+at first. Whoever is alone always reads at the front, in order. Where the queue begins and ends is believed for a
+second, so that a new lane costs two queries as a rule.
 """
 
 from __future__ import annotations
@@ -25,30 +26,49 @@ if TYPE_CHECKING:
     from shared.bus.queue import Queue
 
 _FIRST_REACH: Final = 16
-_REACH_IN_A_LANE: Final = 64
+_LONGEST_REACH: Final = 1024
+_FIRST_REACH_IN_A_LANE: Final = 32
+_LONGEST_REACH_IN_A_LANE: Final = 128
 _PROBE: Final = 4
 _IN_A_LANE_S: Final = 10.0
-_LONGEST_REACH: Final = 1024
+_BELIEVED_S: Final = 1.0
 _TO_CHOOSE_FROM: Final = 200
 _MET: Final = 0.3
 _GAP: Final = 10.0
 _SELECTORS_KEPT: Final = 5000
 
 
+@dataclass(frozen=True)
+class _Span:
+    """Between which moments of creation the ready messages of a selector's most urgent priority lie."""
+
+    priority: int
+    oldest: str
+    newest: str
+    until_s: float
+    """How long that is believed, a moment of :func:`~shared.clock.elapsed_s`."""
+
+
 @dataclass
 class _Lane:
-    """Where one selector is read: from ``start`` (creation) of one priority on, or at the front without it.
+    """Where one selector is read: in ``span`` from ``start`` (creation) on, or at the front without it.
 
-    ``in_company`` is whether others were met since the queue was empty last, ``upcoming`` the place in the index of the
-    message behind the last one that was reached for.
+    ``in_company`` is whether others were met since the queue was empty last, ``crowded`` whether so many that another
+    place is to be chosen, ``upcoming`` the place in the index of the message behind the last one that was reached for.
     """
 
     in_company: bool = False
+    crowded: bool = False
     reach: int = _FIRST_REACH
-    priority: int = 0
+    span: _Span | None = None
     start: str = ""
     until_s: float = 0.0
     upcoming: tuple[int, str] | None = None
+
+    @property
+    def longest_reach(self) -> int:
+        """How many to reach for at most: in company it is better to lose few."""
+        return _LONGEST_REACH_IN_A_LANE if self.start or self.in_company else _LONGEST_REACH
 
 
 class Lanes:
@@ -64,15 +84,12 @@ class Lanes:
         if len(self._lanes) > _SELECTORS_KEPT:
             self._lanes.clear()
         lane = self._lanes.setdefault(selector, _Lane())
-        limit = min(room, lane.reach)
-        found = self._read(selector, lane, limit)
-        if _is_anothers(lane, found):
-            if lane.start:
-                lane = self._lanes[selector] = self._new_lane(selector)
-                limit = min(room, lane.reach)
-                found = self._read(selector, lane, limit)
-            else:
-                limit = min(limit, _PROBE)
+        found = [] if lane.crowded else self._read(selector, lane, min(room, lane.reach))
+        met = _is_anothers(lane, found)
+        if lane.crowded or (met and lane.start):
+            lane = self._lanes[selector] = self._new_lane(selector, lane.span)
+            found = self._choose(selector, lane, room)
+        limit = min(room, lane.reach) if lane.start or not met else min(room, lane.reach, _PROBE)
         if lane.in_company:
             limit = _up_to_a_gap(found, limit)
         is_all = len(found) <= limit
@@ -83,40 +100,55 @@ class Lanes:
         lane.upcoming = _place(upcoming) if upcoming else None
         if not lane.start:
             lane.in_company = lane.in_company and not is_all
-            return
-        if upcoming is None or elapsed_s() > lane.until_s:
-            self._lanes[selector] = _Lane(in_company=True)
+        elif upcoming is None or elapsed_s() > lane.until_s:
+            self._lanes[selector] = _Lane(in_company=True, reach=_PROBE)
         else:
             lane.start = upcoming.creation_timestamp
 
     def claimed(self, selector: str, tried: Sequence[Message], lost: int) -> None:
-        """Learn what became of the messages that were reached for; raises DatabaseError."""
+        """Learn what became of the messages that were reached for."""
         lane = self._lanes.get(selector)
         if lane is None or not tried:
             return
-        if lost > _MET * len(tried):
-            self._lanes[selector] = self._new_lane(selector)
-        elif lost:
-            lane.in_company = True
+        if lost:
+            lane.in_company, lane.crowded = True, lost > _MET * len(tried)
         else:
-            lane.reach = min(lane.reach * 2, _REACH_IN_A_LANE if lane.start else _LONGEST_REACH)
+            lane.reach = min(lane.reach * 2, lane.longest_reach)
 
     def _read(self, selector: str, lane: _Lane, limit: int) -> list[Message]:
         """Return what a lane has next, and one message more."""
-        if lane.start:
-            return self._queue.ready_since(selector, lane.priority, lane.start, limit + 1)
+        if lane.span and lane.start:
+            return self._queue.ready_since(selector, lane.span.priority, lane.start, limit + 1)
         return self._queue.ready(selector, limit + 1)
 
-    def _new_lane(self, selector: str) -> _Lane:
+    def _new_lane(self, selector: str, known: _Span | None) -> _Lane:
+        """Return a lane whose place is not chosen yet."""
+        span = known if known and elapsed_s() < known.until_s else self._span(selector)
+        return _Lane(in_company=True, reach=_FIRST_REACH_IN_A_LANE if span else _FIRST_REACH, span=span)
+
+    def _span(self, selector: str) -> _Span | None:
+        """Return between which moments the ready messages lie; None where there is nothing between."""
         first = self._queue.ready(selector, 1)
-        newest = self._queue.newest_ready(selector, first[0].priority) if first else ""
-        if not first or newest <= first[0].creation_timestamp:
-            return _Lane(in_company=True)
-        priority, since = first[0].priority, _between(first[0].creation_timestamp, newest)
-        # What was sent together is of nearly one moment, so chance has to choose among it, too.
-        moments = self._queue.ready_moments(selector, priority, since, _TO_CHOOSE_FROM)
-        start = random.choice(moments) if moments else since  # noqa: S311 (no secret)
-        return _Lane(in_company=True, priority=priority, start=start, until_s=elapsed_s() + _IN_A_LANE_S)
+        if not first:
+            return None
+        priority, oldest = _place(first[0])
+        newest = self._queue.newest_ready(selector, priority)
+        return _Span(priority, oldest, newest, elapsed_s() + _BELIEVED_S) if newest > oldest else None
+
+    def _choose(self, selector: str, lane: _Lane, room: int) -> list[Message]:
+        """Choose by chance where a lane begins, and return what it has there, and one message more.
+
+        What was sent together is of nearly one moment, so chance has to choose among it, too. Where few are left, all
+        consumers are close together, and each reaches for few.
+        """
+        if lane.span is None:
+            return self._read(selector, lane, min(room, lane.reach))
+        since = _between(lane.span.oldest, lane.span.newest)
+        moments = self._queue.ready_moments(selector, lane.span.priority, since, _TO_CHOOSE_FROM)
+        lane.start = random.choice(moments) if moments else since  # noqa: S311 (no secret)
+        lane.reach = min(lane.reach, max(_PROBE, len(moments) // _PROBE))
+        lane.until_s = elapsed_s() + _IN_A_LANE_S
+        return self._read(selector, lane, min(room, lane.reach))
 
 
 def _place(message: Message) -> tuple[int, str]:
