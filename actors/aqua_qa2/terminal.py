@@ -7,7 +7,9 @@ import contextlib
 import logging
 import math
 import os
+import select
 import shutil
+import signal
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -126,7 +128,10 @@ class Plain:
         *above, last = self._wrapped([line(question)])
         self._print(above)
         try:
-            return input(plain(last))
+            print(plain(last), end="", flush=True)
+            if sys.stdin.isatty():
+                _wait_for_a_line()
+            return input()
         except (EOFError, KeyboardInterrupt) as error:
             raise Left from error
 
@@ -135,6 +140,23 @@ class Plain:
         board.look()
         self.show(*_board_lines(board, self._clock, self.width))
         return self.ask(_CHOICE)
+
+
+def _wait_for_a_line() -> None:
+    """Wait until something was typed, or a signal came, whose handler then runs.
+
+    A signal that comes between the moment when Python last looked for one and the read would be heard of only after
+    the next line.
+    """
+    heard, wrote = os.pipe()
+    os.set_blocking(wrote, False)
+    before = signal.set_wakeup_fd(wrote)
+    try:
+        select.select([sys.stdin, heard], [], [])
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(heard)
+        os.close(wrote)
 
 
 class Live(Plain):

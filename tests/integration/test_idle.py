@@ -57,11 +57,11 @@ def test_beside_one_that_works_for_long_an_idle_process_looks_ever_more_seldom(p
     """Its neighbour's renewals look like any other write; each could be a message that was given back."""
     busy, go_on = place.bus("busy"), threading.Event()
     busy.listen("work00.EU", lambda _: go_on.wait(30))
-    workers.start("idle", *LISTENERS, url=proxy.url, DRW_POLL_S="60", DRW_POLL_MAX_S="60", DRW_HEARTBEAT_S="10")
-    proxy.wait_for_feed()
     with busy:
         sent = busy.send("work00.EU", {})
         place.wait_for_state(sent, "claimed")
+        workers.start("idle", *LISTENERS, url=proxy.url, DRW_POLL_S="60", DRW_POLL_MAX_S="60", DRW_HEARTBEAT_S="10")
+        proxy.wait_for_feed()
         proxy.wait_for_quiet(1.5)
         since, generation = time.monotonic(), int(place.database.get(sent)["_rev"].partition("-")[0])
         threading.Event().wait(12)
