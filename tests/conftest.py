@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from nursery import Forked, Nursery
 from ports import free_port
 
 SCRIPTS = Path(sys.executable).parent
@@ -25,10 +26,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 class Couchlet:
     """A couchlet in a process of its own, that can be killed and started again on the same data."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, nursery: Nursery | None = None) -> None:
+        """Take a folder for its data, its log and its credentials, and where it may be forked instead of started."""
         self.home = home
         self.port = free_port()
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | Forked | None = None
+        self._nursery = nursery
 
     @property
     def url(self) -> str:
@@ -40,6 +43,9 @@ class Couchlet:
 
     def launch(self) -> None:
         """Begin to start."""
+        if self._nursery:
+            self.process = self._nursery.couchlet(self.home, self.port)
+            return
         argv = [str(SCRIPTS / "couchlet"), "--port", str(self.port), "--data", str(self.home / "couchlet")]
         with (self.home / "couchlet.log").open("a") as log:
             self.process = subprocess.Popen(
@@ -70,6 +76,7 @@ class Spare:
 
     def __init__(self, make_folder) -> None:
         self._make_folder = make_folder
+        self._nursery = Nursery()
         self._next = self._launched()
 
     def take(self) -> Couchlet:
@@ -79,9 +86,10 @@ class Spare:
 
     def end(self) -> None:
         self._next.kill()
+        self._nursery.end()
 
     def _launched(self) -> Couchlet:
-        made = Couchlet(self._make_folder("couchlet"))
+        made = Couchlet(self._make_folder("couchlet"), self._nursery)
         made.launch()
         return made
 

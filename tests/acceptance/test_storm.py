@@ -8,7 +8,7 @@ import pytest
 from storm import Storm
 
 SEEDS = [int(each) for each in os.environ.get("DRW_STORM_SEEDS", "1 2 3").split()]
-UNITS, SECONDS = (int(os.environ.get(f"DRW_STORM_{what}", few)) for what, few in (("UNITS", 12), ("SECONDS", 10)))
+UNITS, SECONDS = (int(os.environ.get(f"DRW_STORM_{what}", few)) for what, few in (("UNITS", 10), ("SECONDS", 8)))
 """Small storms; benchmarks/storm.py has large ones."""
 
 
