@@ -146,7 +146,7 @@ def _wait_for_a_line() -> None:
     """Wait until something was typed, or a signal came, whose handler then runs.
 
     A signal that comes between the moment when Python last looked for one and the read would be heard of only after
-    the next line.
+    the next line (CPython's issue 112585).
     """
     heard, wrote = os.pipe()
     os.set_blocking(wrote, False)
