@@ -1,6 +1,6 @@
 """Send to a group: every subscribed service gets its own copy, and its processes share the work."""
 
-import threading
+from queue import SimpleQueue
 
 from shared.bus import Bus
 from shared.dbcon import DbConnection
@@ -8,22 +8,17 @@ from shared.settings import read_settings
 
 settings = read_settings()
 connection = DbConnection(settings)
-told = threading.Semaphore(0)
+heard: SimpleQueue[str] = SimpleQueue()
 
 
 def service(name: str) -> Bus:
     """Return a process of a service that wants to hear of every observation."""
     bus = Bus(connection, settings, me=f"{name}1")
-
-    def hear(_: object) -> None:
-        print(f"{name} heard of an observation", flush=True)
-        told.release()
-
-    bus.subscribe("observed", name, hear)  # durable: what is sent while it is away waits for it
+    bus.subscribe("observed", name, lambda _: heard.put(name))  # durable: what is sent while it is away waits for it
     return bus
 
 
 with service("weather"), service("schedule"):
     Bus(connection, settings, me="telescope").send("observed", {"target": "M87"})
     for _ in range(2):
-        told.acquire()
+        print(heard.get(), "heard of an observation")

@@ -62,12 +62,16 @@ class Running:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def wait_for(self, pattern: str, timeout: float = 30.0) -> str:
-        """Wait until a line matches, and return it."""
+    def wait_for(self, pattern: str, timeout: float = 30.0, *, times: int = 1) -> str:
+        """Wait until a line matches, or as many as ``times``, and return the last of them."""
+
+        def found():
+            return [line for line in self.lines if re.search(pattern, line)][times - 1 : times]
+
         with self._more:
-            found = self._more.wait_for(lambda: next((x for x in self.lines if re.search(pattern, x)), None), timeout)
-        assert found, f"{self.argv[0]} never said {pattern!r}:\n{self.text}"
-        return found
+            lines = self._more.wait_for(found, timeout)
+        assert lines, f"{self.argv[0]} never said {pattern!r} {times} times:\n{self.text}"
+        return lines[0]
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
         """End it and return its exit status; one that does not end says where all of its threads are."""
