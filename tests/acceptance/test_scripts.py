@@ -132,7 +132,7 @@ pytestmark = pytest.mark.xdist_group("scripts")
 def test_the_first_run_sets_up_says_so_in_one_line_and_passes_its_arguments_on(set_up):
     made, first = set_up
     assert first.returncode == 0, first.stderr
-    workers = len(os.sched_getaffinity(0)) + 1
+    workers = len(os.sched_getaffinity(0)) + 2
     assert first.stdout == f"pytest ['--numprocesses', '{workers}', '--dist', 'loadgroup', '-k', 'names']\n"
     (line,) = first.stderr.splitlines()
     assert line.startswith(f"setting up {made.venv}, once")
