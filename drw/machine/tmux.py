@@ -28,6 +28,9 @@ SESSION: Final = "drw"
 _WINDOW_FORMAT: Final = "#{window_id} #{pane_pid}"
 _SIZE: Final = ("-x", "200", "-y", "50")
 _LOOK_S: Final = 0.1
+_NEW_SERVER_S: Final = 3.0
+_WAS_ENDING: Final = "server exited unexpectedly"
+"""What tmux says when its last session has just ended, and its server with it: nothing was done."""
 
 
 def is_there() -> bool:
@@ -138,7 +141,13 @@ def _screen(row: Row) -> str:
 
 
 def _tmux(*arguments: str, check: bool = True) -> str:
-    done = subprocess.run(["tmux", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607 (the user's own)
+    """Have tmux do something and return what it prints; a server that was just ending is asked again, as a new one."""
+    until_s = time.monotonic() + _NEW_SERVER_S
+    while True:
+        done = subprocess.run(["tmux", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607 (the user's own)
+        if _WAS_ENDING not in done.stderr or time.monotonic() > until_s:
+            break
+        time.sleep(_LOOK_S)
     if check and done.returncode:
         raise ProgramError(f"tmux {arguments[0]} failed: {done.stderr.strip()}; try --background")
     return done.stdout

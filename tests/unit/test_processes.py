@@ -326,6 +326,27 @@ def test_under_tmux_each_has_a_window_and_its_log(home, tmux_server):
     assert windows() == []
 
 
+def test_under_tmux_a_session_is_begun_while_the_server_of_the_last_one_ends(home, tmux_server, tmp_path, monkeypatch):
+    """The program that stands before tmux says what tmux itself says then."""
+    stand_in = tmp_path / "bin" / "tmux"
+    stand_in.parent.mkdir()
+    asked, real = tmp_path / "asked", shutil.which("tmux")
+    stand_in.write_text(
+        f"""#!/bin/sh
+if [ "$1" = new-session ] && [ ! -e {asked} ]; then
+    touch {asked}
+    echo "server exited unexpectedly" >&2
+    exit 1
+fi
+exec {real} "$@"
+"""
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}")
+    assert start_windows(home, process(home, "one")).started == ("one",)
+    assert asked.exists()
+
+
 def test_under_tmux_a_dead_window_shows_why_and_is_replaced(home, tmux_server):
     with pytest.raises(ProgramError, match="oops"):
         start_windows(home, process(home, "one", "echo oops; exit 2"))
