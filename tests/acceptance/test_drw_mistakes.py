@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -34,10 +35,13 @@ def drw(place, monkeypatch, capsys):
 
     def run(*argv):
         capsys.readouterr()
+        gc.disable()  # what other tests left must not be tidied up in the depth of one that is about depth
         try:
             status = cli.main(argv)
         except SystemExit as ended:
             status = ended.code
+        finally:
+            gc.enable()
         printed = capsys.readouterr()
         return status, printed.out, printed.err
 
