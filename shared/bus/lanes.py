@@ -89,7 +89,9 @@ class Lanes:
         if lane.crowded or (met and lane.start):
             lane = self._lanes[selector] = self._new_lane(selector, lane.span)
             found = self._choose(selector, lane, room)
-        limit = min(room, lane.reach) if lane.start or not met else min(room, lane.reach, _PROBE)
+        limit = min(room, lane.reach)
+        if met and not lane.start:
+            limit = min(limit, _PROBE)
         if lane.in_company:
             limit = _up_to_a_gap(found, limit)
         is_all = len(found) <= limit
