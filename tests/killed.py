@@ -18,7 +18,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from conftest import Couchlet
 from killed_place import Case, Place
 from killed_scenes import SCENES
 from killing import Hook
+from nursery import become
 from ports import free_port
 
 from drw import setup
@@ -175,22 +175,19 @@ class Experiment:
         when: str = "",
         journal: Path | None = None,
     ) -> int:
-        if pid := os.fork():
-            return pid
-        ended = 70
-        try:
+        def struck() -> int:
             output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(output, 1)
             os.dup2(output, 2)
             if at or journal:
                 noted = os.open(journal or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
                 Hook(self._home, noted, at, when).install()
-            ended = main(argv)
-        except BaseException:  # noqa: BLE001 (a fork must never go on where its parent does)
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(ended)
+            return main(argv)
+
+        pid = os.fork()
+        if not pid:
+            become(struck)
+        return pid
 
 
 def _end(pid: int) -> int:

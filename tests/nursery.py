@@ -15,9 +15,10 @@ import signal
 import subprocess
 import sys
 import traceback
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _LONGEST_S: Final = 3600.0
@@ -81,38 +82,46 @@ class Nursery:
         self._process.stdout.close()
 
 
+def become(main: Callable[[], int]) -> NoReturn:
+    """Be ``main`` and end with its status: a fork must never go on where its parent does."""
+    status = 1
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BaseException:  # noqa: BLE001 (see above)
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
 def _main() -> None:
     from couchlet import cli  # noqa: PLC0415 (for the forks, not for those who ask for them)
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that none stays a zombie
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for line in sys.stdin:
+        request = json.loads(line)
         pid = os.fork()
         if not pid:
-            _become(cli.main, **json.loads(line))
+            become(lambda: _couchlet(cli.main, **request))  # noqa: B023 (it runs here and now)
         print(pid, flush=True)
 
 
-def _become(main, *, arguments: list[str], environ: dict[str, str], out: str, log: str) -> None:
-    """Be what was asked for, with its own input, output, environment and chance; never return."""
-    status = 1
-    try:
-        for number in (signal.SIGCHLD, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        for descriptor, path, flags in ((0, os.devnull, os.O_RDONLY), (1, out, os.O_WRONLY), (2, log, os.O_WRONLY)):
-            opened = os.open(path, flags | (os.O_CREAT | os.O_APPEND if descriptor == 2 else 0), 0o600)
-            os.dup2(opened, descriptor)
-            os.close(opened)
-        os.environ.clear()
-        os.environ.update(environ)
-        random.seed()
-        status = main(arguments)
-        sys.stdout.flush()
-    except BaseException:  # noqa: BLE001 (a fork must never go on where its parent does)
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+def _couchlet(
+    main: Callable[[list[str]], int], *, arguments: list[str], environ: dict[str, str], out: str, log: str
+) -> int:
+    """Run as what was asked for, with its own input, output, environment and chance."""
+    for number in (signal.SIGCHLD, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    for descriptor, path, flags in ((0, os.devnull, os.O_RDONLY), (1, out, os.O_WRONLY), (2, log, os.O_WRONLY)):
+        opened = os.open(path, flags | (os.O_CREAT | os.O_APPEND if descriptor == 2 else 0), 0o600)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    os.environ.clear()
+    os.environ.update(environ)
+    random.seed()
+    return main(arguments)
 
 
 if __name__ == "__main__":
