@@ -228,16 +228,25 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             return False
         return bool(super().received(data))
 
+    def service(self) -> None:
+        """Answer a request; the client's time to take the answer begins only now, however long it waited its turn."""
+        self.last_activity = time.time()
+        super().service()
+
 
 class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     channel_class = _Channel
     request_s: float = REQUEST_S
 
     def maintenance(self, now: float) -> None:
-        """Close idle connections, those too whose client does not take its answer, which would hold a thread."""
+        """Close idle connections, those too whose client does not take its answer, which would hold a thread.
+
+        A client whose request waits for a thread is not idle: we are late, not it.
+        """
         cutoff = now - self.adj.channel_timeout
         for channel in list(self.active_channels.values()):
-            if channel.last_activity < cutoff:
+            waits_for_us = channel.requests and not channel.total_outbufs_len
+            if channel.last_activity < cutoff and not waits_for_us:
                 channel.will_close = True
                 # Wakes the loop for a connection that is never ready to be written to.
                 with suppress(OSError):

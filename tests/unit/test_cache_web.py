@@ -6,12 +6,12 @@ import socket
 import stat
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from actors.replicated_cache.web import CONNECTIONS, serve
+from actors.replicated_cache.web import CONNECTIONS, THREADS, serve
 from shared.errors import BadInput
 
 RUN = "2015.1.00657.S_2018_07_19T07_10_03.781"
@@ -255,18 +255,35 @@ def test_a_request_that_never_ends_is_cut_off(cache):
     server.close()
 
 
-def test_silent_connections_and_stuck_readers_are_closed(cache):
+@pytest.fixture
+def impatient(cache):
+    server = serve(cache, port=0, connections=60, idle_s=1)
     with (cache / "big").open("wb") as file:
         file.truncate(100_000_000)
-    server = serve(cache, port=0, idle_s=1)
-    stuck = [connect(server, b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(10)]
-    with connect(server) as silent:
-        assert silent.recv(1) == b""
-    with connect(server, b"GET /weblogs/ HTTP/1.0\r\n\r\n") as asking:
-        assert asking.recv(12) == b"HTTP/1.0 200"
-    for connection in stuck:
-        connection.close()
+    yield server
     server.close()
+
+
+@pytest.fixture
+def stuck(impatient):
+    with ExitStack() as readers:
+        yield [
+            readers.enter_context(connect(impatient, b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n"))
+            for _ in range(THREADS * 2)
+        ]
+
+
+def test_silent_connections_are_closed(impatient):
+    with connect(impatient) as silent:
+        assert silent.recv(1) == b""
+
+
+@pytest.mark.usefixtures("stuck")
+def test_readers_that_take_nothing_are_closed_and_who_waits_behind_them_is_answered(impatient):
+    began = time.monotonic()
+    with connect(impatient, b"GET /weblogs/ HTTP/1.0\r\n\r\n") as asking:
+        assert asking.recv(12) == b"HTTP/1.0 200"
+    assert time.monotonic() - began > impatient._server.adj.channel_timeout, "it did not have to wait"
 
 
 def test_too_many_connections_wait_and_harm_nobody(cache):
