@@ -137,7 +137,7 @@ def _key(text: str) -> bytes:
     return _table_key(text)
 
 
-_remembered_key = lru_cache(maxsize=8192)(_key)
+_remembered_key = lru_cache(maxsize=2048)(_key)
 """States, types and times stand in many documents and in every revision of one."""
 
 
@@ -188,7 +188,7 @@ def _secondary_level(weights: list[int]) -> bytes:
     return b"".join(parts)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _table_key(text: str) -> bytes:
     # Character by character: CouchDB's collator does not put marks that stand in disorder into canonical order.
     elements = _elements("".join(unicodedata.normalize("NFD", character) for character in text))
@@ -198,7 +198,7 @@ def _table_key(text: str) -> bytes:
     return b"%b\x01%b\x01%b\x00" % (primary, secondary, tertiary)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _primary_bytes(rank: int) -> bytes:
     """One byte for a letter of ASCII; for others the free lead byte between their neighbours, and the rank."""
     ranks = _table().ascii_ranks

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from couchlet import json_text
 from couchlet.revisions import Revision
 from couchlet.storage.contents import read_content, read_pieces
 from couchlet.storage.local_documents import read_local
-from couchlet.storage.records import COLUMNS, StoredDocument
+from couchlet.storage.records import COLUMNS, StoredDocument, stored_documents
 from couchlet.storage.transaction import Content
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
-
-_IDS_A_QUERY: Final = 500
 
 
 class Reader:
@@ -32,14 +30,7 @@ class Reader:
 
     def documents(self, ids: Iterable[str]) -> dict[str, StoredDocument]:
         """Return the rows of those documents that exist, deleted or not, by id."""
-        wanted = list(dict.fromkeys(ids))
-        found: dict[str, StoredDocument] = {}
-        for start in range(0, len(wanted), _IDS_A_QUERY):
-            part = wanted[start : start + _IDS_A_QUERY]
-            marks = ",".join("?" * len(part))
-            query = f"SELECT {COLUMNS} FROM doc WHERE id IN ({marks})"  # noqa: S608 - marks only
-            found.update((row[1], StoredDocument(*row)) for row in self.connection.execute(query, part))
-        return found
+        return stored_documents(self.connection, ids)
 
     def count_living(self, condition: str, values: list[str]) -> int:
         """How many documents there are under a condition (made of column names and marks only)."""

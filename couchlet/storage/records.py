@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from couchlet import json_text
 from couchlet.revisions import Revision, Tree, pack, packed_leaf_id, unpack, winner
 
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
 COLUMNS: Final = "seq, id, deleted, generation, revs, branches, body, attachments"
 """The columns of `doc` in the order of `StoredDocument`'s fields."""
 
 INSERT: Final = f"INSERT INTO doc ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
+
+_IDS_A_QUERY: Final = 512
 
 
 class StoredDocument(msgspec.Struct, array_like=True, gc=False):
@@ -67,6 +73,21 @@ def stored_document(id_: str, tree: Tree, body: bytes, attachments: bytes | None
     shown = winner(tree)
     packed, branches = pack(tree)
     return StoredDocument(0, id_, int(shown.deleted), shown.start, packed, branches, body, attachments)
+
+
+def stored_documents(connection: sqlite3.Connection, ids: Iterable[str]) -> dict[str, StoredDocument]:
+    """Return the rows of those documents that exist, deleted or not, by id.
+
+    The number of ids is filled up to a power of two: SQLite and its memory are spared a statement for every number.
+    """
+    wanted = list(dict.fromkeys(ids))
+    found: dict[str, StoredDocument] = {}
+    for start in range(0, len(wanted), _IDS_A_QUERY):
+        part = wanted[start : start + _IDS_A_QUERY]
+        part += part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
+        query = f"SELECT {COLUMNS} FROM doc WHERE id IN ({','.join('?' * len(part))})"  # noqa: S608 - marks only
+        found.update((row[1], StoredDocument(*row)) for row in connection.execute(query, part))
+    return found
 
 
 Attachments = dict[str, dict[str, Any]]

@@ -113,7 +113,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
     connection.execute("PRAGMA journal_size_limit = 33554432")
-    connection.execute("PRAGMA cache_size = -4096")
+    connection.execute("PRAGMA cache_size = -1024")
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
 
@@ -122,5 +122,5 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """Return a connection that only reads. Statements on it are run to their end, so none holds an old view."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     connection.execute("PRAGMA query_only = ON")
-    connection.execute("PRAGMA cache_size = -2048")
+    connection.execute("PRAGMA cache_size = -1024")
     return connection

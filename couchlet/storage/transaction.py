@@ -11,7 +11,7 @@ import msgspec
 
 from couchlet import json_text
 from couchlet.storage.indexes import IndexKeeper
-from couchlet.storage.records import COLUMNS, INSERT, StoredDocument
+from couchlet.storage.records import INSERT, StoredDocument, stored_documents
 from couchlet.storage.writer import Hooks
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from couchlet.revisions import Revision
 
 DEFAULT_REVS_LIMIT: Final = 1000
-_IDS_A_QUERY: Final = 500
 
 
 class Counters(msgspec.Struct, array_like=True):
@@ -107,15 +106,7 @@ class Transaction(Hooks):
 
     def heads(self, ids: Iterable[str]) -> dict[str, StoredDocument]:
         """Return the rows of the documents that exist (deleted ones included), by id."""
-        wanted = list(dict.fromkeys(ids))
-        found: dict[str, StoredDocument] = {}
-        for start in range(0, len(wanted), _IDS_A_QUERY):
-            part = wanted[start : start + _IDS_A_QUERY]
-            marks = ",".join("?" * len(part))
-            rows = self.connection.execute(f"SELECT {COLUMNS} FROM doc WHERE id IN ({marks})", part)  # noqa: S608
-            for row in rows:
-                found[row[1]] = StoredDocument(*row)
-        return found
+        return stored_documents(self.connection, ids)
 
     def content(self, id_: str, revision: Revision) -> Content | None:
         """Return the kept content of a revision that is not shown."""
