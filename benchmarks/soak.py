@@ -19,7 +19,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from storm import TESTS, loaded
 
@@ -44,6 +44,8 @@ PAGES_MB = 6.0 * (len(DATABASES) + 1)
 """What SQLite may keep of couchlet's pages, 6 MB a database: filled as the databases grow, and then no more."""
 
 BATCH, MOST_OPEN = 50, 200
+AHEAD: Final = 0.05
+"""By which share of all messages those who ask are ahead of the OUSs: every tenth is to hold work of every kind."""
 
 
 class Held(NamedTuple):
@@ -100,11 +102,11 @@ class Soak:
                 self.samples.append((count, {name: held(pid) for name, pid in processes.items()}))
 
     def _ask(self) -> None:
-        """Ask xtss for OUSs, a few hundred requests at once, until there were as many messages as wanted."""
+        """Ask xtss for OUSs, a few hundred requests at once, as many as there is progress with the OUSs."""
         bus = Bus(self._system.connection, self._system.settings, me="soak")
         uids = list(self._storm.ouss)
-        while self._asked < self._options.messages / 2 and not self._over.wait(0.05):
-            if self._open() > MOST_OPEN:
+        while not self._over.wait(0.05):
+            if self._asked > self._options.messages / 2 * (self._storm.progress + AHEAD) or self._open() > MOST_OPEN:
                 continue
             uid = uids[self._asked % len(uids)]
             body = StateRequest(operation="get", ousUID=uid).body()

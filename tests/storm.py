@@ -221,6 +221,11 @@ class Storm:
         """How often an actor had to be started again."""
         return sum(self._crew.restarts.values())
 
+    @property
+    def progress(self) -> float:
+        """Which share of the OUSs has come to its end."""
+        return sum(state in FINAL for state in self._states.values()) / len(self.ouss)
+
     def run(self) -> list[str]:
         """Let it blow and pass; return everything that is not right afterwards."""
         operating = threading.Thread(target=self._operate, daemon=True)
