@@ -210,6 +210,8 @@ def _passing(answer: Answer) -> str:
     failed = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != HTTPStatus.NOT_IMPLEMENTED
     if failed or answer.status in _PASSING:
         return _reason(answer)
+    if answer.status == HTTPStatus.PRECONDITION_FAILED and _reason(answer).startswith("nodedown"):
+        return _reason(answer)  # a node of the cluster is down or in maintenance
     if answer.headers.get("content-type", "").startswith("text/html"):
         return "a page and no JSON"
     return ""
@@ -273,6 +275,8 @@ def _reason(answer: Answer) -> str:
 
 def _error_of(answer: Answer, what: str, url: str) -> errors.DatabaseError:
     status, reason = answer.status, _reason(answer)
+    if status == HTTPStatus.UNAUTHORIZED and "admin" in reason:
+        return errors.Forbidden(f"CouchDB answered {what} with {status}: {reason}")
     if status == HTTPStatus.UNAUTHORIZED:
         return errors.WrongPassword(f"CouchDB at {url} refuses the user or the password ({reason}): {HOW_TO_LOG_IN}")
     if status == HTTPStatus.FORBIDDEN and "temporarily locked" in reason:

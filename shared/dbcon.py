@@ -8,18 +8,15 @@ every call, and ``allow_fallback`` on ``_find``. Every failure is one of :mod:`s
 from __future__ import annotations
 
 import logging
-import random
-import threading
-import time
-from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import msgspec
 
-from shared import couchdb_http, errors
-from shared.clock import Clock, elapsed_s
+from shared import couchdb_http, errors, forks
+from shared.changes import Changes, Row
+from shared.clock import Clock
 from shared.couchdb_http import TIME_LIMIT_S
 
 if TYPE_CHECKING:
@@ -31,24 +28,17 @@ Doc = dict[str, Any]
 
 _LOG = logging.getLogger(__name__)
 _STREAM_READ_TIMEOUT_S: Final = 25.0
-_MUTATE_TRIES: Final = 12
-_MUTATE_PAUSE_S: Final = 0.02
-_REMEMBERED_S: Final = 1.0
+_ATTACHED_S: Final = 120.0
+"""How long CouchDB may take to store an attachment that it has; its own time limit is 60 s after the last piece."""
+
+_INDEX_TRIES: Final = 3
+_PASSING_ROWS: Final = frozenset(
+    {"error", "insufficent_storage", "insufficient_storage", "internal_server_error", "timeout", "unknown_error"}
+)
+"""Errors of single documents of a ``_bulk_docs`` that say nothing of their content (the one is spelled so)."""
+
 _PURGED_AT_ONCE: Final = 100
 """CouchDB refuses more ids in one request (``max_document_id_number``)."""
-
-
-class Row(msgspec.Struct, frozen=True):
-    """What was answered for one document: its new revision, or an error's name and reason.
-
-    ``sure`` is False where too few nodes of a cluster took a single PUT (202 instead of 201).
-    """
-
-    id: str
-    rev: str = ""
-    error: str = ""
-    reason: str = ""
-    sure: bool = True
 
 
 class DbConnection:
@@ -108,12 +98,22 @@ class DbConnection:
         return True
 
     def create_index(self, database: str, name: str, fields: list[str], only: Doc | None = None) -> None:
-        """Create a Mango index in a design document of its own, over the documents that match ``only``; idempotent."""
+        """Create a Mango index in a design document of its own, over the documents that match ``only``; idempotent.
+
+        Of two who do so at once CouchDB answers one with 500 ``error_saving_ddoc``; asked again, it says "exists".
+        """
         definition: Doc = {"fields": fields}
         if only is not None:
             definition["partial_filter_selector"] = only
         body = {"index": definition, "ddoc": name, "name": name, "type": "json"}
-        self.call("POST", f"/{quote(database, safe='')}/_index", content=msgspec.json.encode(body))
+        for tries_left in reversed(range(_INDEX_TRIES)):
+            try:
+                self.call("POST", f"/{quote(database, safe='')}/_index", content=msgspec.json.encode(body))
+            except errors.DatabaseAway as error:
+                if not tries_left or "error_saving_ddoc" not in str(error):
+                    raise
+            else:
+                return
 
     def call(
         self,
@@ -128,33 +128,6 @@ class DbConnection:
         return self.send(method, path, content=content, params=params, timeout_s=timeout_s).json()
 
 
-class LastWritten:
-    """The documents that were written last, as they were written, for a moment.
-
-    For a moment only, because CouchDB takes a write at a revision that it never had where there is no document: what
-    was deleted with its database would come back.
-    """
-
-    def __init__(self, most: int) -> None:
-        """Take how many to keep."""
-        self._most = most
-        self._docs: OrderedDict[str, tuple[float, Doc]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def keep(self, doc: Doc) -> None:
-        """Keep a document under its id."""
-        with self._lock:
-            self._docs[doc["_id"]] = (elapsed_s(), doc)
-            if len(self._docs) > self._most:
-                self._docs.popitem(last=False)
-
-    def take(self, doc_id: str) -> Doc | None:
-        """Return a document that is kept, and keep it no more; None for one that was written too long ago."""
-        with self._lock:
-            written_s, doc = self._docs.pop(doc_id, (0.0, None))
-        return doc if elapsed_s() - written_s < _REMEMBERED_S else None
-
-
 class Database:
     """One database. Documents are dicts with ``_id`` and, once stored, ``_rev``."""
 
@@ -162,7 +135,8 @@ class Database:
         """Take the server's connection, the name, and how many documents to remember; nothing is asked."""
         self.server = server
         self.name = name
-        self._written = LastWritten(remembers)
+        self._changes = Changes(self, remembers)
+        self._copies = 0
         self._path = "/" + quote(name, safe="")
 
     def path(self, *parts: str) -> str:
@@ -174,9 +148,19 @@ class Database:
         info: Doc = self.server.call("GET", self._path, timeout_s=timeout_s)
         return info
 
+    def may_fork(self, *, timeout_s: float = TIME_LIMIT_S) -> bool:
+        """Tell whether there are several copies of each shard (see :mod:`shared.forks`); asked for once."""
+        if not self._copies:
+            self._copies = self.info(timeout_s=timeout_s).get("cluster", {}).get("n", 1)
+        return self._copies > 1
+
     def limit_revisions(self, count: int) -> None:
-        """Set how many revisions of each document CouchDB remembers; low only where nothing is replicated."""
-        self.server.send("PUT", self.path("_revs_limit"), content=str(count).encode())
+        """Set how many revisions of each document CouchDB remembers; low only where nothing is replicated.
+
+        Only where it is another number: to set it, CouchDB 3.5.0 waits for every node, also for one that is down.
+        """
+        if self.server.call("GET", self.path("_revs_limit")) != count:
+            self.server.send("PUT", self.path("_revs_limit"), content=str(count).encode())
 
     def get(self, doc_id: str, *, timeout_s: float = TIME_LIMIT_S, **query: object) -> Doc | None:
         """Return a document, or None where there is none; a missing database is DatabaseMissing.
@@ -197,14 +181,18 @@ class Database:
         answer = self.server.call("POST", self.path("_all_docs"), content=content, params=params, timeout_s=timeout_s)
         return [row.get("doc") for row in answer["rows"]]
 
-    def leaves(self, ids: Iterable[str], *, timeout_s: float = TIME_LIMIT_S) -> dict[str, list[Doc]]:
+    def leaves(
+        self, ids: Iterable[str], *, ancestors: bool = False, timeout_s: float = TIME_LIMIT_S
+    ) -> dict[str, list[Doc]]:
         """Return every leaf of the revision trees of some documents, deleted ones too; none for what does not exist.
 
-        Raises DatabaseAway where CouchDB could not read one of them.
+        With ``ancestors`` each has ``_revisions``. Raises DatabaseAway where CouchDB could not read one of them.
         """
         wanted = list(ids)
-        content = msgspec.json.encode({"docs": [{"id": each} for each in wanted]})
-        answer = self.server.call("POST", self.path("_bulk_get"), content=content, timeout_s=timeout_s)
+        content, params = msgspec.json.encode({"docs": [{"id": each} for each in wanted]}), None
+        if ancestors:
+            params = {"revs": "true"}
+        answer = self.server.call("POST", self.path("_bulk_get"), content=content, params=params, timeout_s=timeout_s)
         found: dict[str, list[Doc]] = {each: [] for each in wanted}
         for result in answer["results"]:
             for each in result["docs"]:
@@ -224,6 +212,8 @@ class Database:
             raise errors.Conflict(f"document {doc['_id']} of {self.name} was changed by somebody else")
         if row.error:
             raise errors.Refused(f"document {doc['_id']} of {self.name} was refused: {row.reason}")
+        if not (row.sure or doc.get("_deleted") or self.counts(doc["_id"], row.rev)):
+            raise errors.Conflict(f"document {doc['_id']} of {self.name} is being changed by somebody else too")
         return row.rev
 
     def put_row(self, doc_id: str, content: bytes, *, timeout_s: float = TIME_LIMIT_S) -> Row:
@@ -234,7 +224,7 @@ class Database:
             return Row(doc_id, error="conflict", reason=str(error))
         except errors.Refused as error:
             return Row(doc_id, error="refused", reason=str(error))
-        return Row(doc_id, response.json()["rev"], sure=response.status == HTTPStatus.CREATED)
+        return Row(doc_id, response.json()["rev"], sure=response.status != HTTPStatus.ACCEPTED)
 
     def bulk(self, docs: list[Doc], *, new_edits: bool = True) -> list[Row]:
         """Write many documents in one request; the rows are in the order of ``docs``, conflicts are rows too."""
@@ -242,8 +232,17 @@ class Database:
         return self.bulk_bytes(msgspec.json.encode(body))
 
     def bulk_bytes(self, content: bytes, *, timeout_s: float = TIME_LIMIT_S) -> list[Row]:
-        """As :meth:`bulk`, with the request's bytes, so that a repetition sends the very same."""
+        """As :meth:`bulk`, with the request's bytes, so that a repetition sends the very same.
+
+        Raises DatabaseAway too where single documents could not be written for now, as on a disk that is full; others
+        of the same request may have been.
+        """
         rows = self.server.call("POST", self.path("_bulk_docs"), content=content, timeout_s=timeout_s)
+        if passing := next((row for row in rows if row.get("error") in _PASSING_ROWS), None):
+            reason = f"{passing['error']}: {passing.get('reason', '')}"
+            raise errors.DatabaseAway(
+                f"CouchDB at {self.server.url} cannot store document {passing['id']} now: {reason}"
+            )
         return [
             Row(row["id"], error=row["error"], reason=row.get("reason", ""))
             if "error" in row
@@ -340,56 +339,47 @@ class Database:
         ``change`` takes the document (None where there is none) and returns the new one, or None to leave it. It runs
         again on the fresh document after each conflict, so it must recognise its own work. Returns the document as it
         is then. Raises Conflict when a dozen tries met one each.
-        """
-        if after := self._mutate_remembered(doc_id, change):
-            return after
-        for attempt in range(_MUTATE_TRIES):
-            before = self.get(doc_id)
-            wanted = change(before)
-            if wanted is None:
-                return before
-            if after := self._written_over(doc_id, wanted):
-                return after
-            time.sleep(random.uniform(0, _MUTATE_PAUSE_S * 2 ** min(attempt, 6)))  # noqa: S311 (jitter)
-        raise errors.Conflict(f"document {doc_id} of {self.name} was changed by others {_MUTATE_TRIES} times in a row")
 
-    def _mutate_remembered(self, doc_id: str, change: Callable[[Doc | None], Doc | None]) -> Doc | None:
-        """Try to change a document as we left it, which saves reading it; None where it has to be read.
-
-        Only a write at that revision proves that it still is so. To leave it as it is, or to refuse the change, may be
-        wrong when somebody else has changed it since.
+        The threads of a process take turns at a document, so that they do not meet in the database.
         """
-        before = self._written.take(doc_id)
-        if before is None:
-            return None
+        return self._changes.apply(doc_id, change)
+
+    def counts(self, doc_id: str, rev: str) -> bool:
+        """Tell whether a write that too few copies took at once stands alone: most may have taken another's instead.
+
+        Ours is then removed, unless it may be the only one to stay.
+        """
+        others = forks.rivals(rev, self.leaves([doc_id], ancestors=True)[doc_id])
+        if forks.gives_way(rev, others):
+            self.remove([(doc_id, rev)])
+        return not others
+
+    def remove(self, leaves: Iterable[tuple[str, str]]) -> bool:
+        """Delete leaves that lost, given by ids and revisions; tell whether all are gone."""
+        tombs: list[Doc] = [{"_id": doc_id, "_rev": rev, "_deleted": True} for doc_id, rev in leaves]
+        if not tombs:
+            return True
+        _LOG.info("removing %d leaves that lost a race from %s", len(tombs), self.name)
         try:
-            wanted = change(before)
-        except errors.DrwError:
-            return None
-        return None if wanted is None else self._written_over(doc_id, wanted)
-
-    def _written_over(self, doc_id: str, doc: Doc) -> Doc | None:
-        """Write a document at the revision that it was read at and return it; None where another's write stands."""
-        doc = {**doc, "_id": doc_id}
-        row = self.put_row(doc_id, msgspec.json.encode(doc))
-        if row.error == "conflict":
-            return None
-        if row.error:
-            raise errors.Refused(f"document {doc_id} of {self.name} was refused: {row.reason}")
-        doc["_rev"] = row.rev
-        if row.sure:
-            self._written.keep(doc)
-            return doc
-        # Too few copies took it at once: another's write may be what stands.
-        stands = self.get(doc_id)
-        return doc if stands and stands["_rev"] == row.rev else None
+            return not any(row.error for row in self.bulk(tombs))
+        except errors.DatabaseError as error:
+            _LOG.warning("leaves that lost are not removed from %s: %s", self.name, error)
+            return False
 
     def attach(self, doc_id: str, name: str, rev: str, content: Iterable[bytes], size: int) -> str:
-        """Store an attachment of ``size`` bytes, piece by piece; return the document's new revision."""
+        """Store an attachment of ``size`` bytes, piece by piece; return the document's new revision.
+
+        Raises Conflict where another revision was written since, Refused for what CouchDB does not take.
+        """
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         params = {"rev": rev} if rev else None
-        response = self.server.send("PUT", self.path(doc_id, name), content=content, params=params, headers=headers)
-        return str(response.json()["rev"])
+        response = self.server.send(
+            "PUT", self.path(doc_id, name), content=content, params=params, headers=headers, timeout_s=_ATTACHED_S
+        )
+        stored = str(response.json()["rev"])
+        if response.status == HTTPStatus.ACCEPTED and not self.counts(doc_id, stored):
+            raise errors.Conflict(f"document {doc_id} of {self.name} is being changed by somebody else too")
+        return stored
 
     def attachment(self, doc_id: str, name: str, *, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         """Yield an attachment piece by piece; raise NotFound where there is none."""

@@ -18,7 +18,7 @@ from shared.errors import BadInput
 from shared.names import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from shared.clock import Clock
@@ -83,9 +83,14 @@ def resume(database: Database, pattern: str) -> bool:
     return True
 
 
-def current(database: Database, now: datetime) -> list[Pause]:
-    """Return the pauses that are in force, by pattern."""
-    found = [_read(doc) for doc in database.every(start=_PREFIX, end=_PREFIX + "\ufff0")]
+def current(database: Database, now: datetime, heard_of: Iterable[str] = ()) -> list[Pause]:
+    """Return the pauses that are in force, by pattern.
+
+    A cluster lists them from one copy of a shard, which may be behind; those that were ``heard_of`` (ids of documents)
+    are read from several, as the listed ones are.
+    """
+    ids = {row["id"] for row in database.rows(startkey=_PREFIX, endkey=_PREFIX + "\ufff0")} | set(heard_of)
+    found = [_read(doc) for doc in database.fetch(sorted(ids)) if doc] if ids else []
     return [each for each in found if each and not each.is_over(now)]
 
 
@@ -114,12 +119,16 @@ class Pauses:
         self._on_change = on_change
         self._stale = threading.Event()
         self._stale.set()
+        self._heard_of: set[str] = set()
         self._pauses: list[tuple[Pattern, float]] = []
 
     def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
         """Hear of a change: only pauses matter, and the drain of this process."""
         del generation, own
-        if doc_id.startswith(_PREFIX) or doc_id == self._drain_id:
+        if doc_id.startswith(_PREFIX):
+            self._heard_of.add(doc_id)
+            self.restarted()
+        elif doc_id == self._drain_id:
             self.restarted()
 
     def restarted(self) -> None:
@@ -134,7 +143,7 @@ class Pauses:
         self._stale.clear()
         now = self._clock.now()
         try:
-            pauses = current(self._database, now)
+            pauses = current(self._database, now, self._heard_of.copy())
             self._is_drained = self._database.get(self._drain_id) is not None
         except BaseException:
             self._stale.set()

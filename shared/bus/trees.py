@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from shared import errors
+from shared import errors, forks
 from shared.bus import envelope
 
 if TYPE_CHECKING:
@@ -30,13 +30,10 @@ class Trees:
     def __init__(self, database: Database) -> None:
         """Take the queue's database."""
         self._database = database
-        self._copies = 0
 
     def may_fork(self, *, timeout_s: float) -> bool:
         """Tell whether the database has several copies of each shard; raises DatabaseError the first time."""
-        if not self._copies:
-            self._copies = self._database.info(timeout_s=timeout_s).get("cluster", {}).get("n", 1)
-        return self._copies > 1
+        return self._database.may_fork(timeout_s=timeout_s)
 
     def leaf(self, message_id: str, is_it: Callable[[Doc], bool], *, timeout_s: float) -> Doc | None:
         """Return the newest leaf of which ``is_it`` is true, or None; raises DatabaseError."""
@@ -54,7 +51,7 @@ class Trees:
         except errors.DatabaseError as error:
             _LOG.warning("leaves that lost are not removed from message %s: %s", settled.id, error)
             return
-        length = _length(settled.rev)
+        length = forks.generation(settled.rev)
         self._remove(each for each in leaves if each["_rev"] != settled.rev and generation(each) <= length)
 
     def step_back(self, forked: Message) -> None:
@@ -68,7 +65,7 @@ class Trees:
         except errors.DatabaseError as error:
             _LOG.warning("a claim that does not count is not removed from message %s: %s", forked.id, error)
             return
-        if any(_is_alive(each) and generation(each) > _length(forked.rev) for each in leaves):
+        if any(_is_alive(each) and generation(each) > forks.generation(forked.rev) for each in leaves):
             self._remove([_revision(forked)])
 
     def reapable(self, lapsed: Sequence[Message], *, is_over: Callable[[Doc], bool]) -> list[Message]:
@@ -89,25 +86,12 @@ class Trees:
         return free
 
     def _remove(self, leaves: Iterable[Doc]) -> bool:
-        """Delete leaves, each by its revision; tell whether all are gone."""
-        tombs = [{"_id": leaf["_id"], "_rev": leaf["_rev"], "_deleted": True} for leaf in leaves if _is_alive(leaf)]
-        if not tombs:
-            return True
-        _LOG.info("removing %d leaves that lost a race", len(tombs))
-        try:
-            return not any(row.error for row in self._database.bulk(tombs))
-        except errors.DatabaseError as error:
-            _LOG.warning("leaves that lost are not removed: %s", error)
-            return False
+        return self._database.remove((leaf["_id"], leaf["_rev"]) for leaf in leaves if _is_alive(leaf))
 
 
 def generation(leaf: Doc) -> int:
     """Return how many revisions led to a leaf, itself included."""
-    return _length(leaf["_rev"])
-
-
-def _length(rev: str) -> int:
-    return int(rev.partition("-")[0])
+    return forks.generation(leaf["_rev"])
 
 
 def _is_alive(leaf: Doc) -> bool:

@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
-from shared import errors
+from shared import errors, forks
 from shared.bus.retry import BackOff
 from shared.clock import elapsed_s
 
@@ -112,7 +112,7 @@ class Feed:
         revisions = [change["rev"] for change in row.get("changes", ())]
         if not revisions:
             return
-        generation = int(revisions[0].partition("-")[0])
+        generation = forks.generation(revisions[0])
         own = all(revision in self.own_writes for revision in revisions)
         for watcher in self._watchers:
             watcher.changed(row["id"], generation, own=own)

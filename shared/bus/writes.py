@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from shared.bus.envelope import Message
     from shared.bus.trees import Trees
-    from shared.dbcon import Database, Doc, Row
+    from shared.changes import Row
+    from shared.dbcon import Database, Doc
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0

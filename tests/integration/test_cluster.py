@@ -1,7 +1,7 @@
-"""The bus where the database has three copies of each shard.
+"""The bus, and changes of documents, where the database has three copies of each shard.
 
-Between the bus and couchlet stands what such a cluster adds: a claim that lost the race is answered 202 now and then,
-and its leaf stays in the revision tree, sometimes as the one that is shown.
+Between us and couchlet stands what such a cluster adds: a write that lost the race is answered 202 now and then, and
+its leaf stays in the revision tree, sometimes as the one that is shown.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import json
 import random
 import secrets
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import urllib3
 
 from shared.dbcon import DbConnection
+from shared.errors import Conflict
 from shared.settings import read_settings
+
+ENTITIES = "status-entities"
 
 
 class Cluster(ThreadingHTTPServer):
@@ -33,14 +37,15 @@ class Cluster(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def fork(self, path, body, authorization) -> dict | None:
-        """Keep the claim that lost as a leaf of its own; now and then only, as in a cluster."""
-        if body.get("last", {}).get("op") != "claim" or self.random.random() < 0.3:
+        """Keep what lost as a leaf of its own, of messages only claims; now and then only, as in a cluster."""
+        is_claim = body.get("last", {}).get("op") == "claim"
+        if self.random.random() < 0.3 or not (is_claim or path.startswith(f"/{ENTITIES}/")):
             return None
         shown = self.random.random() < 0.5
-        generation, _, parent = body["_rev"].partition("-")
+        generation, _, parent = body.get("_rev", "0-").partition("-")
         name = ("f" if shown else "0") * 8 + secrets.token_hex(12)
         length = int(generation) + 1
-        revisions = {"start": length, "ids": [name, parent]}
+        revisions = {"start": length, "ids": [name, *([parent] if parent else [])]}
         leaf = body | {"_rev": f"{length}-{name}", "_revisions": revisions}
         content = {"docs": [leaf], "new_edits": False}
         answer = self.upstream.request(
@@ -63,7 +68,7 @@ class Node(BaseHTTPRequestHandler):
             return
         answer = self.server.upstream.urlopen(self.command, self.path, body=content, headers=headers)
         status, body = answer.status, answer.data
-        if self.command == "GET" and self.path == "/msgq":
+        if self.command == "GET" and self.path.count("/") == 1:
             body = json.dumps(answer.json() | {"cluster": {"q": 2, "n": 3, "w": 2, "r": 2}}).encode()
         if self.command == "PUT" and status == 409:
             kept = self.server.fork(self.path, json.loads(content), self.headers["Authorization"])
@@ -195,3 +200,83 @@ def test_a_fork_of_two_lapsed_claims_is_taken_over_once(place, cluster, seen):
         worker.stop()
     assert len(seen.items) == 1
     assert conflicts(place) == {}
+
+
+@pytest.fixture
+def hands(place, cluster):
+    """Four processes' hands on the entities."""
+    connections = [DbConnection(read_settings(place.environ | {"DRW_COUCHDB_URL": cluster.url})) for _ in range(4)]
+    yield [connection.database(ENTITIES, remembers=5) for connection in connections]
+    for connection in connections:
+        connection.close()
+
+
+def test_no_change_of_a_document_is_lost_and_no_conflict_is_left(place, cluster, hands):
+    def add(database, what):
+        def change(doc):
+            before = doc["changes"] if doc else []
+            return None if what in before else {**(doc or {}), "changes": [*before, what]}
+
+        return database.mutate("a", change)["changes"]
+
+    def work(number):
+        for n in range(10):
+            assert [number, n] in add(hands[number], [number, n])
+
+    with ThreadPoolExecutor(len(hands)) as pool:
+        list(pool.map(work, range(len(hands))))
+    expected = [[number, n] for number in range(len(hands)) for n in range(10)]
+    assert sorted(hands[0].get("a")["changes"]) == expected
+    assert cluster.forked > 0, "no two changes met: this has shown nothing"
+    assert cluster.shown > 0
+    add(hands[0], "last")
+    assert [leaf["_rev"] for leaf in hands[0].leaves(["a"])["a"] if not leaf.get("_deleted")] == [
+        hands[0].get("a")["_rev"]
+    ]
+
+
+def test_of_two_who_expect_the_same_one_makes_the_change(cluster, hands):
+    for n in range(12):
+        doc_id, start = f"ous{n}", threading.Barrier(len(hands))
+        hands[0].put({"_id": doc_id, "state": "ReadyForReview"})
+
+        def take(number, doc_id=doc_id, start=start):
+            start.wait()
+
+            def change(doc):
+                if doc["state"] == "ReadyForReview":
+                    return doc | {"state": "Reviewing", "by": number}
+                return None
+
+            return hands[number].mutate(doc_id, change)["by"]
+
+        with ThreadPoolExecutor(len(hands)) as pool:
+            said = set(pool.map(take, range(len(hands))))
+        assert said == {hands[0].get(doc_id)["by"]}
+    assert cluster.forked > 0, "no two changes met: this has shown nothing"
+
+
+def test_what_a_writer_left_who_died_is_settled_by_the_next(place, hands, caplog):
+    del place
+    first = hands[0].put({"_id": "a", "n": 1}).partition("-")[2]
+    for name in ("a" * 32, "b" * 32):
+        leaf = {"_id": "a", "n": name[0], "_rev": f"2-{name}", "_revisions": {"start": 2, "ids": [name, first]}}
+        hands[0].bulk([leaf], new_edits=False)
+    assert hands[0].mutate("a", lambda doc: doc | {"seen": doc["n"]})["seen"] == "b"
+    assert "was changed twice at once: 2-b" in caplog.text
+    assert len([leaf for leaf in hands[0].leaves(["a"])["a"] if not leaf.get("_deleted")]) == 1
+
+
+def test_a_document_whose_write_lost_is_put_by_nobody(hands, cluster):
+    database = hands[0]
+    rev = database.put({"_id": "a", "n": 1})
+    database.put({"_id": "a", "n": 2, "_rev": rev})
+    outcomes = []
+    for n in range(20):
+        try:
+            database.put({"_id": "a", "n": n, "_rev": rev})
+        except Conflict as error:
+            outcomes.append(str(error))
+    assert len(outcomes) == 20
+    assert any("is being changed" in each for each in outcomes), "each was refused with 409: this has shown nothing"
+    assert database.get("a")["n"] == 2 or not cluster.shown

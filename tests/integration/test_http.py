@@ -79,6 +79,7 @@ def connection(server, tmp_path):
         ((408, {}, {"error": "timeout", "reason": "slow"}), "408: timeout: slow"),
         ((429, {}, {"error": "busy", "reason": "later"}), "429: busy: later"),
         ((503, {}, b"<h1>no server</h1>"), "503: <h1>no server</h1>"),
+        ((412, {}, {"error": "nodedown", "reason": "progress not possible"}), "412: nodedown: progress not possible"),
     ],
 )
 def test_what_is_not_couchdbs_answer_is_an_outage_and_is_said_once(server, connection, caplog, answer, said):
@@ -114,19 +115,64 @@ def test_leaves_that_could_not_be_read_are_not_taken_for_none(server, connection
         connection.database("msgq").leaves(["a"])
 
 
-def test_a_change_that_too_few_copies_took_counts_only_where_it_stands(server, connection):
-    database = connection.database("status-entities", remembers=5)
-    accepted = {"ok": True, "id": "a"}
-    server.answers = [
-        (200, {}, {"_id": "a", "_rev": "1-x", "n": 1}),
-        (202, {}, accepted | {"rev": "2-mine"}),
-        (200, {}, {"_id": "a", "_rev": "2-theirs", "n": 5}),  # that did not stand
-        (200, {}, {"_id": "a", "_rev": "2-theirs", "n": 5}),
-        (202, {}, accepted | {"rev": "3-mine"}),
-        (200, {}, {"_id": "a", "_rev": "3-mine", "n": 6}),
+def leaves(*revs):
+    docs = [
+        {"ok": {"_id": "a", "_rev": rev, "_revisions": {"start": int(rev[0]), "ids": [rev[2:], *ids]}}}
+        for rev, *ids in revs
     ]
-    assert database.mutate("a", lambda doc: doc | {"n": doc["n"] + 1}) == {"_id": "a", "_rev": "3-mine", "n": 6}
-    assert [method for method, _ in server.asked] == ["GET", "PUT", "GET", "GET", "PUT", "GET"]
+    return 200, {}, {"results": [{"id": "a", "docs": docs}]}
+
+
+@pytest.mark.parametrize("found", [leaves(["2-mine", "x"]), leaves(["3-theirs", "mine", "x"]), leaves()])
+def test_a_change_that_too_few_copies_took_counts_where_it_stands_alone(server, connection, found):
+    """As on a cluster of which too many nodes are down."""
+    server.answers = [
+        (200, {}, {"cluster": {"n": 3}}),
+        leaves(["1-x"]),
+        (202, {}, {"ok": True, "id": "a", "rev": "2-mine"}),
+        found,
+    ]
+    changed = connection.database("status-entities").mutate("a", lambda doc: {"n": 1, "_rev": doc["_rev"]})
+    assert changed == {"_id": "a", "_rev": "2-mine", "n": 1}
+    assert server.answers == []
+
+
+@pytest.mark.parametrize("error", ["insufficent_storage", "internal_server_error", "timeout"])
+def test_a_document_that_could_not_be_written_for_now_is_not_taken_for_a_refused_one(server, connection, error):
+    rows = [{"ok": True, "id": "a", "rev": "1-x"}, {"id": "b", "error": error, "reason": "later"}]
+    server.answers = [(201, {}, rows)]
+    with pytest.raises(errors.DatabaseAway, match=f"cannot store document b now: {error}: later"):
+        connection.database("msgq").bulk([{"_id": "a"}, {"_id": "b"}])
+
+
+def test_an_index_that_somebody_else_makes_at_the_same_time_is_there(server, connection):
+    met = (
+        500,
+        {},
+        {"error": "error_saving_ddoc", "reason": "Encountered a conflict"},
+    )
+    server.answers = [met, (200, {}, {"result": "exists", "id": "_design/ready", "name": "ready"})]
+    connection.create_index("msgq", "ready", ["selector"])
+    server.answers = [met, met, met]
+    with pytest.raises(errors.DatabaseAway, match="error_saving_ddoc"):
+        connection.create_index("msgq", "ready", ["selector"])
+    server.answers = [(500, {}, {"error": "unknown_error", "reason": "undefined"})]
+    with pytest.raises(errors.DatabaseAway, match="undefined"):
+        connection.create_index("msgq", "ready", ["selector"])
+
+
+def test_a_limit_that_is_set_is_not_set_again(server, connection):
+    """CouchDB 3.5.0 waits for every node to set it, for a minute where one is down."""
+    server.answers = [(200, {}, 20), (200, {}, 1000), (200, {}, {"ok": True})]
+    for _ in range(2):
+        connection.database("actors").limit_revisions(20)
+    assert [method for method, _ in server.asked] == ["GET", "GET", "PUT"]
+
+
+def test_who_lacks_a_right_is_not_told_of_a_wrong_password(server, connection):
+    server.answers = [(401, {}, {"error": "unauthorized", "reason": "You are not a server admin."})]
+    with pytest.raises(errors.Forbidden, match="You are not a server admin"):
+        connection.database_names()
 
 
 def test_a_connection_that_was_reset_does_not_keep_the_others_from_being_closed(connection, tmp_path):

@@ -4,6 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from troubles import asks, change_request
 
 from shared.bus import pauses
 from shared.errors import BadInput
@@ -55,6 +56,24 @@ def test_a_pause_reaches_a_process_that_listens_already_and_outlasts_it(place, s
         assert seen.items == [1]
         resume(place, "work.*")
         assert sorted(seen.wait_for(3)) == [1, 2, 3]
+
+
+def test_a_pause_that_a_copy_of_the_database_does_not_list_yet_is_obeyed(place, seen, proxy):
+    proxy.rule(asks("/_all_docs", "GET"), change_request(lambda request: request.query.update(limit="0")))
+    worker = place.bus("worker", through=proxy)
+    worker.listen("work.*", lambda delivery: seen.add(delivery.body["n"]))
+    with worker:
+        place.bus("sender").send("work.EU", {"n": 1})
+        seen.wait_for(1)
+        for pattern in ("work.EU", "work.NA"):  # and the first is not forgotten for the second
+            pause(place, pattern)
+        while not worker._pauses.holds("work.NA"):  # told by the feed
+            threading.Event().wait(0.02)
+        assert worker._pauses.holds("work.EU")
+        for pattern in ("work.EU", "work.NA"):
+            resume(place, pattern)
+        while worker._pauses.holds("work.EU") or worker._pauses.holds("work.NA"):
+            threading.Event().wait(0.02)
 
 
 def test_what_was_claimed_ahead_and_not_begun_is_given_back(place, seen):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared import dbcon, errors
+from shared import changes, errors
 from shared.dbcon import DbConnection
 
 ID = "uid___A003_X1_X1b"
@@ -72,7 +72,7 @@ def test_only_so_many_are_remembered(place):
     database = DbConnection(place.settings).database("status-entities", remembers=2)
     for name in "abc":
         database.mutate(name, lambda _: {"state": "x"})
-    assert [database._written.take(name) is not None for name in "abc"] == [False, True, True]
+    assert [database._changes._written.take(name) is not None for name in "abc"] == [False, True, True]
 
 
 def test_what_was_written_long_ago_is_read_again(place, monkeypatch):
@@ -81,6 +81,6 @@ def test_what_was_written_long_ago_is_read_again(place, monkeypatch):
     mine.move(to="a")
     place.connection.drop_database("status-entities")
     place.connection.create_database("status-entities")
-    now_s = dbcon.elapsed_s()
-    monkeypatch.setattr(dbcon, "elapsed_s", lambda: now_s + 1.5)
+    now_s = changes.elapsed_s()
+    monkeypatch.setattr(changes, "elapsed_s", lambda: now_s + 1.5)
     assert mine.move(to="b")["moves"] == ["b"]
