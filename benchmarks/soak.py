@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from storm import TESTS, loaded
 
-from drw.setup import DATABASES
 from shared.bus import Bus
 from shared.errors import DrwError
 from shared.messages import StateRequest
@@ -39,9 +38,6 @@ FIRST, LAST = (0.10, 0.20), (0.90, 1.01)
 MOST_GROWTH = 0.10
 SPARE = {"memory": 3.0, "threads": 4.0, "files": 5.0, "connections": 5.0}
 """What does not count, however small the figure: pools that grow to their size when many things meet."""
-
-PAGES_MB = 6.0 * (len(DATABASES) + 1)
-"""What SQLite may keep of couchlet's pages, 6 MB a database: filled as the databases grow, and then no more."""
 
 BATCH, MOST_OPEN = 50, 200
 AHEAD: Final = 0.05
@@ -127,8 +123,7 @@ class Soak:
             cells = []
             for what in Held._fields:
                 first, last = (self._median(name, what, part) for part in (FIRST, LAST))
-                spare = PAGES_MB if (name, what) == (COUCHLET, "memory") else SPARE[what]
-                grown = last > first * (1 + MOST_GROWTH) + spare
+                grown = last > first * (1 + MOST_GROWTH) + SPARE[what]
                 shown = self._series(name, what) if grown or last > first * (1 + MOST_GROWTH) else ""
                 cells.append(f"{what} {first:.0f} -> {last:.0f}{shown}{' GROWN' if grown else ''}")
             lines.append(f"{name:12} {', '.join(cells)}")

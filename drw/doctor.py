@@ -22,7 +22,7 @@ from shared.cache import MARKER
 from shared.errors import DatabaseError, DatabaseMissing, DrwError, Forbidden
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from drw.registry import Commands, Context
@@ -174,7 +174,7 @@ def _indexes(connection: DbConnection) -> Iterator[Finding]:
 
 
 def _cluster(connection: DbConnection) -> Finding:
-    copies = connection.database(queue.DATABASE).info().get("cluster", {}).get("n", 1)
+    copies = _copies(connection, queue.DATABASE)
     fact = f"{counted(copies, 'copy', 'copies')} of each shard of {queue.DATABASE}"
     if copies == 1:
         return Finding("cluster", "ok", fact)
@@ -186,6 +186,11 @@ def _cluster(connection: DbConnection) -> Finding:
     )
 
 
+def _copies(connection: DbConnection, name: str) -> int:
+    copies: int = connection.database(name).info().get("cluster", {}).get("n", 1)
+    return copies
+
+
 def _pauses(connection: DbConnection) -> Finding:
     found = pauses.current(connection.database(queue.DATABASE), connection.clock.now())
     if not found:
@@ -195,8 +200,11 @@ def _pauses(connection: DbConnection) -> Finding:
 
 
 def _crew(context: Context) -> Iterator[Finding]:
-    """Say who is drained, and where there is a web address to tell and nobody tells it."""
+    """Say of whom there are too many, who is drained, and where there is a web address to tell and nobody tells it."""
     workers = crew.workers(context.connection)
+    living = [worker.id for worker in workers if worker.stands == "alive" and worker.kind == crew.XTSS]
+    if len(living) > 1:
+        yield several_xtss(living, _copies(context.connection, status.DATABASE))
     if found := drain.in_force(context, workers):
         named = listed([f"{each.actor} by {each.by} ({each.reason})" for each in found])
         yield Finding("drains", "note", f"drained: {named}", "'drw drain ACTOR --end' lets one take work again")
@@ -204,6 +212,15 @@ def _crew(context: Context) -> Iterator[Finding]:
     if context.settings.webhook_url and not crew.listening(news.SELECTOR, workers):
         fact = "DRW_WEBHOOK_URL is set, and no notifier lives"
         yield Finding("notifier", "note", fact, "./launch-all.sh starts one, or: notifier")
+
+
+def several_xtss(living: Sequence[str], copies: int) -> Finding:
+    """Judge that several xtss live: where a database has several copies, only the turns of one keep changes apart."""
+    shards = f"each shard of {status.DATABASE} has {counted(copies, 'copy', 'copies')}"
+    fact = f"{len(living)} live ({listed(living)}), and {shards}"
+    if copies == 1:
+        return Finding("xtss", "ok", fact)
+    return Finding("xtss", "wrong", fact, "end all but one: changes of one OUS by two of them may be lost on a cluster")
 
 
 def clocks(theirs: datetime, ours: datetime, spare_s: float) -> Finding:

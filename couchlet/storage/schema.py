@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 """Stored as `user_version`; a file with a higher one belongs to a newer couchlet and is left alone."""
 
+_CACHE: Final = "PRAGMA cache_size = -512"
+"""Half a megabyte of pages a connection, full soon and then no more; the system keeps the file's pages anyway."""
+
 _TABLES: Final = """
 -- One row a document: its newest change, the tree of its revisions, and the content of the revision that is shown.
 CREATE TABLE doc (
@@ -113,7 +116,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
     connection.execute("PRAGMA journal_size_limit = 33554432")
-    connection.execute("PRAGMA cache_size = -1024")
+    connection.execute(_CACHE)
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
 
@@ -122,5 +125,5 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """Return a connection that only reads. Statements on it are run to their end, so none holds an old view."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     connection.execute("PRAGMA query_only = ON")
-    connection.execute("PRAGMA cache_size = -1024")
+    connection.execute(_CACHE)
     return connection

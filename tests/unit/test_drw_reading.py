@@ -102,6 +102,14 @@ def test_versions_of_couchdb(welcome, stands):
     assert doctor.version(welcome, "http://h:5984").stands == stands
 
 
+def test_two_xtss_are_too_many_where_shards_have_several_copies():
+    assert doctor.several_xtss(["xtss.a.1", "xtss.b.2"], 1).stands == "ok"
+    found = doctor.several_xtss(["xtss.a.1", "xtss.b.2"], 3)
+    assert found.stands == "wrong"
+    assert found.fact == "2 live (xtss.a.1 and xtss.b.2), and each shard of status-entities has 3 copies"
+    assert "end all but one" in found.remedy
+
+
 def test_clocks_that_disagree_are_named_with_a_remedy():
     assert doctor.clocks(NOW, NOW + timedelta(seconds=4), 5.0).stands == "ok"
     ahead = doctor.clocks(NOW, NOW + timedelta(seconds=9), 5.0)
