@@ -50,19 +50,31 @@ class Reader:
         return [id_ for (id_,) in self.connection.execute("SELECT id FROM local_doc ORDER BY id")]
 
     def content(self, row: StoredDocument, revision: Revision) -> Content | None:
-        """Return the content of a revision, as far as it is kept."""
+        """Return the content of a revision, as far as it is kept.
+
+        The document may have been written since `row` was read, and the content of what is shown now has moved there.
+        """
         if row.shown == revision:
             return Content(revision, bool(row.deleted), row.body, row.attachments)
         kept = self.connection.execute(
             "SELECT deleted, body, attachments FROM revision WHERE id = ? AND generation = ? AND rev = ?",
             (row.id, revision.generation, revision.id),
         ).fetchone()
-        return Content(revision, bool(kept[0]), kept[1], kept[2]) if kept else None
+        if kept:
+            return Content(revision, bool(kept[0]), kept[1], kept[2])
+        now = self.document(row.id)
+        if now and now.shown == revision:
+            return Content(revision, bool(now.deleted), now.body, now.attachments)
+        return None
 
-    def kept_revisions(self, id_: str) -> dict[Revision, bool]:
-        """Return the revisions, besides the shown one, whose content is kept, and whether they are deletions."""
-        rows = self.connection.execute("SELECT generation, rev, deleted FROM revision WHERE id = ?", (id_,))
-        return {Revision(generation, rev): bool(deleted) for generation, rev, deleted in rows}
+    def kept_revisions(self, row: StoredDocument) -> dict[Revision, bool]:
+        """Return the revisions of a document whose content is kept, and whether they are deletions.
+
+        As in `content`, it may have been written since `row` was read.
+        """
+        rows = self.connection.execute("SELECT generation, rev, deleted FROM revision WHERE id = ?", (row.id,))
+        kept = {Revision(generation, rev): bool(deleted) for generation, rev, deleted in rows}
+        return kept | {each.shown: bool(each.deleted) for each in (row, self.document(row.id)) if each}
 
     def local(self, id_: str) -> tuple[Revision, bytes] | None:
         """Revision and body of a `_local` document."""

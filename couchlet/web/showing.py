@@ -120,8 +120,7 @@ def _meta(reader: Reader, row: StoredDocument, branch: Branch, options: ShowOpti
     meta: dict[str, Any] = {}
     tree = row.tree
     if options.revs_info:
-        kept = reader.kept_revisions(row.id)
-        kept[row.shown] = bool(row.deleted)
+        kept = reader.kept_revisions(row)
         meta["_revs_info"] = [{"rev": str(old), "status": _status(kept, old)} for old in branch.revisions()]
     losers = [other for other in branches_by_rank(tree) if other.leaf != winner(tree).leaf]
     if options.conflicts:

@@ -6,8 +6,10 @@ import asyncio
 import json
 import multiprocessing
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -52,6 +54,42 @@ def test_racing_processes_have_one_winner_a_revision(server, database):
     assert sorted(int(rev.split("-")[0]) for _, rev in won) == list(range(2, ROUNDS + 2))
     history = server.ask("GET", f"{path}?revs=true").json()["_revisions"]["ids"]
     assert {rev.split("-")[1] for _, rev in won} == set(history[:-1])
+
+
+def test_a_leaf_is_there_for_every_reader_whatever_becomes_of_the_others(server, database):
+    """It is shown, and not shown, and shown again: its content moves, and nobody may look between."""
+    leaf, over = "2-" + "a" * 32, threading.Event()
+
+    def grow_and_cut() -> None:
+        for n in range(60):
+            for wanted in ({"_rev": f"2-f{n:031}", "n": n}, {"_rev": f"3-f{n:031}", "_deleted": True}):
+                ids = [wanted["_rev"][2:], *([f"f{n:031}"] if wanted["_rev"][0] == "3" else []), "1" * 32]
+                doc = {"_id": "forked", "_revisions": {"start": int(wanted["_rev"][0]), "ids": ids}, **wanted}
+                server.ask("POST", f"{database}/_bulk_docs", {"docs": [doc], "new_edits": False})
+
+    stays = {"_id": "forked", "_rev": leaf, "_revisions": {"start": 2, "ids": [leaf[2:], "1" * 32]}, "stays": True}
+    server.ask("POST", f"{database}/_bulk_docs", {"docs": [stays], "new_edits": False})
+
+    def look(path: str, body: object = None) -> int:
+        looks = 0
+        with closing(server.connect()) as connection:
+            while not over.is_set():
+                answer = server.ask("POST" if body else "GET", f"{database}/{path}", body, connection=connection)
+                assert b'"stays":true' in answer.body, answer.body[:300]
+                looks += 1
+        return looks
+
+    with ThreadPoolExecutor(4) as pool:
+        looking = [
+            pool.submit(look, "_bulk_get", {"docs": [{"id": "forked"}]}),
+            pool.submit(look, "forked?open_revs=all"),
+            pool.submit(look, f"forked?rev={leaf}"),
+        ]
+        try:
+            grow_and_cut()
+        finally:
+            over.set()
+        assert all(each.result() > 10 for each in looking)
 
 
 def test_sixty_four_connections_at_once(server, database):
