@@ -39,12 +39,13 @@ if TYPE_CHECKING:
 THREADS: Final = 8
 CONNECTIONS: Final = 100
 IDLE_S: Final = 30
-"""After how long without a byte in either direction a connection is closed."""
+"""After how long without a byte in either direction a connection is closed, unless its request waits for a thread."""
 
 REQUEST_S: Final = 20
 """How long a request may take to arrive, however steadily it drips."""
 
 HEADER_BYTES: Final = 16 * 1024
+_PATIENCE: Final = 10
 _BUFFER_BYTES: Final = 64 * 1024
 _CLEANUP_S: Final = 5
 _STOP_S: Final = 5
@@ -241,12 +242,12 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     def maintenance(self, now: float) -> None:
         """Close idle connections, those too whose client does not take its answer, which would hold a thread.
 
-        A client whose request waits for a thread is not idle: we are late, not it.
+        A client whose request waits for a thread has more time, since it is we who are late; but it may have left.
         """
-        cutoff = now - self.adj.channel_timeout
         for channel in list(self.active_channels.values()):
             waits_for_us = channel.requests and not channel.total_outbufs_len
-            if channel.last_activity < cutoff and not waits_for_us:
+            patience_s = self.adj.channel_timeout * (_PATIENCE if waits_for_us else 1)
+            if channel.last_activity < now - patience_s:
                 channel.will_close = True
                 # Wakes the loop for a connection that is never ready to be written to.
                 with suppress(OSError):
@@ -315,7 +316,8 @@ def serve(
     """Serve ``cache_dir`` read-only in a thread; port 0 takes a free one. BadInput if the port cannot be had.
 
     Only this machine is served unless ``host`` says otherwise. At most ``connections`` are open at once, none longer
-    than ``idle_s`` without a byte, and none whose request takes longer than ``request_s`` to arrive.
+    than ``idle_s`` without a byte (ten times that while a request waits for a thread), and none whose request takes
+    longer than ``request_s`` to arrive.
     """
     if not 0 <= port < _PORTS:
         raise BadInput(f"port {port} is out of range: choose one from 1 to {_PORTS - 1} with -p")

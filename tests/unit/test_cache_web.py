@@ -278,9 +278,9 @@ def test_silent_connections_are_closed(impatient):
         assert silent.recv(1) == b""
 
 
-@pytest.mark.usefixtures("stuck")
-def test_readers_that_take_nothing_are_closed_and_who_waits_behind_them_is_answered(impatient):
+def test_readers_that_take_nothing_are_closed_and_who_waits_behind_them_is_answered(impatient, request):
     began = time.monotonic()
+    request.getfixturevalue("stuck")
     with connect(impatient, b"GET /weblogs/ HTTP/1.0\r\n\r\n") as asking:
         assert asking.recv(12) == b"HTTP/1.0 200"
     assert time.monotonic() - began > impatient._server.adj.channel_timeout, "it did not have to wait"
