@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections import OrderedDict
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -19,7 +20,7 @@ from shared import errors, forks
 from shared.clock import elapsed_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     Doc = dict[str, Any]
     Change = Callable[[Doc | None], Doc | None]
@@ -28,9 +29,16 @@ _LOG = logging.getLogger(__name__)
 _TRIES: Final = 12
 _PAUSE_S: Final = 0.02
 _TURNS: Final = 64
+_TURN_S: Final = 30.0
 _DISPUTE_S: Final = 2.0
 _LOOK_S: Final = 0.05
 _REMEMBERED_S: Final = 1.0
+
+
+_PASSING: Final = frozenset(
+    {"error", "insufficent_storage", "insufficient_storage", "internal_server_error", "timeout", "unknown_error"}
+)
+"""Errors of single documents of a ``_bulk_docs`` that say nothing of their content (the one is spelled so)."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -44,6 +52,11 @@ class Row(msgspec.Struct, frozen=True):
     error: str = ""
     reason: str = ""
     sure: bool = True
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the document could not be written for now, as on a disk that is full, whatever it holds."""
+        return self.error in _PASSING
 
 
 class Documents(Protocol):
@@ -109,7 +122,7 @@ class Changes:
     def apply(self, doc_id: str, change: Change) -> Doc | None:
         """Carry out :meth:`Database.mutate <shared.dbcon.Database.mutate>`."""
         lost: set[str] = set()
-        with self._turns[hash(doc_id) % _TURNS]:
+        with self._turn(doc_id):
             if after := self._change_remembered(doc_id, change, lost):
                 return after
             for attempt in range(_TRIES):
@@ -118,6 +131,7 @@ class Changes:
                 # A leaf of ours that lost may be the only one to stay, until the other has grown: it is written again.
                 wanted = change(before) if is_settled else before
                 if wanted is None:
+                    self._database.remove((doc_id, rev) for rev in beside)
                     return before
                 if after := self._write(doc_id, wanted, lost):
                     self._database.remove((doc_id, rev) for rev in beside)
@@ -127,6 +141,16 @@ class Changes:
         raise errors.Conflict(
             f"document {doc_id} of {self._database.name} was changed by others {_TRIES} times in a row"
         )
+
+    @contextmanager
+    def _turn(self, doc_id: str) -> Iterator[None]:
+        turn = self._turns[hash(doc_id) % _TURNS]
+        if not turn.acquire(timeout=_TURN_S):
+            raise errors.DatabaseAway(f"others have been changing {doc_id} of {self._database.name} for {_TURN_S:g} s")
+        try:
+            yield
+        finally:
+            turn.release()
 
     def _change_remembered(self, doc_id: str, change: Change, lost: set[str]) -> Doc | None:
         """Try to change a document as we left it, which saves reading it; None where it has to be read.
@@ -181,7 +205,8 @@ class Changes:
         if row.sure:
             self._written.keep(doc)
             return doc
-        if self._database.counts(doc_id, row.rev):
-            return doc
+        with suppress(errors.DatabaseAway):  # what cannot be looked at does not count: it is read again
+            if self._database.counts(doc_id, row.rev):
+                return doc
         lost.add(row.rev)
         return None

@@ -127,10 +127,11 @@ class Requests:
         params: Mapping[str, Any] | None = None,
         headers: dict[str, str] | None = None,
         timeout_s: float = TIME_LIMIT_S,
+        answer_s: float = 0.0,
     ) -> Answer:
         """Send one request and return its answer; raise one of :mod:`shared.errors`.
 
-        ``timeout_s`` bounds every silence on the line.
+        ``timeout_s`` bounds every silence on the line; that before the answer may last ``answer_s`` where that is more.
         """
         asked_s = elapsed_s()
         all_headers, connect_s = self._headers | (headers or {}), min(timeout_s, _CONNECT_S)
@@ -147,7 +148,7 @@ class Requests:
                 self._target(path, params),
                 body=content,
                 headers=all_headers,
-                timeout=urllib3.Timeout(connect=connect_s, read=timeout_s),
+                timeout=urllib3.Timeout(connect=connect_s, read=max(timeout_s, answer_s)),
             )
         except HTTPError as error:
             reason = _what_happened(error)
@@ -276,7 +277,7 @@ def _reason(answer: Answer) -> str:
 def _error_of(answer: Answer, what: str, url: str) -> errors.DatabaseError:
     status, reason = answer.status, _reason(answer)
     if status == HTTPStatus.UNAUTHORIZED and "admin" in reason:
-        return errors.Forbidden(f"CouchDB answered {what} with {status}: {reason}")
+        return errors.Forbidden(f"CouchDB answered {what} with {status}: {reason} That needs a server administrator.")
     if status == HTTPStatus.UNAUTHORIZED:
         return errors.WrongPassword(f"CouchDB at {url} refuses the user or the password ({reason}): {HOW_TO_LOG_IN}")
     if status == HTTPStatus.FORBIDDEN and "temporarily locked" in reason:

@@ -32,11 +32,6 @@ _ATTACHED_S: Final = 120.0
 """How long CouchDB may take to store an attachment that it has; its own time limit is 60 s after the last piece."""
 
 _INDEX_TRIES: Final = 3
-_PASSING_ROWS: Final = frozenset(
-    {"error", "insufficent_storage", "insufficient_storage", "internal_server_error", "timeout", "unknown_error"}
-)
-"""Errors of single documents of a ``_bulk_docs`` that say nothing of their content (the one is spelled so)."""
-
 _PURGED_AT_ONCE: Final = 100
 """CouchDB refuses more ids in one request (``max_document_id_number``)."""
 
@@ -48,6 +43,8 @@ class DbConnection:
         """Take address and credentials from ``settings``; nothing is sent before the first call."""
         self.url = settings.couchdb_url
         self.clock = clock or Clock()
+        self.copies: dict[str, int] = {}
+        """How many copies databases have of each shard, as far as it was asked for."""
         self._requests = couchdb_http.Requests(settings, self.clock)
         self.send = self._requests.send
         self.stream = self._requests.stream
@@ -136,7 +133,6 @@ class Database:
         self.server = server
         self.name = name
         self._changes = Changes(self, remembers)
-        self._copies = 0
         self._path = "/" + quote(name, safe="")
 
     def path(self, *parts: str) -> str:
@@ -149,10 +145,10 @@ class Database:
         return info
 
     def may_fork(self, *, timeout_s: float = TIME_LIMIT_S) -> bool:
-        """Tell whether there are several copies of each shard (see :mod:`shared.forks`); asked for once."""
-        if not self._copies:
-            self._copies = self.info(timeout_s=timeout_s).get("cluster", {}).get("n", 1)
-        return self._copies > 1
+        """Tell whether there are several copies of each shard (see :mod:`shared.forks`); asked for once a process."""
+        if self.name not in self.server.copies:
+            self.server.copies[self.name] = self.info(timeout_s=timeout_s).get("cluster", {}).get("n", 1)
+        return self.server.copies[self.name] > 1
 
     def limit_revisions(self, count: int) -> None:
         """Set how many revisions of each document CouchDB remembers; low only where nothing is replicated.
@@ -234,21 +230,18 @@ class Database:
     def bulk_bytes(self, content: bytes, *, timeout_s: float = TIME_LIMIT_S) -> list[Row]:
         """As :meth:`bulk`, with the request's bytes, so that a repetition sends the very same.
 
-        Raises DatabaseAway too where single documents could not be written for now, as on a disk that is full; others
-        of the same request may have been.
+        Raises DatabaseAway too where no document could be written for now, as on a disk that is full.
         """
         rows = self.server.call("POST", self.path("_bulk_docs"), content=content, timeout_s=timeout_s)
-        if passing := next((row for row in rows if row.get("error") in _PASSING_ROWS), None):
-            reason = f"{passing['error']}: {passing.get('reason', '')}"
-            raise errors.DatabaseAway(
-                f"CouchDB at {self.server.url} cannot store document {passing['id']} now: {reason}"
-            )
-        return [
+        made = [
             Row(row["id"], error=row["error"], reason=row.get("reason", ""))
             if "error" in row
             else Row(row["id"], row["rev"])
             for row in rows
         ]
+        if made and all(row.is_away for row in made):
+            raise errors.DatabaseAway(f"{self.name} takes no document now: {made[0].error}: {made[0].reason}")
+        return made
 
     def find(self, selector: Doc, *, index: str, sort: Sequence[str | Doc], limit: int, **more: object) -> list[Doc]:
         """Return at most ``limit`` documents that match, read from the named index and from nothing else.
@@ -340,7 +333,7 @@ class Database:
         again on the fresh document after each conflict, so it must recognise its own work. Returns the document as it
         is then. Raises Conflict when a dozen tries met one each.
 
-        The threads of a process take turns at a document, so that they do not meet in the database.
+        The threads that share this object take turns at a document, so that they do not meet in the database.
         """
         return self._changes.apply(doc_id, change)
 
@@ -374,7 +367,7 @@ class Database:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         params = {"rev": rev} if rev else None
         response = self.server.send(
-            "PUT", self.path(doc_id, name), content=content, params=params, headers=headers, timeout_s=_ATTACHED_S
+            "PUT", self.path(doc_id, name), content=content, params=params, headers=headers, answer_s=_ATTACHED_S
         )
         stored = str(response.json()["rev"])
         if response.status == HTTPStatus.ACCEPTED and not self.counts(doc_id, stored):

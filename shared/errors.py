@@ -6,9 +6,9 @@
     ├── BadInput                a person or a sender gave something malformed
     │   └── BadMessage          ... in the body of a message
     ├── DatabaseError           CouchDB did not do as asked
-    │   ├── DatabaseAway        unreachable, timed out or 5xx: try again later
+    │   ├── DatabaseAway        unreachable, timed out, 5xx or 412 "nodedown": try again later
     │   ├── WrongPassword       401: trying again is useless
-    │   ├── Forbidden           403: the user lacks a right
+    │   ├── Forbidden           403, or 401 for what is an administrator's: the user lacks a right
     │   ├── DatabaseMissing     404 for a whole database
     │   ├── NotFound            404 for something in a database
     │   ├── Conflict            409 or 412: somebody else wrote first

@@ -33,11 +33,11 @@ def rivals(rev: str, leaves: Iterable[Doc]) -> list[str]:
 
 
 def longest(leaves: Iterable[Doc], *, but: Collection[str] = ()) -> list[Doc]:
-    """Return the longest of living leaves, the one that CouchDB shows first; ``but`` some, where there are others."""
+    """Return the longest of living leaves, the one that CouchDB shows first; ``but`` some, where others are as long."""
     living = list(leaves)
-    chosen = [leaf for leaf in living if leaf["_rev"] not in but] or living
-    length = max((generation(leaf["_rev"]) for leaf in chosen), default=0)
-    return sorted((leaf for leaf in chosen if generation(leaf["_rev"]) == length), key=_rev, reverse=True)
+    length = max((generation(leaf["_rev"]) for leaf in living), default=0)
+    chosen = [leaf for leaf in living if generation(leaf["_rev"]) == length]
+    return sorted([leaf for leaf in chosen if leaf["_rev"] not in but] or chosen, key=_rev, reverse=True)
 
 
 def gives_way(rev: str, others: Iterable[str]) -> bool:

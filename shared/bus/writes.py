@@ -168,6 +168,8 @@ def _left_s(until_s: float) -> float:
 def _judge(message: Message, row: Row) -> Result:
     if row.error == "conflict":
         return Result("lost", message, row.reason)
+    if row.is_away:
+        return Result("unknown", message, f"{row.error}: {row.reason}")
     if row.error:
         return Result("refused", message, f"{row.error}: {row.reason}")
     if not row.sure and _is_decisive(message):

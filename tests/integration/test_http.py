@@ -13,6 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from shared import couchdb_http, errors
+from shared.bus import envelope
+from shared.bus.queue import Queue
+from shared.clock import elapsed_s
 from shared.dbcon import DbConnection
 from shared.settings import read_settings
 
@@ -139,10 +142,22 @@ def test_a_change_that_too_few_copies_took_counts_where_it_stands_alone(server, 
 
 @pytest.mark.parametrize("error", ["insufficent_storage", "internal_server_error", "timeout"])
 def test_a_document_that_could_not_be_written_for_now_is_not_taken_for_a_refused_one(server, connection, error):
-    rows = [{"ok": True, "id": "a", "rev": "1-x"}, {"id": "b", "error": error, "reason": "later"}]
-    server.answers = [(201, {}, rows)]
-    with pytest.raises(errors.DatabaseAway, match=f"cannot store document b now: {error}: later"):
-        connection.database("msgq").bulk([{"_id": "a"}, {"_id": "b"}])
+    written, unwritten = {"ok": True, "id": "a", "rev": "1-x"}, {"id": "b", "error": error, "reason": "later"}
+    server.answers = [(201, {}, [written, unwritten]), (201, {}, [unwritten])]
+    assert [row.is_away for row in connection.database("msgq").bulk([{"_id": "a"}, {"_id": "b"}])] == [False, True]
+    with pytest.raises(errors.DatabaseAway, match=f"takes no document now: {error}: later"):
+        connection.database("msgq").bulk([{"_id": "b"}])
+
+
+def test_messages_that_a_full_disk_does_not_take_hold_up_no_others_and_are_not_refused(server, connection):
+    queue = Queue(connection.database("msgq"), connection.clock, me="me", lease_s=60, spare_s=0)
+    now = connection.clock.now()
+    messages = [envelope.new(f"work.EU:0:{n}", {"n": n}, created=now, sender="me") for n in range(2)]
+    full = {"id": messages[1].id, "error": "insufficent_storage", "reason": "the disk is full"}
+    server.answers = [(200, {}, {}), (201, {}, [{"ok": True, "id": messages[0].id, "rev": "1-x"}, full])]
+    results = queue.write(messages, until_s=elapsed_s() + 60)
+    assert [result.standing for result in results] == ["written", "unknown"]
+    assert results[1].reason == "insufficent_storage: the disk is full"
 
 
 def test_an_index_that_somebody_else_makes_at_the_same_time_is_there(server, connection):

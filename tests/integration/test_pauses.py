@@ -1,6 +1,7 @@
 """Paused selectors: durable, obeyed by everybody who listens, lifted by hand or by themselves."""
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -67,13 +68,15 @@ def test_a_pause_that_a_copy_of_the_database_does_not_list_yet_is_obeyed(place, 
         seen.wait_for(1)
         for pattern in ("work.EU", "work.NA"):  # and the first is not forgotten for the second
             pause(place, pattern)
-        while not worker._pauses.holds("work.NA"):  # told by the feed
+        until = time.monotonic() + 20
+        while not worker._pauses.holds("work.NA") and time.monotonic() < until:  # told by the feed
             threading.Event().wait(0.02)
         assert worker._pauses.holds("work.EU")
+        assert worker._pauses.holds("work.NA")
         for pattern in ("work.EU", "work.NA"):
             resume(place, pattern)
-        while worker._pauses.holds("work.EU") or worker._pauses.holds("work.NA"):
-            threading.Event().wait(0.02)
+        place.bus("sender").send_many([worker.compose(selector, {"n": 2}) for selector in ("work.EU", "work.NA")])
+        seen.wait_for(3)
 
 
 def test_what_was_claimed_ahead_and_not_begun_is_given_back(place, seen):

@@ -59,4 +59,5 @@ def test_what_is_read_is_the_longest_and_of_equals_what_couchdb_shows():
     assert [each["_rev"] for each in forks.longest(leaves)] == ["3-c", "3-b", "3-a"]
     assert [each["_rev"] for each in forks.longest(leaves, but={"3-c", "3-b"})] == ["3-a"]
     assert [each["_rev"] for each in forks.longest(leaves[:1], but={"2-b"})] == ["2-b"], "where there is no other"
+    assert [each["_rev"] for each in forks.longest([leaf("3-a"), leaf("2-b")], but={"3-a"})] == ["3-a"], "nor as long"
     assert forks.longest([]) == []
