@@ -137,7 +137,7 @@ def _key(text: str) -> bytes:
     return _table_key(text)
 
 
-_remembered_key = lru_cache(maxsize=2048)(_key)
+_remembered_key = lru_cache(maxsize=1024)(_key)
 """States, types and times stand in many documents and in every revision of one."""
 
 
