@@ -101,6 +101,8 @@ class Actor:
         while not broken and not self.stopping.wait(_LOOK_S):
             dead = (name for name, is_alive in self._parts.items() if not is_alive())
             broken = self.bus.broken() or next(dead, "")
+            if self.stopping.is_set():  # told so between the waiting and the looking, they ended
+                broken = ""
         self.stopping.set()
         if broken:
             _LOG.critical("%s has died: this actor ends", broken)

@@ -178,6 +178,7 @@ class Changes:
         until_s = elapsed_s() + _DISPUTE_S
         leaves = self._living(doc_id)
         while len(longest := forks.longest(leaves, but=lost)) > 1 and elapsed_s() < until_s:
+            self._give_way(doc_id, leaves, lost)
             time.sleep(random.uniform(0, _LOOK_S))  # noqa: S311 (jitter)
             leaves = self._living(doc_id)
         if not longest:
@@ -186,6 +187,12 @@ class Changes:
         if others:
             _LOG.warning("%s of %s was changed twice at once: %s stands", doc_id, self._database.name, stands["_rev"])
         return stands, [leaf["_rev"] for leaf in leaves if leaf is not stands]
+
+    def _give_way(self, doc_id: str, leaves: list[Doc], lost: set[str]) -> None:
+        """Remove leaves of ours that lost and stayed, where by now there is one that stays rather than they."""
+        others = [leaf["_rev"] for leaf in leaves if leaf["_rev"] not in lost]
+        ours = [leaf["_rev"] for leaf in leaves if leaf["_rev"] in lost]
+        self._database.remove((doc_id, rev) for rev in ours if forks.gives_way(rev, others))
 
     def _living(self, doc_id: str) -> list[Doc]:
         return [leaf for leaf in self._database.leaves([doc_id])[doc_id] if not leaf.get("_deleted")]

@@ -61,7 +61,7 @@ def test_a_leaf_is_there_for_every_reader_whatever_becomes_of_the_others(server,
     leaf, over = "2-" + "a" * 32, threading.Event()
 
     def grow_and_cut() -> None:
-        for n in range(60):
+        for n in range(40):
             for wanted in ({"_rev": f"2-f{n:031}", "n": n}, {"_rev": f"3-f{n:031}", "_deleted": True}):
                 ids = [wanted["_rev"][2:], *([f"f{n:031}"] if wanted["_rev"][0] == "3" else []), "1" * 32]
                 doc = {"_id": "forked", "_revisions": {"start": int(wanted["_rev"][0]), "ids": ids}, **wanted}

@@ -238,7 +238,7 @@ def test_no_change_of_a_document_is_lost_and_no_conflict_is_left(place, cluster,
 
 
 def test_of_two_who_expect_the_same_one_makes_the_change(cluster, hands):
-    for n in range(12):
+    for n in range(8):
         doc_id, start = f"ous{n}", threading.Barrier(len(hands))
         hands[0].put({"_id": doc_id, "state": "ReadyForReview"})
 

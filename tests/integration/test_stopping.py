@@ -1,5 +1,7 @@
 """Stopping real processes by SIGTERM in the middle of a batch."""
 
+from shared.actor import FAILURE, Actor
+
 BATCH = 50
 TIMES = {"DRW_LEASE_S": "60", "DRW_GRACE_S": "10"}
 
@@ -55,3 +57,22 @@ def test_what_cannot_be_ended_keeps_its_lease_so_that_nobody_else_begins_it(plac
     workers.wait_for(BATCH - 1, what="worked", by="heir")
     (again,) = workers.wait_for(1, what="begun", n=0, by="heir")
     assert again["attempt"] == 2
+
+
+def test_an_actor_whose_parts_end_because_it_was_told_to_has_not_failed(place):
+    """Told so just before it looks whether they live."""
+    me = Actor("aqua", place.settings)
+
+    def is_alive():
+        me.stopping.set()
+        return False
+
+    me.part("returns of reviews", is_alive)
+    assert me.serve("works") == 0
+
+
+def test_an_actor_of_which_a_part_has_died_ends_loudly(place, caplog):
+    me = Actor("aqua", place.settings)
+    me.part("returns of reviews", lambda: False)
+    assert me.serve("works") == FAILURE
+    assert "returns of reviews has died: this actor ends" in caplog.text
