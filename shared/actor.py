@@ -112,6 +112,7 @@ class Actor:
         self._ended.set()
         heartbeat.join(self.settings.heartbeat_s)
         self.connection.close()
+        self.bus.feed.join()
         return FAILURE if broken else 0
 
     def serve_http(self, server: WebServer, what: str) -> int:

@@ -100,7 +100,10 @@ def test_wait_returns_none_while_it_runs(start):
 
 
 def test_cancel_lets_it_stop_by_itself(start, tmp_path):
-    code = "import signal, time\nsignal.signal(15, lambda *_: exit(7)); print('up', flush=True); time.sleep(60)"
+    # Not one long sleep: a signal that comes just before it begins is not heard before it ends.
+    code = (
+        "import signal, time\nsignal.signal(15, lambda *_: exit(7)); print('up', flush=True)\nwhile 1: time.sleep(0.1)"
+    )
     running = start(*python(code))
     said(tmp_path, "up")
     running.cancel(PATIENT_S)
