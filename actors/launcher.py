@@ -31,7 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     def serve(me: Actor) -> int:
         request = ProcessRequest(progID=args.progID, ousUID=args.ousUID, recipe=args.recipe)
         print(launch(me, request, args.executive, force=args.force))
-        me.bus.stop()
         return 0
 
     return actor.run("launcher", args, serve, log=False)

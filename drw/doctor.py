@@ -174,7 +174,7 @@ def _indexes(connection: DbConnection) -> Iterator[Finding]:
 
 
 def _cluster(connection: DbConnection) -> Finding:
-    copies = _copies(connection, queue.DATABASE)
+    copies = connection.database(queue.DATABASE).copies()
     fact = f"{counted(copies, 'copy', 'copies')} of each shard of {queue.DATABASE}"
     if copies == 1:
         return Finding("cluster", "ok", fact)
@@ -184,11 +184,6 @@ def _cluster(connection: DbConnection) -> Finding:
         f"{fact}: claims are safe but slower",
         f"when all is quiet, delete {queue.DATABASE} and have 'drw setup' make it with one",
     )
-
-
-def _copies(connection: DbConnection, name: str) -> int:
-    copies: int = connection.database(name).info().get("cluster", {}).get("n", 1)
-    return copies
 
 
 def _pauses(connection: DbConnection) -> Finding:
@@ -204,7 +199,7 @@ def _crew(context: Context) -> Iterator[Finding]:
     workers = crew.workers(context.connection)
     living = [worker.id for worker in workers if worker.stands == "alive" and worker.kind == crew.XTSS]
     if len(living) > 1:
-        yield several_xtss(living, _copies(context.connection, status.DATABASE))
+        yield several_xtss(living, context.connection.database(status.DATABASE).copies())
     if found := drain.in_force(context, workers):
         named = listed([f"{each.actor} by {each.by} ({each.reason})" for each in found])
         yield Finding("drains", "note", f"drained: {named}", "'drw drain ACTOR --end' lets one take work again")

@@ -94,8 +94,6 @@ class Context:
             self.bus.stop()
         if "connection" in self.__dict__:
             self.connection.close()
-        if "bus" in self.__dict__:
-            self.bus.feed.join()
 
     def print_json(self, value: object, status: int = OK) -> int:
         """Print a value (structs, dataclasses, dicts, …) as JSON and return the exit status."""

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
@@ -111,8 +111,6 @@ class Actor:
         self.bus.stop()
         self._ended.set()
         heartbeat.join(self.settings.heartbeat_s)
-        self.connection.close()
-        self.bus.feed.join()
         return FAILURE if broken else 0
 
     def serve_http(self, server: WebServer, what: str) -> int:
@@ -124,6 +122,11 @@ class Actor:
             return self.serve(what)
         finally:
             server.close()
+
+    def close(self) -> None:
+        """Stop the bus, if it has not been yet, and close every connection: the last that an actor does."""
+        self.bus.stop()
+        self.connection.close()
 
     def _beat(self) -> None:
         since = stamp(self.connection.clock.now())
@@ -231,7 +234,7 @@ def run(
             quiet=not log,
         )
         actor = Actor(kind, read_settings(), executive=executive)
-        with _Signals(actor.stopping):
+        with closing(actor), _Signals(actor.stopping):
             limit_s = None if log else actor.settings.rpc_deadline_s
             wait_for_database(
                 actor.connection, actor.stopping, ["msgq", "status-entities", ACTORS_DATABASE], limit_s=limit_s

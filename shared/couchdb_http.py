@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 TIME_LIMIT_S: Final = 30.0
 _CONNECT_S: Final = 5.0
+_LAST_ANSWERS_S: Final = 2.0
 _KEPT_CONNECTIONS: Final = 64
 _PIECE_BYTES: Final = 1 << 16
 _SOCKET: Final = [
@@ -108,14 +109,19 @@ class Requests:
             ) from error
         self._outage = Outage(self.url)
         self._streams: set[BaseHTTPResponse] = set()
-        self._lock = threading.Lock()
+        self._under_way = 0
+        self._changed = threading.Condition()
 
     def close(self) -> None:
-        """Close every connection, those too that a thread is reading from."""
-        with self._lock:
+        """End every stream, wait a moment until no request is under way, and close every connection.
+
+        A thread that still reads while the interpreter ends can take the process down with a signal.
+        """
+        with self._changed:
             for response in self._streams:
                 with suppress(RuntimeError, ValueError, OSError):  # was read to its end meanwhile, or is broken
                     response.shutdown()
+            self._changed.wait_for(lambda: not self._under_way, _LAST_ANSWERS_S)
         self._pool.close()
 
     def send(
@@ -143,13 +149,14 @@ class Requests:
                 all_headers["Content-Length"] = str(len(content))
                 content = _in_pieces(content)
         try:
-            response = self._pool.urlopen(
-                method,
-                self._target(path, params),
-                body=content,
-                headers=all_headers,
-                timeout=urllib3.Timeout(connect=connect_s, read=max(timeout_s, answer_s)),
-            )
+            with self._counted():
+                response = self._pool.urlopen(
+                    method,
+                    self._target(path, params),
+                    body=content,
+                    headers=all_headers,
+                    timeout=urllib3.Timeout(connect=connect_s, read=max(timeout_s, answer_s)),
+                )
         except HTTPError as error:
             reason = _what_happened(error)
             self._outage.began(reason)
@@ -169,27 +176,39 @@ class Requests:
         """
         timeout = urllib3.Timeout(connect=_CONNECT_S, read=read_timeout_s)
         try:
-            response = self._pool.urlopen(
-                "GET", self._target(path, params), headers=self._headers, timeout=timeout, preload_content=False
-            )
-            with self._kept_in_sight(response):
-                if response.status >= HTTPStatus.BAD_REQUEST:
-                    self._judge(Answer(response.status, response.headers, response.data), f"GET {path}")
-                yield response
+            with self._counted():
+                response = self._pool.urlopen(
+                    "GET", self._target(path, params), headers=self._headers, timeout=timeout, preload_content=False
+                )
+                with self._kept_in_sight(response):
+                    if response.status >= HTTPStatus.BAD_REQUEST:
+                        self._judge(Answer(response.status, response.headers, response.data), f"GET {path}")
+                    yield response
         except HTTPError as error:
             raise errors.DatabaseAway(f"the line for {path} broke: {_what_happened(error)}") from error
 
     @contextmanager
     def _kept_in_sight(self, response: BaseHTTPResponse) -> Iterator[None]:
-        with self._lock:
+        with self._changed:
             self._streams.add(response)
         try:
             yield
         finally:
-            with self._lock:
+            with self._changed:
                 self._streams.discard(response)
             response.close()
             response.release_conn()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._changed:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
 
     def _target(self, path: str, params: Mapping[str, Any] | None) -> str:
         return f"{self._prefix}{path}?{urlencode(params)}" if params else self._prefix + path

@@ -144,11 +144,15 @@ class Database:
         info: Doc = self.server.call("GET", self._path, timeout_s=timeout_s)
         return info
 
-    def may_fork(self, *, timeout_s: float = TIME_LIMIT_S) -> bool:
-        """Tell whether there are several copies of each shard (see :mod:`shared.forks`); asked for once a process."""
+    def copies(self, *, timeout_s: float = TIME_LIMIT_S) -> int:
+        """Return how many copies there are of each shard; a process asks once for each database."""
         if self.name not in self.server.copies:
             self.server.copies[self.name] = self.info(timeout_s=timeout_s).get("cluster", {}).get("n", 1)
-        return self.server.copies[self.name] > 1
+        return self.server.copies[self.name]
+
+    def may_fork(self, *, timeout_s: float = TIME_LIMIT_S) -> bool:
+        """Tell whether the histories of documents may fork, because there are several copies (:mod:`shared.forks`)."""
+        return self.copies(timeout_s=timeout_s) > 1
 
     def limit_revisions(self, count: int) -> None:
         """Set how many revisions of each document CouchDB remembers; low only where nothing is replicated.
@@ -185,9 +189,8 @@ class Database:
         With ``ancestors`` each has ``_revisions``. Raises DatabaseAway where CouchDB could not read one of them.
         """
         wanted = list(ids)
-        content, params = msgspec.json.encode({"docs": [{"id": each} for each in wanted]}), None
-        if ancestors:
-            params = {"revs": "true"}
+        content = msgspec.json.encode({"docs": [{"id": each} for each in wanted]})
+        params = {"revs": "true"} if ancestors else None
         answer = self.server.call("POST", self.path("_bulk_get"), content=content, params=params, timeout_s=timeout_s)
         found: dict[str, list[Doc]] = {each: [] for each in wanted}
         for result in answer["results"]:
@@ -208,8 +211,8 @@ class Database:
             raise errors.Conflict(f"document {doc['_id']} of {self.name} was changed by somebody else")
         if row.error:
             raise errors.Refused(f"document {doc['_id']} of {self.name} was refused: {row.reason}")
-        if not (row.sure or doc.get("_deleted") or self.counts(doc["_id"], row.rev)):
-            raise errors.Conflict(f"document {doc['_id']} of {self.name} is being changed by somebody else too")
+        if not (row.sure or doc.get("_deleted")):
+            self._make_sure(doc["_id"], row.rev)
         return row.rev
 
     def put_row(self, doc_id: str, content: bytes, *, timeout_s: float = TIME_LIMIT_S) -> Row:
@@ -347,6 +350,11 @@ class Database:
             self.remove([(doc_id, rev)])
         return not others
 
+    def _make_sure(self, doc_id: str, rev: str) -> None:
+        """Raise Conflict for a write that too few copies took at once, and that does not stand alone."""
+        if not self.counts(doc_id, rev):
+            raise errors.Conflict(f"document {doc_id} of {self.name} is being changed by somebody else too")
+
     def remove(self, leaves: Iterable[tuple[str, str]]) -> bool:
         """Delete leaves that lost, given by ids and revisions; tell whether all are gone."""
         tombs: list[Doc] = [{"_id": doc_id, "_rev": rev, "_deleted": True} for doc_id, rev in leaves]
@@ -370,8 +378,8 @@ class Database:
             "PUT", self.path(doc_id, name), content=content, params=params, headers=headers, answer_s=_ATTACHED_S
         )
         stored = str(response.json()["rev"])
-        if response.status == HTTPStatus.ACCEPTED and not self.counts(doc_id, stored):
-            raise errors.Conflict(f"document {doc_id} of {self.name} is being changed by somebody else too")
+        if response.status == HTTPStatus.ACCEPTED:
+            self._make_sure(doc_id, stored)
         return stored
 
     def attachment(self, doc_id: str, name: str, *, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:

@@ -70,7 +70,7 @@ class Queue:
         self.lease_s = lease_s
         self._spare = timedelta(seconds=spare_s)
         self._trees = Trees(database)
-        self.writer = Writer(database, self._trees)
+        self.writer = Writer(database)
         self.claimed = self.conflicts = 0
         """How many messages this process has claimed, and how often another was quicker."""
         self._unusable: dict[str, str] = {}
@@ -222,7 +222,7 @@ class Queue:
     def _reapable(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Return the nominated messages without those of which another leaf says that they are not free."""
         lapsed = [message for message in messages if message.state == envelope.CLAIMED]
-        if not lapsed or not self._trees.may_fork(timeout_s=_READ_S):
+        if not lapsed or not self.database.may_fork(timeout_s=_READ_S):
             return messages
         free = self._trees.reapable(lapsed, is_over=self._is_over)
         return [message for message in messages if message.state != envelope.CLAIMED] + free
@@ -265,14 +265,14 @@ class Queue:
         return self._understood(doc) if doc and op_id else None
 
     def _stored(self, message_id: str, is_it: Callable[[Doc], bool], timeout_s: float) -> Doc | None:
-        if self._trees.may_fork(timeout_s=timeout_s):
+        if self.database.may_fork(timeout_s=timeout_s):
             return self._trees.leaf(message_id, is_it, timeout_s=timeout_s)
         doc = self.database.get(message_id, timeout_s=timeout_s)
         return doc if doc and is_it(doc) else None
 
     def prune(self, settled: Message) -> None:
         """Remove the leaves that lost against a message that was just settled, where there can be such."""
-        if self._trees.may_fork(timeout_s=_READ_S):
+        if self.database.may_fork(timeout_s=_READ_S):
             self._trees.prune(settled)
 
     def _messages(self, docs: Iterable[Doc | None]) -> list[Message]:

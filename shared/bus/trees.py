@@ -31,10 +31,6 @@ class Trees:
         """Take the queue's database."""
         self._database = database
 
-    def may_fork(self, *, timeout_s: float) -> bool:
-        """Tell whether the database has several copies of each shard; raises DatabaseError the first time."""
-        return self._database.may_fork(timeout_s=timeout_s)
-
     def leaf(self, message_id: str, is_it: Callable[[Doc], bool], *, timeout_s: float) -> Doc | None:
         """Return the newest leaf of which ``is_it`` is true, or None; raises DatabaseError."""
         leaves = self._database.leaves([message_id], timeout_s=timeout_s)[message_id]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from shared.dbcon import Database, Doc
 
 _LOG = logging.getLogger(__name__)
-_END_S: Final = 2.0
 _OWN_WRITES_KEPT: Final = 10_000
 
 
@@ -81,14 +80,6 @@ class Feed:
     def stop(self) -> None:
         """Stop reading; a silent line ends when the connection is closed."""
         self._stopped.set()
-
-    def join(self) -> None:
-        """Wait a moment for the thread to end, once stopped and with the connection closed.
-
-        A thread that still runs while the interpreter ends can take the process down with a signal.
-        """
-        if self._thread.is_alive():
-            self._thread.join(_END_S)
 
     @property
     def is_alive(self) -> bool:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.bus.envelope import Message
-    from shared.bus.trees import Trees
     from shared.changes import Row
     from shared.dbcon import Database, Doc
 
@@ -56,14 +55,13 @@ class _OneByOne(Exception):
 class Writer:
     """Writes new revisions of messages to the queue's database."""
 
-    def __init__(self, database: Database, trees: Trees) -> None:
-        """Take the database, and what knows of its revision trees.
+    def __init__(self, database: Database) -> None:
+        """Take the database.
 
         Where it has several copies of each shard, documents are written one a request: there a conflict can be
         answered 202 to each of two writers, and only 201 says that a majority agreed.
         """
         self._database = database
-        self._trees = trees
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -119,7 +117,7 @@ class Writer:
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     def _send(self, messages: Sequence[Message], encoded: list[bytes], timeout_s: float) -> list[Row]:
-        if not self._trees.may_fork(timeout_s=timeout_s):
+        if not self._database.may_fork(timeout_s=timeout_s):
             return self._database.bulk_bytes(b'{"docs":[' + b",".join(encoded) + b"]}", timeout_s=timeout_s)
         if len(messages) > 1:
             raise _OneByOne
@@ -153,7 +151,7 @@ class Writer:
 
         There a write that only one may win is not won by being there: only its own 201 counts.
         """
-        if not self._trees.may_fork(timeout_s=timeout_s):
+        if not self._database.may_fork(timeout_s=timeout_s):
             ids = [message.id for message in messages]
             return {doc["_id"]: [doc] for doc in self._database.fetch(ids, timeout_s=timeout_s) if doc}
         ids = [message.id for message in messages if not _is_decisive(message)]

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -29,6 +30,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[tuple[int, dict, object]] = []
         self.asked: list[tuple[str, str]] = []
+        self.begun = threading.Event()
         self.bytes_a_second = 0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -37,6 +39,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _answer(self) -> None:
+        self.server.begun.set()
         left = int(self.headers.get("Content-Length") or 0)
         while left > 0:
             piece = self.rfile.read(min(left, 1 << 18))
@@ -205,12 +208,57 @@ def test_a_connection_that_was_reset_does_not_keep_the_others_from_being_closed(
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         line.close()
 
-    peer = threading.Thread(target=reset)
-    peer.start()
-    with requests.stream("/msgq/_changes", read_timeout_s=5):
-        peer.join()
-        requests.close()
+    peer, reading, closed = threading.Thread(target=reset), threading.Event(), threading.Event()
+
+    def read() -> None:
+        with requests.stream("/msgq/_changes", read_timeout_s=5):
+            reading.set()
+            closed.wait(5)
+
+    reader = threading.Thread(target=read)
+    for thread in (peer, reader):
+        thread.start()
+    assert reading.wait(5)
+    peer.join()
+    threading.Timer(0.1, closed.set).start()
+    requests.close()
     listener.close()
+    reader.join(5)
+    assert not reader.is_alive()
+
+
+def test_to_close_is_to_wait_for_the_last_answers(server, connection):
+    server.bytes_a_second, server.answers = 1_000_000, [(200, {}, {"ok": True})]
+    asking = threading.Thread(target=connection.call, args=("POST", "/msgq"), kwargs={"content": b"1" * 300_000})
+    asking.start()
+    assert server.begun.wait(5)
+    connection.close()
+    assert server.asked == [("POST", "/msgq")]
+    asking.join(5)
+
+
+def test_to_close_is_to_end_the_lines_that_are_read_and_to_wait_until_nobody_reads(couchlet, tmp_path):
+    """A thread that still reads while the interpreter ends can take the process down with a signal."""
+    settings = read_settings({"DRW_COUCHDB_URL": couchlet.url, "DRW_HOME": str(tmp_path)})
+    connection, reading, left = DbConnection(settings), threading.Event(), []
+    connection.create_database("msgq")
+
+    def read() -> None:
+        path, params = "/msgq/_changes", {"feed": "continuous", "since": "now", "heartbeat": "100"}
+        with suppress(errors.DatabaseAway), connection.stream(path, params, read_timeout_s=30) as response:
+            try:
+                for _ in couchdb_http.pieces(response):
+                    reading.set()
+            finally:
+                time.sleep(0.3)  # a thread that is slow to notice
+                left.append("the line")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert reading.wait(10)
+    connection.close()
+    assert left == ["the line"]
+    reader.join(5)
 
 
 @pytest.mark.parametrize("url", ["http://exa mple:5984", "http://[::1:5984"])

@@ -76,11 +76,3 @@ def test_an_actor_of_which_a_part_has_died_ends_loudly(place, caplog):
     me.part("returns of reviews", lambda: False)
     assert me.serve("works") == FAILURE
     assert "returns of reviews has died: this actor ends" in caplog.text
-
-
-def test_nothing_reads_the_feed_any_more_when_an_actor_has_ended(place):
-    me = Actor("aqua", place.settings)
-    me.bus.listen("work.EU", lambda delivery: None)
-    me.stopping.set()
-    assert me.serve("works") == 0
-    assert not me.bus.feed.is_alive
