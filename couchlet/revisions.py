@@ -8,6 +8,7 @@ ancestor. Branches share ancestors; nothing else is needed to merge, to find the
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -15,11 +16,11 @@ import msgspec
 from couchlet.errors import CouchError, bad_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _HEX_LENGTH: Final = 32
 _RAW_LENGTH: Final = 16
-_HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
+_HEX_ID: Final = re.compile(f"[0-9a-fA-F]{{{_HEX_LENGTH}}}")
 _MAX_GENERATION: Final = 2**62
 
 
@@ -56,9 +57,9 @@ class Branch(NamedTuple):
         place = self.start - revision.generation
         return 0 <= place < len(self.ids) and self.ids[place] == revision.id
 
-    def revisions(self) -> list[Revision]:
-        """All revisions of this branch, newest first."""
-        return [Revision(self.start - place, id_) for place, id_ in enumerate(self.ids)]
+    def revisions(self) -> Iterator[Revision]:
+        """Yield all revisions of this branch, newest first."""
+        return (Revision(self.start - place, id_) for place, id_ in enumerate(self.ids))
 
 
 Tree = tuple[Branch, ...]
@@ -67,7 +68,7 @@ Tree = tuple[Branch, ...]
 
 def is_hex_id(text: str) -> bool:
     """Whether a revision id is one that a server made."""
-    return len(text) == _HEX_LENGTH and _HEX_DIGITS.issuperset(text)
+    return _HEX_ID.fullmatch(text) is not None
 
 
 def raw_id(text: str) -> bytes:

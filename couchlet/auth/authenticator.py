@@ -41,7 +41,7 @@ class Authenticator:
         self._checks: dict[str, asyncio.Lock] = {}
 
     def _digest(self, name: str, password: str) -> bytes:
-        return hmac.new(self._key, f"{name}\x00{password}".encode(), hashlib.sha256).digest()
+        return hmac.digest(self._key, f"{name}\x00{password}".encode(), "sha256")
 
     async def from_headers(self, authorization: str | None, cookie: str | None, peer: str) -> User:
         """Who sends these headers from an address; nobody in particular if they name nobody.

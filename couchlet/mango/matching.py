@@ -88,6 +88,8 @@ def _is_plain(text: str) -> bool:
 
 def _and(arguments: list[Selector], compare: Compare) -> Matcher:
     matchers = [_compile(argument, compare) for argument in arguments]
+    if len(matchers) == 1:
+        return matchers[0]
     return lambda value: all(matcher(value) for matcher in matchers)
 
 
@@ -122,10 +124,11 @@ def _all(arguments: list[Any], _compare: Compare) -> Matcher:
 def _in(arguments: list[Any], compare: Compare) -> Matcher:
     if not arguments:
         return _never
+    matchers = [_comparison("$eq", argument, compare) for argument in arguments]
 
     def match(value: Any) -> bool:  # noqa: ANN401 - any JSON value
         values = value if isinstance(value, list) else [value]
-        return any(compare(item, argument) == 0 for argument in arguments for item in values)
+        return any(matcher(item) for matcher in matchers for item in values)
 
     return match
 

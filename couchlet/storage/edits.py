@@ -106,7 +106,7 @@ class Editor:
         if holds(draft.tree, revision):
             draft.tree = merge(draft.tree, path)
             return revision
-        parent = next((ancestor for ancestor in path.revisions()[1:] if holds(draft.tree, ancestor)), None)
+        parent = next((ancestor for ancestor in path.revisions() if holds(draft.tree, ancestor)), None)
         attachments = self._attachments(document, draft, parent, document.start)
         self._add(draft, path, document, attachments)
         return revision

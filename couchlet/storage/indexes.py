@@ -111,8 +111,9 @@ class IndexKeeper:
         """Return the entries that a document gets, and keep them for when it is replaced."""
         entries = self._entries(row)
         if row is not None:
-            self._kept.pop((row.id, row.shown), None)
-            self._kept[row.id, row.shown] = entries
+            key = row.id, row.shown
+            self._kept.pop(key, None)
+            self._kept[key] = entries
             if len(self._kept) > _MOST_KEPT:
                 del self._kept[next(iter(self._kept))]
         return entries
