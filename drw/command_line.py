@@ -7,9 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from drw.registry import DATABASE_AWAY
 from shared import actor
-from shared.errors import BadInput, DatabaseAway, DrwError
+from shared.errors import DrwError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +24,7 @@ def run(name: str, command: Callable[[], int], *, interrupted: str = "interrupte
         status = command()
         sys.stdout.flush()
     except DrwError as error:
-        return _fail(name, str(error), _status_of(error))
+        return _fail(name, str(error), actor.status_of(error))
     except BrokenPipeError:
         _drop_output()  # whoever read it has seen enough, as with: | head
         return actor.FAILURE
@@ -34,12 +33,6 @@ def run(name: str, command: Callable[[], int], *, interrupted: str = "interrupte
     except KeyboardInterrupt:
         return _fail(name, interrupted, INTERRUPTED)
     return status
-
-
-def _status_of(error: DrwError) -> int:
-    if isinstance(error, BadInput):
-        return actor.USAGE_ERROR
-    return DATABASE_AWAY if isinstance(error, DatabaseAway) else actor.FAILURE
 
 
 def _fail(name: str, sentence: str, status: int) -> int:

@@ -53,7 +53,7 @@ FAILURE: Final = actor.FAILURE
 USAGE_ERROR: Final = actor.USAGE_ERROR
 """The arguments are wrong, or name something that does not exist."""
 
-DATABASE_AWAY: Final = 3
+DATABASE_AWAY: Final = actor.DATABASE_AWAY
 """The database does not answer: nothing is known, and the same command may be tried again."""
 
 EXIT_STATUS: Final = """\

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 ACTORS_DATABASE: Final = "actors"
-USAGE_ERROR: Final = 2
 FAILURE: Final = 1
+USAGE_ERROR: Final = 2
+DATABASE_AWAY: Final = 3
 _LOOK_S: Final = 0.5
 _DOING_SHOWN: Final = 3
 _INTERRUPTED: Final = 130
@@ -240,12 +241,17 @@ def run(
                 actor.connection, actor.stopping, ["msgq", "status-entities", ACTORS_DATABASE], limit_s=limit_s
             )
             return FAILURE if actor.stopping.is_set() else serve(actor)
-    except errors.BadInput as error:
-        return _fail(kind, error, USAGE_ERROR)
     except errors.DrwError as error:
-        return _fail(kind, error, FAILURE)
+        return _fail(kind, error, status_of(error))
     except OSError as error:
         return _fail(kind, error, FAILURE)
+
+
+def status_of(error: errors.DrwError) -> int:
+    """Return the exit status of what ends with this error: whose fault it is, and whether to try again."""
+    if isinstance(error, errors.BadInput):
+        return USAGE_ERROR
+    return DATABASE_AWAY if isinstance(error, errors.DatabaseAway) else FAILURE
 
 
 def wait_for_database(

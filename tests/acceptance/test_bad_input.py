@@ -84,6 +84,15 @@ def test_a_missing_database_ends_an_actor_with_the_remedy(system):
     assert "clear-all.sh" in done.stderr
 
 
+def test_what_a_person_waits_for_says_by_its_status_that_the_database_is_away(system, couchlet):
+    couchlet.stop()
+    system.environ |= {"DRW_RPC_DEADLINE_S": "0.5"}
+    for command in (["launcher", PROGRAM, OUS], ["aqua-qa2", "--list"]):
+        done = system.run(*command)
+        assert done.returncode == 3
+        assert "does not answer" in done.stderr.splitlines()[-1]
+
+
 def test_a_database_that_is_away_is_waited_for_and_said_once(system, couchlet):
     couchlet.stop()
     xtss = system.start("xtss", ready="does not answer")
