@@ -90,6 +90,6 @@ def counted(count: int, what: str, many: str = "") -> str:
     return f"{count} {what if count == 1 else many or what + 's'}"
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return names as in a sentence: ``one``, ``one and two``, ``one, two and three``."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """Return names as in a sentence: ``one``, ``one and two``, ``one, two and three``; ``last`` may be "or"."""
+    return f" {last} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

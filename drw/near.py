@@ -25,7 +25,7 @@ def close_to(name: str, known: Iterable[str]) -> list[str]:
 def question(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """Return the question whether a known name like this one was meant; ``otherwise`` where there is none."""
     close = close_to(name, known)
-    return f"did you mean {listed(close)}?" if close else otherwise
+    return f"did you mean {listed(close, last='or')}?" if close else otherwise
 
 
 def unknown(what: str, name: str, known: Iterable[str], remedy: str) -> BadInput:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from shared.bus.envelope import Message
     from shared.bus.outcomes import Outcome
     from shared.bus.queue import Queue
-    from shared.dbcon import Database
+    from shared.dbcon import Database, Doc
 
 _PREFIX: Final = "control:subscription:"
 _SCHEMA: Final = 1
@@ -53,19 +53,36 @@ def subscribe(database: Database, group: str, service: str, *, by: str, now: dat
     return selector
 
 
-def unsubscribe(database: Database, group: str, service: str) -> bool:
-    """Take a subscription back; False where there is none. Copies that were made stay in the queue."""
-    doc = database.get(f"{_PREFIX}{group}:{service}")
-    if doc is None:
-        return False
-    database.put({"_id": doc["_id"], "_rev": doc["_rev"], "_deleted": True})
-    return True
+class Subscription(msgspec.Struct, frozen=True):
+    """A service that gets a copy of each message to a group, and by whose process it was subscribed, since when."""
+
+    group: str
+    service: str
+    by: str = ""
+    since: str = ""
+    rev: str = ""
+
+    @property
+    def selector(self) -> str:
+        """Where its copies go."""
+        return copy_selector(self.group, self.service)
 
 
-def services(database: Database, group: str) -> list[str]:
-    """Return the services that are subscribed to a group, in order."""
-    start = f"{_PREFIX}{group}:"
-    return [doc["_id"].removeprefix(start) for doc in database.every(start=start, end=start + "\ufff0")]
+def unsubscribe(database: Database, subscription: Subscription) -> None:
+    """Take a subscription back, as it was read; copies that were made stay in the queue. Raises Conflict."""
+    doc_id = f"{_PREFIX}{subscription.group}:{subscription.service}"
+    database.put({"_id": doc_id, "_rev": subscription.rev, "_deleted": True})
+
+
+def subscriptions(database: Database, group: str = "") -> list[Subscription]:
+    """Return the subscriptions to a group, or to every group, in order."""
+    start = f"{_PREFIX}{group}:" if group else _PREFIX
+    return [_subscription(doc) for doc in database.every(start=start, end=start + "\ufff0")]
+
+
+def _subscription(doc: Doc) -> Subscription:
+    group, _, service = doc["_id"].removeprefix(_PREFIX).rpartition(":")
+    return Subscription(group, service, str(doc.get("by", "")), str(doc.get("since", "")), doc["_rev"])
 
 
 def expansion(queue: Queue) -> Callable[[Delivery], Outcome | None]:
@@ -73,11 +90,11 @@ def expansion(queue: Queue) -> Callable[[Delivery], Outcome | None]:
 
     def expand(delivery: Delivery) -> Outcome | None:
         message = delivery.message
-        subscribed = services(queue.database, message.selector)
+        subscribed = subscriptions(queue.database, message.selector)
         if not subscribed:
             return Snooze(f"nobody is subscribed to {message.selector}")
         delivery.check()
-        results = queue.write([_copy(message, service) for service in subscribed], until_s=elapsed_s() + _WITHIN_S)
+        results = queue.write([_copy(message, each) for each in subscribed], until_s=elapsed_s() + _WITHIN_S)
         for result in results:  # "lost" is a copy that was made before, whatever has become of it
             if result.standing == "unknown":
                 raise OutcomeUnknown(f"message {result.message.id} may or may not be sent: {result.reason}")
@@ -88,12 +105,12 @@ def expansion(queue: Queue) -> Callable[[Delivery], Outcome | None]:
     return expand
 
 
-def _copy(message: Message, service: str) -> Message:
+def _copy(message: Message, subscription: Subscription) -> Message:
     """Return a service's copy: as old, as urgent and as long of use as the message to the group."""
-    selector = copy_selector(message.selector, service)
+    selector = subscription.selector
     return msgspec.structs.replace(
         message,
-        id=envelope.caused_id(selector, message.id, message.epoch, service),
+        id=envelope.caused_id(selector, message.id, message.epoch, subscription.service),
         rev="",
         selector=selector,
         state=envelope.READY,

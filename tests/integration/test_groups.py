@@ -3,7 +3,7 @@
 import pytest
 
 from shared.bus import groups
-from shared.errors import BadInput
+from shared.errors import BadInput, Conflict
 
 GROUP = "state.change"
 
@@ -67,9 +67,11 @@ def test_a_message_to_a_group_without_subscribers_waits_for_the_first(place, see
 
 def test_a_subscription_can_be_taken_back(place, seen):
     subscriber(place, seen, "mail")
-    assert groups.unsubscribe(place.database, GROUP, "mail")
-    assert not groups.unsubscribe(place.database, GROUP, "mail")
-    assert groups.services(place.database, GROUP) == []
+    (subscription,) = groups.subscriptions(place.database, GROUP)
+    groups.unsubscribe(place.database, subscription)
+    assert groups.subscriptions(place.database) == []
+    with pytest.raises(Conflict):
+        groups.unsubscribe(place.database, subscription)
 
 
 @pytest.mark.parametrize(("group", "service"), [("State", "page"), (GROUP, "a page"), (GROUP, "a.b"), (GROUP, "")])

@@ -49,6 +49,27 @@ def test_a_selector_is_paused_shown_and_resumed(place, drw, seen):
     ]
 
 
+def test_a_service_that_is_gone_for_good_is_unsubscribed(place, drw, seen):
+    assert drw("groups") == "no service is subscribed to any group\n"
+    page = place.bus("page")
+    page.subscribe("work.done", "page", lambda delivery: seen.add(delivery.body["n"]))
+    place.bus("old").subscribe("work.done", "old-page", lambda delivery: None)
+    with page:
+        sent = page.send("work.done", {"n": 1})
+        place.wait_for_state(sent, "consumed")
+        seen.wait_for(1)
+    rows = json.loads(drw("groups", "--json"))
+    assert [(row["service"], row["waiting"], row["dead"]) for row in rows] == [("old-page", 1, 0), ("page", 0, 0)]
+    assert "did you mean old-page or page?" in drw("unsubscribe", "work.done", "oldpage", status=2)
+    assert drw("unsubscribe", "work.done", "old-page", "--reason", "gone") == (
+        "old-page gets no copies of messages to work.done any more\n"
+    )
+    assert "old-page" not in drw("groups")
+    assert [(doc["what"], doc["subject"], doc["why"]) for doc in place.connection.database("audit").every()] == [
+        ("unsubscribe", "old-page of work.done", "gone")
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -58,6 +79,7 @@ def test_a_selector_is_paused_shown_and_resumed(place, drw, seen):
         (["pause", "work.EU", "--reason", "x", "--until", "2020-01-01T00:00"], "is past"),
         (["pause", "--reason", "x"], "which selector"),
         (["resume", "work.EU"], "is not paused"),
+        (["unsubscribe", "work.done", "page"], "'page' is not subscribed to work.done: 'drw groups' lists who is"),
         (["dead", "requeue"], "which messages"),
         (["dead", "requeue", "work.EU:1"], "no dead message begins with"),
         (["dead", "requeue", "--all", "--body", "-"], "for one message"),

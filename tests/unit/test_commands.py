@@ -68,6 +68,7 @@ def test_what_changes_something_asks_why():
         "call",
         "pause",
         "resume",
+        "unsubscribe",
         "dead requeue",
         "dead discard",
     ):

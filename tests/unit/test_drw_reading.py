@@ -52,6 +52,7 @@ def test_names_that_are_close_are_named_and_others_are_not():
     assert str(near.unknown("selector", "ingest.jap", known, "remedy")) == (
         "there is no selector 'ingest.jap': did you mean ingest.JAO?"
     )
+    assert near.question("verdict.JAP", ["verdict.JAO", "verdict.NA"]) == "did you mean verdict.JAO or verdict.NA?"
     assert str(near.unknown("selector", "zzz", known, "look")) == "there is no selector 'zzz': look"
 
 
