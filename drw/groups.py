@@ -73,7 +73,7 @@ def _read(context: Context) -> list[Subscribed]:
     waiting = {each.selector: each for each in tallied}
     return [
         _subscribed(each, waiting.get(each.selector) or mail.Waiting(each.selector))
-        for each in groups.subscriptions(connection.database(queue.DATABASE))
+        for each in groups.every(connection.database(queue.DATABASE))
     ]
 
 
@@ -98,15 +98,15 @@ def _line(row: Subscribed) -> Line:
 def _unsubscribe(context: Context) -> int:
     args, connection = context.args, context.connection
     database = connection.database(queue.DATABASE)
-    there = groups.subscriptions(database, args.group)
-    found = next((each for each in there if each.service == args.service), None)
-    if found is None:
-        question = near.question(args.service, [each.service for each in there], "'drw groups' lists who is")
+    revision, there = groups.held(database, args.group)
+    known = [each.service for each in there]
+    if args.service not in known:
+        question = near.question(args.service, known, "'drw groups' lists who is")
         raise BadInput(f"{shown(args.service)} is not subscribed to {args.group}: {question}")
-    subject = f"{found.service} of {found.group}"
-    audit.intend(connection, "unsubscribe", subject, args.reason, by=audit.who(), revision=found.rev)
-    groups.unsubscribe(database, found)
+    subject = f"{args.service} of {args.group}"
+    audit.intend(connection, "unsubscribe", subject, args.reason, by=audit.who(), revision=revision)
+    groups.unsubscribe(database, args.group, args.service)
     if args.json:
-        return context.print_json({"group": found.group, "service": found.service, "subscribed": False})
-    say(context.console, f"{found.service} gets no copies of messages to {found.group} any more")
+        return context.print_json({"group": args.group, "service": args.service, "subscribed": False})
+    say(context.console, f"{args.service} gets no copies of messages to {args.group} any more")
     return OK

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -36,9 +36,17 @@ _REMEMBERED_S: Final = 1.0
 
 
 _PASSING: Final = frozenset(
-    {"error", "insufficent_storage", "insufficient_storage", "internal_server_error", "timeout", "unknown_error"}
+    {
+        "error",
+        "insufficent_storage",  # CouchDB spells it so
+        "insufficient_storage",
+        "internal_server_error",
+        "not_found",  # "no_db_file": a shard is being moved or made
+        "timeout",
+        "unknown_error",
+    }
 )
-"""Errors of single documents of a ``_bulk_docs`` that say nothing of their content (the one is spelled so)."""
+"""Errors of single documents of a ``_bulk_docs`` that say nothing of their content."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -202,7 +210,7 @@ class Changes:
 
         What was written nevertheless, as a leaf that does not count, is added to ``lost``.
         """
-        doc = {**doc, "_id": doc_id}
+        doc, is_new = {**doc, "_id": doc_id}, "_rev" not in doc
         row = self._database.put_row(doc_id, msgspec.json.encode(doc))
         if row.error == "conflict":
             return None
@@ -212,8 +220,14 @@ class Changes:
         if row.sure:
             self._written.keep(doc)
             return doc
-        with suppress(errors.DatabaseAway):  # what cannot be looked at does not count: it is read again
-            if self._database.counts(doc_id, row.rev):
-                return doc
-        lost.add(row.rev)
-        return None
+        try:
+            stands_alone = self._database.counts(doc_id, row.rev)
+        except errors.DatabaseAway:  # what cannot be looked at does not count: it is read again
+            stands_alone = False
+        if not stands_alone:
+            lost.add(row.rev)
+            return None
+        if is_new:  # the copies that did not answer may have one
+            self._database.remove([(doc_id, row.rev)])
+            raise errors.DatabaseAway(f"too few copies of {self._database.name} answer to tell whether {doc_id} is new")
+        return doc

@@ -35,6 +35,7 @@ _CONNECT_S: Final = 5.0
 _LAST_ANSWERS_S: Final = 2.0
 _KEPT_CONNECTIONS: Final = 64
 _PIECE_BYTES: Final = 1 << 16
+_CALM_S: Final = 3.0
 _SOCKET: Final = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -68,23 +69,39 @@ class Outage:
         """Take the address to name."""
         self._url = url
         self._lock = threading.Lock()
-        self._since: float | None = None
+        self._since_s: float | None = None
+        self._answered_s: float | None = None
 
     def began(self, reason: str) -> None:
         """Note a call that failed because the database is away."""
         with self._lock:
-            if self._since is None:
-                self._since = elapsed_s()
+            self._answered_s = None
+            if self._since_s is None:
+                self._since_s = elapsed_s()
                 _LOG.warning("CouchDB at %s does not answer (%s); trying until it does", self._url, reason)
 
     def ended(self) -> None:
-        """Note a call that was answered."""
-        if self._since is None:
+        """Note a call that was answered; when all have been for a while, it is over.
+
+        While one node of a cluster is down, some calls are answered and others not, by turns.
+        """
+        if self._since_s is None:
             return
         with self._lock:
-            if self._since is not None:
-                _LOG.warning("CouchDB at %s is back after %.1f s", self._url, elapsed_s() - self._since)
-                self._since = None
+            self._answered_s = self._answered_s or elapsed_s()
+            if elapsed_s() - self._answered_s >= _CALM_S:
+                self._say_over()
+
+    def close(self) -> None:
+        """Say that it is over, if all calls since the last that failed were answered."""
+        with self._lock:
+            if self._answered_s is not None:
+                self._say_over()
+
+    def _say_over(self) -> None:
+        if self._since_s is not None and self._answered_s is not None:
+            _LOG.warning("CouchDB at %s is back after %.1f s", self._url, self._answered_s - self._since_s)
+        self._since_s = self._answered_s = None
 
 
 class Requests:
@@ -123,6 +140,7 @@ class Requests:
                     response.shutdown()
             self._changed.wait_for(lambda: not self._under_way, _LAST_ANSWERS_S)
         self._pool.close()
+        self._outage.close()
 
     def send(
         self,
@@ -161,9 +179,10 @@ class Requests:
             reason = _what_happened(error)
             self._outage.began(reason)
             raise errors.DatabaseAway(f"CouchDB at {self.url} does not answer: {reason}") from error
-        self._clock.learn(response.headers.get("date", ""), asked_s, elapsed_s())
+        answered_s = elapsed_s()
         answer = Answer(response.status, response.headers, response.data)
         self._judge(answer, f"{method} {path}")
+        self._clock.learn(response.headers.get("date", ""), asked_s, answered_s)
         return answer
 
     @contextmanager
@@ -219,7 +238,7 @@ class Requests:
             self._outage.began(reason)
             raise errors.DatabaseAway(f"CouchDB at {self.url} answered {what} with {reason}")
         self._outage.ended()
-        if answer.status >= HTTPStatus.BAD_REQUEST:
+        if answer.status >= HTTPStatus.BAD_REQUEST and not _has_rows(answer):
             raise _error_of(answer, what, self.url)
 
 
@@ -227,14 +246,29 @@ def _passing(answer: Answer) -> str:
     """Return why an answer is not CouchDB's own, or none yet, and is to be asked for again; nothing if it stands."""
     if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
         return f"redirects to {answer.headers.get('location', 'nowhere')}, which CouchDB does not"
-    failed = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != HTTPStatus.NOT_IMPLEMENTED
-    if failed or answer.status in _PASSING:
+    if answer.status >= HTTPStatus.BAD_REQUEST and _is_for_now(answer):
         return _reason(answer)
-    if answer.status == HTTPStatus.PRECONDITION_FAILED and _reason(answer).startswith("nodedown"):
-        return _reason(answer)  # a node of the cluster is down or in maintenance
     if answer.headers.get("content-type", "").startswith("text/html"):
         return "a page and no JSON"
     return ""
+
+
+def _is_for_now(answer: Answer) -> bool:
+    """Tell whether an error says that CouchDB, or a node of it, cannot do now what it was asked for."""
+    if answer.status in _PASSING:
+        return True
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return answer.status != HTTPStatus.NOT_IMPLEMENTED and not _has_rows(answer)
+    reason = _reason(answer)  # a node that is down or in maintenance; a shard that is being moved or made
+    return reason.startswith("nodedown:") or reason.endswith(": no_db_file")
+
+
+def _has_rows(answer: Answer) -> bool:
+    """Tell whether CouchDB answered 500 for some documents of a ``_bulk_docs`` alone, and for each what became of it.
+
+    So it does where a shard cannot be reached; what the others hold was written (``fabric_doc_update``).
+    """
+    return answer.status == HTTPStatus.INTERNAL_SERVER_ERROR and answer.content.startswith(b"[")
 
 
 def _in_pieces(content: bytes) -> Iterator[bytes]:

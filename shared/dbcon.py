@@ -88,6 +88,7 @@ class DbConnection:
 
     def drop_database(self, name: str) -> bool:
         """Delete a database with all it holds; return False where there is none."""
+        self.copies.pop(name, None)
         try:
             self.call("DELETE", f"/{quote(name, safe='')}")
         except (errors.DatabaseMissing, errors.NotFound):

@@ -153,3 +153,11 @@ class DiskFull(CacheError):
 
 class ProgramError(DrwError):
     """A program could not be started."""
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of any exception; its type's name where it has none, or fails to say it."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001 (somebody else's __str__)
+        return type(error).__name__

@@ -121,6 +121,11 @@ class Agenda:
                 self._forget(message_id)
             return taken
 
+    def lapsed(self, now_s: float) -> set[str]:
+        """Return the selectors of messages that were left by a lapsed lease and may be fetched now."""
+        with self._lock:
+            return {note.selector for note in self._ids.values() if note.lapsed and note.at_s <= now_s}
+
     def take_selectors(self, room: Callable[[str], bool]) -> list[str]:
         """Take off the selectors to look through now, for which there is ``room``, in rotation."""
         with self._lock:

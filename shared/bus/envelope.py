@@ -288,7 +288,7 @@ def snooze(message: Message, *, waits: str, due: datetime) -> Message:
         message,
         state=DELAYED,
         attempts=message.attempts - 1,
-        waits=waits[:ERROR_LENGTH],
+        waits=_storable(waits),
         claim=None,
         expires=None,
         due=stamp(due),
@@ -385,8 +385,12 @@ def _with_lapse(message: Message, now: datetime) -> Message:
 
 
 def _noted(message: Message, what: str, by: str, now: datetime) -> list[Failure]:
-    what = what.encode("utf-8", "backslashreplace").decode()  # an error's text may hold what no JSON can
-    return [*message.errors, Failure(stamp(now), by, what[:ERROR_LENGTH])][-ERRORS_KEPT:]
+    return [*message.errors, Failure(stamp(now), by, _storable(what))][-ERRORS_KEPT:]
+
+
+def _storable(text: str) -> str:
+    """Return what is to be said of a message as it can be stored: an error's text may hold what no JSON can."""
+    return text.encode("utf-8", "backslashreplace").decode()[:ERROR_LENGTH]
 
 
 def _ended(state: str, now: datetime) -> dict[str, Any]:

@@ -5,8 +5,9 @@ subscribed service, is the work of a handler like any other, done by whichever s
 their ids from the group message and the service, so that it may be done twice. The processes of one service compete
 for its copies.
 
-A subscription is a control document of ``msgq``, ``control:subscription:<group>:<service>``, and stays until it is
-taken back. A message to a group without any subscription waits for the first.
+Who is subscribed stands in one control document of ``msgq`` a group, ``control:subscriptions:<group>``: a cluster asks
+several copies for one document, whereas a list of documents comes from one copy, which may be behind. A subscription
+stays until it is taken back. A message to a group without any waits for the first.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from shared.bus.queue import Queue
     from shared.dbcon import Database, Doc
 
-_PREFIX: Final = "control:subscription:"
+_PREFIX: Final = "control:subscriptions:"
 _SCHEMA: Final = 1
 _SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _WITHIN_S: Final = 10.0
@@ -48,8 +49,15 @@ def copy_selector(group: str, service: str) -> str:
 def subscribe(database: Database, group: str, service: str, *, by: str, now: datetime) -> str:
     """Subscribe a service to a group, for good; idempotent. Return the selector of its copies."""
     selector = copy_selector(group, service)
-    made = {"schema": _SCHEMA, "group": group, "service": service, "selector": selector, "by": by, "since": stamp(now)}
-    database.mutate(f"{_PREFIX}{group}:{service}", lambda doc: None if doc else made)
+
+    def change(doc: Doc | None) -> Doc | None:
+        there = _services(doc)
+        if service in there:
+            return None
+        services = there | {service: {"by": by, "since": stamp(now)}}
+        return {**(doc or {"schema": _SCHEMA, "group": group}), "services": services}
+
+    database.mutate(_PREFIX + group, change)
     return selector
 
 
@@ -58,9 +66,8 @@ class Subscription(msgspec.Struct, frozen=True):
 
     group: str
     service: str
-    by: str = ""
-    since: str = ""
-    rev: str = ""
+    by: str
+    since: str
 
     @property
     def selector(self) -> str:
@@ -68,21 +75,44 @@ class Subscription(msgspec.Struct, frozen=True):
         return copy_selector(self.group, self.service)
 
 
-def unsubscribe(database: Database, subscription: Subscription) -> None:
-    """Take a subscription back, as it was read; copies that were made stay in the queue. Raises Conflict."""
-    doc_id = f"{_PREFIX}{subscription.group}:{subscription.service}"
-    database.put({"_id": doc_id, "_rev": subscription.rev, "_deleted": True})
+def unsubscribe(database: Database, group: str, service: str) -> None:
+    """Take a subscription back; idempotent. Copies that were made stay in the queue."""
+
+    def change(doc: Doc | None) -> Doc | None:
+        there = _services(doc)
+        if doc is None or service not in there:
+            return None
+        return {**doc, "services": {name: made for name, made in there.items() if name != service}}
+
+    database.mutate(_PREFIX + group, change)
 
 
-def subscriptions(database: Database, group: str = "") -> list[Subscription]:
-    """Return the subscriptions to a group, or to every group, in order."""
-    start = f"{_PREFIX}{group}:" if group else _PREFIX
-    return [_subscription(doc) for doc in database.every(start=start, end=start + "\ufff0")]
+def held(database: Database, group: str) -> tuple[str, list[Subscription]]:
+    """Return the revision of what is kept of a group, empty for nothing, and the subscriptions to it, by service."""
+    doc = database.get(_PREFIX + group)
+    return (str(doc["_rev"]), _subscriptions(doc)) if doc else ("", [])
 
 
-def _subscription(doc: Doc) -> Subscription:
-    group, _, service = doc["_id"].removeprefix(_PREFIX).rpartition(":")
-    return Subscription(group, service, str(doc.get("by", "")), str(doc.get("since", "")), doc["_rev"])
+def every(database: Database) -> list[Subscription]:
+    """Return the subscriptions to all groups, by group and service; of a cluster perhaps not the very latest."""
+    docs = database.every(start=_PREFIX, end=_PREFIX + "\ufff0")
+    return [each for doc in docs for each in _subscriptions(doc)]
+
+
+def _subscriptions(doc: Doc) -> list[Subscription]:
+    group = doc["_id"].removeprefix(_PREFIX)
+    return [
+        Subscription(group, service, str(made.get("by", "")), str(made.get("since", "")))
+        for service, made in sorted(_services(doc).items())
+    ]
+
+
+def _services(doc: Doc | None) -> dict[str, Doc]:
+    """Return what is kept of each service; what was made by hand and names none is passed over."""
+    services = (doc or {}).get("services")
+    if not isinstance(services, dict):
+        return {}
+    return {name: made for name, made in services.items() if _SERVICE.fullmatch(name) and isinstance(made, dict)}
 
 
 def expansion(queue: Queue) -> Callable[[Delivery], Outcome | None]:
@@ -90,7 +120,7 @@ def expansion(queue: Queue) -> Callable[[Delivery], Outcome | None]:
 
     def expand(delivery: Delivery) -> Outcome | None:
         message = delivery.message
-        subscribed = subscriptions(queue.database, message.selector)
+        _, subscribed = held(queue.database, message.selector)
         if not subscribed:
             return Snooze(f"nobody is subscribed to {message.selector}")
         delivery.check()

@@ -2,8 +2,8 @@
 
 A deleted document would stay for ever as a tombstone, so messages are purged, which needs a server administrator and
 is not replicated. A message is purged when every leaf of it is over, when its cause is (or children would be sent
-twice by a cause that runs again), when its retention has passed, and when every replication out of this database has
-passed it. Dead messages wait for an operator, however long.
+twice by a cause that runs again), when its retention has passed, when every replication out of this database has passed
+it, and while every node that may have a copy of it is there. Dead messages wait for an operator, however long.
 
 After a purge every index is asked once, because CouchDB keeps what was purged until each index has read it, and then
 everything is compacted (CouchDB's documentation, "Clustered Purge" and "Compaction").
@@ -34,6 +34,7 @@ _OVER: Final = (envelope.CONSUMED, envelope.EXPIRED)
 _LEAST_RETENTION_S: Final = 3600.0
 _LEAST_LEASES: Final = 20
 _PAGE: Final = 100
+_NODE_AWAY: Final = "a node of the cluster is away, or has just come back"
 _COMPACTING: Final = BackOff(first_s=0.1, longest_s=5.0)
 
 
@@ -63,14 +64,15 @@ class Janitor:
         self._database = database
         self._kept_s = kept_s
         self._stopping = stopping or threading.Event()
+        self._was_whole = True
 
     def tidy(self) -> Tidied:
         """Purge what may be purged, then give the space back; raises DatabaseError."""
         kept: dict[str, int] = {}
         purged = 0
-        outgoing = _Outgoing(self._database)
+        outgoing, is_whole = _Outgoing(self._database), self._is_whole()
         for page in self.over():
-            doomed, reasons = self._doomed(page, outgoing)
+            doomed, reasons = self._doomed(page, outgoing) if is_whole else ({}, [_NODE_AWAY] * len(page))
             for reason in reasons:
                 kept[reason] = kept.get(reason, 0) + 1
             self._database.purge(doomed)
@@ -81,6 +83,18 @@ class Janitor:
             self._give_back_space()
         sizes = self._database.info()["sizes"]
         return Tidied(purged, kept, sizes["file"], sizes["active"])
+
+    def _is_whole(self) -> bool:
+        """Tell whether every node that may have a copy is there, and was in the round before, so that it has caught up.
+
+        One that was away may have an older revision, which a purge of the newest does not touch: what was settled long
+        ago would be ready again.
+        """
+        if not self._database.may_fork():
+            return True
+        nodes = self._database.server.call("GET", "/_membership")
+        was_whole, self._was_whole = self._was_whole, set(nodes["cluster_nodes"]) <= set(nodes["all_nodes"])
+        return was_whole and self._was_whole
 
     def over(self) -> Iterator[list[Doc]]:
         """Yield, page by page, the settled messages whose retention is over, the oldest first."""

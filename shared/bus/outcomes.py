@@ -22,6 +22,17 @@ _LONGEST_SNOOZE_S: Final = 30.0
 LONGEST_S: Final = 366 * 86400.0
 """No outcome puts a message off for longer (seconds)."""
 
+_PASSING: Final = (
+    errors.OutcomeUnknown,
+    errors.SourceAway,
+    errors.DiskFull,
+    errors.DatabaseMissing,
+    errors.Forbidden,
+    errors.WrongPassword,
+)
+"""What is no fault of the message, and ends, or is mended by somebody. (CouchDB answers 401 too where it could not read
+who a user is.)"""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -101,11 +112,11 @@ def of_error(error: BaseException) -> Outcome | None:
         return Dead(str(error))
     if isinstance(error, errors.DatabaseAway):
         return Snooze(str(error), for_s=1.0)
-    if isinstance(error, errors.OutcomeUnknown | errors.SourceAway | errors.DiskFull | errors.DatabaseMissing):
+    if isinstance(error, _PASSING):
         return Snooze(str(error))
     if isinstance(error, errors.DrwError):
         return Retry(str(error))
-    return Retry(f"{type(error).__name__}: {error}")
+    return Retry(f"{type(error).__name__}: {errors.text_of(error)}")
 
 
 def settled(  # noqa: PLR0911 (one line an outcome)

@@ -74,6 +74,7 @@ class Queue:
         self.claimed = self.conflicts = 0
         """How many messages this process has claimed, and how often another was quicker."""
         self._unusable: dict[str, str] = {}
+        self._too_few_answered = False
 
     def send(self, messages: Sequence[Message], *, within_s: float) -> list[Message]:
         """Store messages; return them with their revisions, also those that were sent before with the same body.
@@ -196,8 +197,12 @@ class Queue:
     def claim(self, messages: Sequence[Message], policy: RetryPolicy, token: str) -> tuple[list[Message], set[str]]:
         """Claim what was nominated; return the messages that are ours now, and the ids of those that others have.
 
-        What is past its time is written ``expired`` instead, and what has no attempt left ``dead``.
+        What is past its time is written ``expired`` instead, and what has no attempt left ``dead``. Raises
+        DatabaseAway while too few copies answer for a claim to count.
         """
+        if self._too_few_answered:
+            self._trees.make_sure_that_most_answer(self.me)
+            self._too_few_answered = False
         changed = [self._taken(message, policy, token) for message in self._reapable(messages)]
         # As long as the claim may stand: what is then short of half a lease is renewed before its work begins.
         results = self.writer.write(changed, until_s=elapsed_s() + self.lease_s)
@@ -207,8 +212,8 @@ class Queue:
             elif result.standing == "refused":
                 self._unusable[result.message.id] = result.message.rev
                 _LOG.error("message %s cannot be claimed, and is left alone: %s", result.message.id, result.reason)
-            elif result.standing == "forked":
-                self._trees.step_back(result.message)
+            elif result.standing == "forked" and not self._trees.step_back(result.message):
+                self._too_few_answered = True
         mine = [
             result.message
             for result in results

@@ -104,6 +104,8 @@ class Executor:
     def _handle(self, delivery: Delivery) -> Outcome:
         try:
             result = {"value": self._execute(delivery)}
+            if len(msgspec.json.encode(result)) > envelope.RESULT_BYTES:
+                result = {"error": {"kind": "Refused", "message": "the reply is larger than 1 MB"}}
         except (errors.DatabaseError, errors.OutcomeUnknown, errors.LeaseLost, errors.Stopped):
             raise
         except errors.DrwError as error:
@@ -111,9 +113,7 @@ class Executor:
             result = {"error": _error(error)}
         except Exception as error:  # noqa: BLE001 (whatever went wrong, the caller is to know)
             _LOG.exception("a request failed")
-            result = {"error": {"kind": type(error).__name__, "message": str(error) or type(error).__name__}}
-        if len(msgspec.json.encode(result)) > envelope.RESULT_BYTES:
-            result = {"error": {"kind": "Refused", "message": "the reply is larger than 1 MB"}}
+            result = {"error": {"kind": type(error).__name__, "message": errors.text_of(error)}}
         return Done(result)
 
 

@@ -12,6 +12,7 @@ import random
 import secrets
 import threading
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shared import errors
@@ -36,6 +37,9 @@ _OTHERS: Final = BackOff(first_s=1.0, longest_s=10.0, factor=2.0)
 _AWAY: Final = BackOff(first_s=0.25, longest_s=1.0)
 _LOST: Final = BackOff(first_s=0.05, longest_s=5.0, factor=2.0)
 _LOST_AT_ONCE: Final = 3
+_LOOKING_SHARE: Final = 0.25
+"""For so much of a lease selectors are looked through before what was found is claimed."""
+
 _REFUSED: Final = BackOff(first_s=1.0, longest_s=30.0, factor=2.0)
 
 
@@ -63,6 +67,7 @@ class Taker:
         self._wrote = wrote
         self._agenda = Agenda()
         self._lanes = Lanes(queue)
+        self._giving_way: set[int] = set()
         self._wake = threading.Event()
         self._others_s = 0.0
         self._empty_surveys = 0
@@ -148,8 +153,8 @@ class Taker:
             _LOG.error("no messages can be taken: %s", error)
         if isinstance(error, errors.DatabaseMissing):
             self._keeper.doubt_all()
-        self._wake.clear()
-        return _REFUSED.wait_s(failures)
+        self._stopping.wait(_REFUSED.wait_s(failures))  # no wake-up mends it
+        return 0.0
 
     def run_once(self) -> bool:
         """Claim what can be claimed now; tell whether anything was."""
@@ -159,7 +164,8 @@ class Taker:
         asked_s = elapsed_s()
         if self._agenda.take_survey(asked_s):
             self._survey()
-        nominated = self._nominated()
+        self._make_way()
+        nominated = self._nominated(asked_s + self._queue.lease_s * _LOOKING_SHARE)
         if elapsed_s() - asked_s > self._queue.lease_s / 2:
             _LOG.warning("%d messages are not claimed because finding them took too long", len(nominated))
             self._agenda.survey_by(0.0)
@@ -184,7 +190,7 @@ class Taker:
         listener = self._listener_of(selector)
         if listener is None or self._pauses.holds(selector):
             return False
-        return (listener.idle() if lapsed else listener.free()) > 0
+        return (listener.idle() if lapsed else self._places(listener)) > 0
 
     # Nominating
 
@@ -217,21 +223,35 @@ class Taker:
         wait_s = self._back_off.wait_s(self._empty_surveys, random.random())  # noqa: S311 (jitter)
         self._agenda.survey_by(min(now_s + wait_s, next_s))
 
-    def _nominated(self) -> list[Message]:
+    def _make_way(self) -> None:
+        """Note which listeners have claimed ahead while what lapsed waits for them: they take nothing more ahead.
+
+        What lapsed is for an idle slot, and a listener that fills up as soon as half of its batch is done has none.
+        """
+        listeners = (self._listener_of(selector) for selector in self._agenda.lapsed(elapsed_s()))
+        self._giving_way = {id(listener) for listener in listeners if listener}
+
+    def _places(self, listener: Listener) -> int:
+        """Return how many more messages a listener may have now."""
+        return listener.idle() if id(listener) in self._giving_way else listener.free()
+
+    def _nominated(self, until_s: float) -> list[Message]:
         """Return the messages to reach for, as many as there is room for.
 
-        What was seen and is due is fetched by its id, and the rest found by looking through selectors. Where the one
-        left no room for the other, the other comes first the next time.
+        What was seen and is due is fetched by its id, and the rest found by looking through selectors, as many as there
+        is time for. Where the one left no room for the other, the other comes first the next time.
         """
         nominated: list[Message] = []
-        for nominate in (self._by_selector, self._by_id) if self._was_passed_over else (self._by_id, self._by_selector):
+        ways: list[Callable[[list[Message]], list[Message]]]
+        ways = [self._by_id, partial(self._by_selector, until_s=until_s)]
+        for nominate in reversed(ways) if self._was_passed_over else ways:
             known = {message.id for message in nominated}
             nominated += [message for message in nominate(nominated) if message.id not in known]
         return nominated
 
     def _room(self, nominated: list[Message]) -> Counter[int]:
         """Return how many more messages each listener may have, by its identity."""
-        room = Counter({id(listener): listener.free() for listener in self._listeners})
+        room = Counter({id(listener): self._places(listener) for listener in self._listeners})
         room.subtract(id(self._listener_of(message.selector)) for message in nominated)
         return room
 
@@ -263,15 +283,18 @@ class Taker:
                 self._later(message.id, message.selector, in_s, lapsed=lapsed)
         return nominated
 
-    def _by_selector(self, already: list[Message]) -> list[Message]:
-        """Look through the index for each selector that may have something, as long as there is room."""
+    def _by_selector(self, already: list[Message], *, until_s: float) -> list[Message]:
+        """Look through the index for each selector that may have something, as long as there is room, and time.
+
+        What was found is to be claimed soon, before others have it; the rest comes first the next time.
+        """
         nominated: list[Message] = []
         known = {message.id for message in already}
         room = self._room(already)
         unlooked, unfinished = [], []
         for selector in self._agenda.take_selectors(self._has_room):
             key = id(self._listener_of(selector))
-            if room[key] <= 0:
+            if room[key] <= 0 or elapsed_s() > until_s:
                 unlooked.append(selector)
                 continue
             found, is_all = self._lanes.look(selector, room[key])
@@ -302,6 +325,8 @@ class Taker:
         asked_s = elapsed_s()
         messages = sorted(messages, key=lambda message: (message.priority, message.creation_timestamp))
         mine, others = self._queue.claim(messages, listener.policy, secrets.token_hex(8))
+        if len(mine) + len(others) < len(messages):  # perhaps it is not known whether they are ours
+            self._agenda.survey_by(self._next_look_at_others_s())
         for message in mine:
             self._wrote(message.rev)
         self._lost_in_a_row = self._lost_in_a_row + 1 if others and not mine else 0

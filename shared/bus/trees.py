@@ -12,6 +12,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from shared import errors, forks
 from shared.bus import envelope
 
@@ -50,19 +52,36 @@ class Trees:
         length = forks.generation(settled.rev)
         self._remove(each for each in leaves if each["_rev"] != settled.rev and generation(each) <= length)
 
-    def step_back(self, forked: Message) -> None:
+    def step_back(self, forked: Message) -> bool:
         """Remove a claim of ours that does not count, if another leaf is longer: that one's writer went on.
 
         Where none is, it is left alone, for it may be the only copy of the message; whoever settles removes it, or
-        whoever takes it over when its lease is over.
+        whoever takes it over when its lease is over. Tells whether there is another leaf, as long or longer: if not,
+        no rival was quicker, but too few copies answer.
         """
         try:
             leaves = self._database.leaves([forked.id])[forked.id]
         except errors.DatabaseError as error:
             _LOG.warning("a claim that does not count is not removed from message %s: %s", forked.id, error)
-            return
-        if any(_is_alive(each) and generation(each) > forks.generation(forked.rev) for each in leaves):
+            return False
+        length = forks.generation(forked.rev)
+        rivals = [leaf for leaf in leaves if _is_alive(leaf) and leaf["_rev"] != forked.rev]
+        if any(generation(each) > length for each in rivals):
             self._remove([_revision(forked)])
+        return any(generation(each) >= length for each in rivals)
+
+    def make_sure_that_most_answer(self, me: str) -> None:
+        """Write a document of our own, and take it back; raise DatabaseAway where too few copies took it.
+
+        A claim that too few took cannot be taken back, and spends an attempt.
+        """
+        doc_id = f"control:quorum:{me}"
+        before = self._database.get(doc_id)
+        doc = {"_id": doc_id, "schema": 1} | ({"_rev": before["_rev"]} if before else {})
+        row = self._database.put_row(doc_id, msgspec.json.encode(doc))
+        if not row.rev or not row.sure:
+            raise errors.DatabaseAway(f"too few copies of {self._database.name} take what is written")
+        self._database.remove([(doc_id, row.rev)])
 
     def reapable(self, lapsed: Sequence[Message], *, is_over: Callable[[Doc], bool]) -> list[Message]:
         """Return those lapsed claims that may be taken over, after their other leaves were removed.

@@ -74,7 +74,7 @@ class Work:
             if held.aborted and not held.lost:
                 return GiveBack(refund=False)
             foreseen = isinstance(error, errors.DrwError)
-            _LOG.warning("%s", str(error) or type(error).__name__, exc_info=None if foreseen else error)
+            _LOG.warning("%s", errors.text_of(error), exc_info=None if foreseen else error)
             return of_error(error)
         if outcome is None:
             return Done()

@@ -17,8 +17,9 @@ import pytest
 import urllib3
 
 from shared import changes
+from shared.bus import janitor
 from shared.dbcon import DbConnection
-from shared.errors import Conflict
+from shared.errors import Conflict, DatabaseAway
 from shared.settings import read_settings
 
 ENTITIES = "status-entities"
@@ -35,6 +36,9 @@ class Cluster(ThreadingHTTPServer):
         self.upstream = urllib3.connection_from_url(place.settings.couchdb_url, maxsize=100, timeout=30, retries=False)
         self.random = random.Random(seed)
         self.forked = self.shown = 0
+        self.probed = threading.Semaphore(0)
+        self.is_short = False
+        self.away: list[str] = []
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def fork(self, path, body, authorization) -> dict | None:
@@ -71,6 +75,14 @@ class Node(BaseHTTPRequestHandler):
         status, body = answer.status, answer.data
         if self.command == "GET" and self.path in {"/msgq", f"/{ENTITIES}"}:
             body = json.dumps(answer.json() | {"cluster": {"q": 2, "n": 3, "w": 2, "r": 2}}).encode()
+        if self.path == "/_membership":
+            nodes = ["couchdb@a", "couchdb@b", "couchdb@c"]
+            there = [node for node in nodes if node not in self.server.away]
+            body = json.dumps({"all_nodes": there, "cluster_nodes": nodes}).encode()
+        if self.command == "PUT" and status == 201 and self.server.is_short:
+            status = 202
+            if "/control%3Aquorum%3A" in self.path:
+                self.server.probed.release()
         if self.command == "PUT" and status == 409:
             kept = self.server.fork(self.path, json.loads(content), self.headers["Authorization"])
             if kept:
@@ -147,6 +159,46 @@ def test_no_message_is_handled_twice_or_stays_behind_and_no_conflict_is_left(pla
     assert cluster.shown > 0
     assert {doc["state"] for doc in place.database.every()} == {"consumed"}
     assert conflicts(place) == {}
+
+
+def test_while_too_few_copies_answer_no_attempt_is_spent(place, cluster, seen):
+    sent = place.bus("sender").send("work.EU", {"n": 1})
+    worker = place.bus("worker", DRW_ATTEMPTS="2")
+    worker.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]))
+    cluster.is_short = True
+    with worker:
+        for _ in range(8):  # over more than two leases
+            assert cluster.probed.acquire(timeout=10), "nobody asks whether most copies answer"
+        assert place.database.get(sent)["state"] == "claimed"
+        cluster.is_short = False
+        place.wait_for_state(sent, "consumed")
+    assert seen.items == [1]
+    assert list(place.database.every(start="control:quorum:", end="control:quorum:z")) == []
+
+
+def test_a_document_is_not_made_anew_while_too_few_copies_answer(place, cluster):
+    """Those that do not answer may have one."""
+    database = place.connection.database(ENTITIES)
+    cluster.is_short = True
+    with pytest.raises(DatabaseAway, match="too few copies"):
+        database.mutate("uid", lambda doc: doc or {"state": "ReadyForProcessing"})
+    assert database.get("uid") is None
+    cluster.is_short = False
+    assert database.mutate("uid", lambda doc: doc or {"state": "ReadyForProcessing"})["state"] == "ReadyForProcessing"
+    cluster.is_short = True
+    assert database.mutate("uid", lambda doc: {**doc, "state": "Processing"})["state"] == "Processing"
+
+
+def test_nothing_is_purged_while_a_node_is_away_or_has_just_come_back(place, cluster):
+    sent = place.bus("sender").send("work.EU", {"n": 1})
+    doc = place.database.get(sent)
+    place.database.put(doc | {"state": "consumed", "doneAt": "2026-01-01T00:00:00.000000"})
+    made = janitor.Janitor(place.connection.database("msgq"), kept_s=3600)
+    cluster.away = ["couchdb@c"]
+    tidied = made.tidy()
+    assert (tidied.purged, tidied.kept) == (0, {"a node of the cluster is away, or has just come back": 1})
+    cluster.away = []
+    assert [made.tidy().purged for _ in range(3)] == [0, 1, 0]
 
 
 def test_a_holder_whose_leaf_is_not_shown_keeps_its_message_and_a_lapsed_fork_is_taken_over(place, cluster, seen):

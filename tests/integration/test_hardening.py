@@ -53,10 +53,20 @@ def raise_surrogate(delivery):
     raise ValueError("a lone \udc80")
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("cannot be said")
+
+
+def raise_unspeakable(delivery):
+    raise Unspeakable
+
+
 @pytest.mark.parametrize(
     ("handler", "says"),
     [
         (lambda delivery: delivery.message.id, "the handler returned"),
+        (raise_unspeakable, "Unspeakable"),
         (lambda delivery: Done(object()), "its outcome was refused"),
         (raise_surrogate, r"a lone \udc80"),
         (raise_exit, "SystemExit"),

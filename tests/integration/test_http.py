@@ -86,6 +86,7 @@ def connection(server, tmp_path):
         ((429, {}, {"error": "busy", "reason": "later"}), "429: busy: later"),
         ((503, {}, b"<h1>no server</h1>"), "503: <h1>no server</h1>"),
         ((412, {}, {"error": "nodedown", "reason": "progress not possible"}), "412: nodedown: progress not possible"),
+        ((404, {}, {"error": "not_found", "reason": "no_db_file"}), "404: not_found: no_db_file"),
     ],
 )
 def test_what_is_not_couchdbs_answer_is_an_outage_and_is_said_once(server, connection, caplog, answer, said):
@@ -95,9 +96,24 @@ def test_what_is_not_couchdbs_answer_is_an_outage_and_is_said_once(server, conne
             with pytest.raises(errors.DatabaseAway, match="answered GET / with"):
                 connection.welcome()
         assert connection.welcome() == {"couchdb": "Welcome"}
+        connection.close()
     begun, ended = caplog.messages
     assert said in begun
     assert "is back" in ended
+
+
+def test_an_outage_of_one_node_which_others_answer_for_by_turns_is_said_once(server, connection, caplog, monkeypatch):
+    down = (412, {}, {"error": "nodedown", "reason": "progress not possible"})
+    server.answers = [down, (200, {}, {"couchdb": "Welcome"})] * 3 + [(200, {}, {"couchdb": "Welcome"})]
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            with pytest.raises(errors.DatabaseAway):
+                connection.database("msgq").info()
+            connection.welcome()
+        assert len(caplog.messages) == 1
+        monkeypatch.setattr(couchdb_http, "_CALM_S", 0.0)
+        connection.welcome()
+    assert "is back after" in caplog.messages[1]
 
 
 def test_a_server_that_takes_its_time_over_a_long_body_is_not_one_that_cannot_be_reached(
@@ -143,7 +159,18 @@ def test_a_change_that_too_few_copies_took_counts_where_it_stands_alone(server, 
     assert server.answers == []
 
 
-@pytest.mark.parametrize("error", ["insufficent_storage", "internal_server_error", "timeout"])
+def test_of_a_batch_with_a_shard_that_cannot_be_reached_the_others_are_known_to_be_written(server, connection):
+    """CouchDB answers 500, with a row for each document."""
+    written = {"ok": True, "id": "a", "rev": "1-x"}
+    unwritten = {"id": "b", "error": "internal_server_error", "reason": "No DB shards could be opened."}
+    server.answers = [(500, {}, [written, unwritten]), (500, {}, {"error": "internal_server_error", "reason": "x"})]
+    rows = connection.database("msgq").bulk([{"_id": "a"}, {"_id": "b"}])
+    assert [(row.rev, row.is_away) for row in rows] == [("1-x", False), ("", True)]
+    with pytest.raises(errors.DatabaseAway):
+        connection.database("msgq").bulk([{"_id": "a"}])
+
+
+@pytest.mark.parametrize("error", ["insufficent_storage", "internal_server_error", "not_found", "timeout"])
 def test_a_document_that_could_not_be_written_for_now_is_not_taken_for_a_refused_one(server, connection, error):
     written, unwritten = {"ok": True, "id": "a", "rev": "1-x"}, {"id": "b", "error": error, "reason": "later"}
     server.answers = [(201, {}, [written, unwritten]), (201, {}, [unwritten])]

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from shared.bus import Dead
+from drw import letters
+from shared.bus import Dead, queue
 from shared.clock import stamp
 
 DRW = Path(sys.executable).parent / "drw"
@@ -68,6 +70,30 @@ def test_a_service_that_is_gone_for_good_is_unsubscribed(place, drw, seen):
     assert [(doc["what"], doc["subject"], doc["why"]) for doc in place.connection.database("audit").every()] == [
         ("unsubscribe", "old-page of work.done", "gone")
     ]
+
+
+def test_what_an_actor_has_in_hand_is_found_behind_thousands_that_wait(place):
+    """On that the answer is built by which a machine is switched off."""
+    waiting = {"schema": 1, "selector": "before.others", "state": "delayed", "due": "2999-01-01T00:00:00.000Z"}
+    place.connection.database(queue.DATABASE).bulk(
+        [{"_id": f"before.others:{n}", **waiting} for n in range(letters.MOST)]
+    )
+    begun, over = threading.Event(), threading.Event()
+
+    def work(_delivery):
+        begun.set()
+        over.wait(30)
+
+    worker = place.bus("worker")
+    worker.listen("work.EU", work)
+    sent = place.bus("sender").send("work.EU", {"n": 1})
+    with worker:
+        assert begun.wait(30)
+        found = [(each.id, each.by) for each in letters.in_hand(place.connection.database(queue.DATABASE))]
+        over.set()
+        place.wait_for_state(sent, "consumed")
+    assert found == [(sent, "worker")]
+    assert letters.in_hand(place.connection.database(queue.DATABASE)) == []
 
 
 @pytest.mark.parametrize(

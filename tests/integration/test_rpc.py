@@ -90,6 +90,14 @@ def test_a_call_that_expired_can_be_asked_again(place, serve):
     assert answering.call({"n": 1}, message_id="echo:0123:again") == "at last"
 
 
+def test_a_reply_that_is_no_json_is_an_error_of_the_call(serve, seen):
+    client = serve(lambda delivery: object())
+    with pytest.raises(RemoteError) as caught:
+        client.call({})
+    assert caught.value.kind == "TypeError"
+    assert seen.items == [{}]
+
+
 def test_a_reply_that_is_too_large_is_an_error(serve):
     client = serve(lambda delivery: "x" * 2_000_000)
     with pytest.raises(RemoteError, match="larger than 1 MB"):

@@ -116,3 +116,39 @@ def test_a_batch_is_handled_most_urgent_and_then_oldest_first(place, seen):
         seen.wait_for(1)
         sender.send_many([sender.compose("work.EU", {"n": n}, priority=n) for n in (5, 6, 9, 0, 1)])
         assert seen.wait_for(6) == ["first", 0, 1, 5, 6, 9]
+
+
+def test_what_lapsed_is_taken_over_also_by_who_always_has_something_claimed_ahead(place, seen):
+    sender, killed = place.bus("sender"), place.bus("killed")
+    left = sender.send("work.EU", {"n": "left"})
+    assert killed.queue.claim([killed.queue.get(left)], killed.policy, "token")[0]
+    bus = place.bus("consumer")
+
+    def work(delivery):
+        if delivery.body["n"] == "left":
+            seen.add("left")
+        elif not seen.items:  # as much as before is always waiting
+            sender.send("work.EU", {"n": 1})
+            threading.Event().wait(0.005)
+
+    bus.listen("work.EU", work, batch=8)
+    sender.send_many([sender.compose("work.EU", {"n": 1}) for _ in range(100)])
+    with bus:
+        assert seen.wait_for(1) == ["left"]
+
+
+def test_selectors_that_take_longer_to_look_through_than_a_claim_lasts_are_served_part_by_part(
+    place, seen, monkeypatch
+):
+    sender, bus = place.bus("sender"), place.bus("consumer")
+    sender.send_many([sender.compose(f"work.s{n}", {"n": n}) for n in range(60)])
+    ready = bus.queue.ready
+
+    def slowly(selector, limit):
+        threading.Event().wait(0.05)  # sixty of these take two leases
+        return ready(selector, limit)
+
+    monkeypatch.setattr(bus.queue, "ready", slowly)
+    bus.listen("work.*", lambda delivery: seen.add(delivery.body["n"]), slots=4, batch=100)
+    with bus:
+        assert sorted(seen.wait_for(60)) == list(range(60))

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from shared import errors
 from shared.bus import Dead, Done, Retry, RetryPolicy, Snooze, envelope
-from shared.bus.outcomes import LONGEST_S, settled
+from shared.bus.outcomes import LONGEST_S, of_error, settled
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -34,6 +35,16 @@ def test_every_outcome_that_can_be_said_can_be_written(outcome):
     message = settled(claimed(), outcome, policy=RetryPolicy(), by="me", now=NOW, chance=1.0)
     assert message.state != envelope.CLAIMED
     envelope.check(message)
+
+
+def test_what_a_message_waits_for_may_be_the_name_of_a_file_that_is_no_text():
+    message = settled(claimed(), Snooze("no such file: \udcff"), policy=RetryPolicy(), by="me", now=NOW, chance=1.0)
+    assert message.waits == "no such file: \\udcff"
+
+
+@pytest.mark.parametrize("error", [errors.WrongPassword("x"), errors.Forbidden("x"), errors.DatabaseMissing("x")])
+def test_what_somebody_has_to_mend_first_spends_no_attempt(error):
+    assert isinstance(of_error(error), Snooze)
 
 
 def test_what_was_begun_and_left_by_its_worker_does_not_expire():
