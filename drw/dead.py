@@ -83,6 +83,8 @@ def _each(context: Context, letters: DeadLetters, done: str, act: Callable[[str]
     finally:  # what could be done is said, whatever became of the rest
         for each in finished if not args.json else ():
             print(f"{each}: {done}")
+    if not ids and not args.json:
+        print("no message is dead")
     return context.print_json({done: finished}) if args.json else OK
 
 

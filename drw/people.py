@@ -56,6 +56,7 @@ def _password(name: str) -> str:
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     first = getpass.getpass(f"password of {name}: ")
+    people.check_length(first)
     if getpass.getpass("again: ") != first:
         raise BadInput("the two passwords differ: nothing was changed")
     return first

@@ -267,9 +267,9 @@ def wait_for_database(
             connection.check_credentials()
             for name in databases:
                 connection.database(name).info()
-        except errors.DatabaseAway:
+        except errors.DatabaseAway as error:
             if limit_s is not None and elapsed_s() - begun_s > limit_s:
-                raise
+                raise errors.DatabaseAway(f"{error}; start it, or correct DRW_COUCHDB_URL") from error
             tries += 1
             stopping.wait(back_off.wait_s(tries))
         else:

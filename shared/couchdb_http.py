@@ -63,11 +63,11 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Outage:
-    """Says once that the database went away, and once that it is back."""
+    """Says once that the database does not do something, and once that it does again."""
 
-    def __init__(self, url: str) -> None:
-        """Take the address to name."""
-        self._url = url
+    def __init__(self, url: str, fails: str = "does not answer", works: str = "is back") -> None:
+        """Take the address to name, and the words for both."""
+        self._url, self._fails, self._works = url, fails, works
         self._lock = threading.Lock()
         self._since_s: float | None = None
         self._answered_s: float | None = None
@@ -78,7 +78,7 @@ class Outage:
             self._answered_s = None
             if self._since_s is None:
                 self._since_s = elapsed_s()
-                _LOG.warning("CouchDB at %s does not answer (%s); trying until it does", self._url, reason)
+                _LOG.warning("CouchDB at %s %s (%s); trying until it does", self._url, self._fails, reason)
 
     def ended(self) -> None:
         """Note a call that was answered; when all have been for a while, it is over.
@@ -100,7 +100,8 @@ class Outage:
 
     def _say_over(self) -> None:
         if self._since_s is not None and self._answered_s is not None:
-            _LOG.warning("CouchDB at %s is back after %.1f s", self._url, self._answered_s - self._since_s)
+            took_s = self._answered_s - self._since_s
+            _LOG.warning("CouchDB at %s %s after %.1f s", self._url, self._works, took_s)
         self._since_s = self._answered_s = None
 
 
@@ -125,6 +126,7 @@ class Requests:
                 f"DRW_COUCHDB_URL, {self.url}, is no address: it is like http://127.0.0.1:5984"
             ) from error
         self._outage = Outage(self.url)
+        self._full = Outage(self.url, "stores nothing", "stores again")
         self._streams: set[BaseHTTPResponse] = set()
         self._under_way = 0
         self._changed = threading.Condition()
@@ -140,7 +142,8 @@ class Requests:
                     response.shutdown()
             self._changed.wait_for(lambda: not self._under_way, _LAST_ANSWERS_S)
         self._pool.close()
-        self._outage.close()
+        for each in (self._outage, self._full):
+            each.close()
 
     def send(
         self,
@@ -235,9 +238,11 @@ class Requests:
     def _judge(self, answer: Answer, what: str) -> None:
         if passing := _passing(answer):
             reason = f"{answer.status}: {passing}"
-            self._outage.began(reason)
+            (self._full if answer.status == HTTPStatus.INSUFFICIENT_STORAGE else self._outage).began(reason)
             raise errors.DatabaseAway(f"CouchDB at {self.url} answered {what} with {reason}")
         self._outage.ended()
+        if answer.status in _STORED:
+            self._full.ended()
         if answer.status >= HTTPStatus.BAD_REQUEST and not _has_rows(answer):
             raise _error_of(answer, what, self.url)
 
@@ -293,6 +298,7 @@ HOW_TO_LOG_IN: Final = (
     "set COUCHDB_USER and COUCHDB_PASSWORD, or check the file credentials in DRW_HOME, which couchlet makes"
 )
 _PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+_STORED: Final = frozenset({HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
 _BY_STATUS: Final[dict[int, type[errors.DatabaseError]]] = {
     HTTPStatus.FORBIDDEN: errors.Forbidden,
     HTTPStatus.NOT_FOUND: errors.NotFound,

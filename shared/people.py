@@ -54,6 +54,12 @@ _NOBODY: Final = Person(salt="00" * _SALT_BYTES, hash="")
 """Whose password is hashed where a name is unknown, so that time does not tell which names are known."""
 
 
+def check_length(password: str) -> None:
+    """Raise BadInput for a password that is too short or too long."""
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise BadInput(f"a password has {SHORTEST} to {LONGEST} characters, and this one has {len(password)}")
+
+
 class People:
     """The file of people."""
 
@@ -82,8 +88,7 @@ class People:
         """
         if not _NAME.fullmatch(name):
             raise BadInput(f"{shown(name)} is no name: it begins with a letter and has letters, digits, '.', '_', '-'")
-        if not SHORTEST <= len(password) <= LONGEST:
-            raise BadInput(f"a password has {SHORTEST} to {LONGEST} characters, and this one has {len(password)}")
+        check_length(password)
         salt = secrets.token_bytes(_SALT_BYTES)
         made = Person(salt.hex(), _hashed(password, salt, _COST), _COST)
         before = self._change(lambda people: {**people, name: made})

@@ -81,8 +81,9 @@ def _status(home: Path) -> int:
 
 
 def _run(console: Console, home: Path, *, stop: bool) -> int:
-    if ending.stop(home):
-        say(console, "the demo that ran before was ended")
+    if status(home).rows:
+        say(console, "ending the demo that ran before")
+    ending.stop(home)
     place = demo_place.find(os.environ)
     for remark in place.remarks:
         say(console, remark)

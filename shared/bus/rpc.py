@@ -54,6 +54,9 @@ class ExecutorClient:
             with self._bus.replies.expecting(request.id) as event:
                 sent = self._ask(request, deadline_s)
                 answered = sent if not sent.is_open else self._bus.replies.wait(request.id, event, until_s)
+        except KeyboardInterrupt:
+            self._withdraw(request.id)  # nobody waits for it any more
+            raise
         except errors.DeadlineExceeded as error:
             fate = "it was not begun and is withdrawn" if self._withdraw(request.id) else "it may still be executed"
             raise errors.DeadlineExceeded(

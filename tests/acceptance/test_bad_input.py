@@ -7,10 +7,14 @@ import stat
 import sys
 from dataclasses import replace
 
+import msgspec
 import pytest
 
+from shared import names, status
 from shared.bus import Bus, ExecutorClient
-from shared.errors import RemoteError, StateRefused
+from shared.errors import OutcomeUnknown, RemoteError, StateRefused
+from shared.state import StateClient
+from shared.status import Change
 
 OUS = "uid://X1/X1/Xb3"
 PROGRAM = "2015.1.00657.S"
@@ -201,6 +205,41 @@ def test_xtss_answers_bad_requests_with_an_error_and_lives_on(system):
         assert client.call({"operation": "set-exec", "ousUID": OUS, "value": "NA"})["executive"] == "NA"
     assert "Traceback" not in xtss.text
     assert xtss.stop() == 0
+
+
+def test_a_note_of_a_megabyte_is_cut_and_keeps_no_ous_from_going_on(system):
+    system.start("xtss", "--strict")
+    assert system.launch(OUS).returncode == 0
+    with Bus(system.connection, system.settings, me="test") as bus:
+        state = StateClient(bus, deadline_s=10)
+        state.set(OUS, Change(state="Processing"), note="x" * 1_100_000, by="y" * 5000)
+        told = state.set(OUS, Change(state="ProcessingProblem")).history[1]
+        with pytest.raises(RemoteError, match="an OUS keeps 4000 at most"):
+            ExecutorClient(bus, "xtss", deadline_s=10).call(
+                {"operation": "set-substate", "ousUID": OUS, "value": "z" * 4001}
+            )
+    assert told.note == "x" * 3999 + "…"
+    assert told.by == "y" * 3999 + "…"
+
+
+def test_an_ous_with_a_history_too_large_for_an_answer_goes_on(system):
+    system.start("xtss", "--strict")
+    assert system.launch(OUS).returncode == 0
+    entities = system.connection.database(status.DATABASE)
+    entity = system.entity(OUS)
+    longer = [entity.history[0]] * 10_000
+    entities.put(msgspec.to_builtins(msgspec.structs.replace(entity, history=longer)))
+    once = {"note": "one more", "message_id": "xtss:1:1"}
+    with Bus(system.connection, system.settings, me="test") as bus:
+        state = StateClient(bus, deadline_s=10)
+        assert state.get(OUS).history == longer
+        processing = state.set(OUS, Change(state="Processing"), **once)
+        assert (len(processing.history), processing.history[-1].note) == (10_001, "one more")
+        assert len(state.set(OUS, Change(state="ProcessingProblem")).history) == 10_002
+        assert state.set(OUS, Change(state="Processing"), **once) == processing
+        entities.remove([(names.document_id(OUS), system.entity(OUS).rev)])
+        with pytest.raises(OutcomeUnknown, match="cannot be read as xtss has it"):
+            state.set(OUS, Change(state="Processing"), **once)
 
 
 PROGRAMS = {

@@ -14,7 +14,7 @@ from ports import free_port
 
 TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
 SCRIPTS = Path(sys.executable).parent
-PORTS = ("5984", "8000", "8001", "8002")
+PORTS = ("5994", "8010", "8011", "8012")
 LIMIT_S = 240
 QUICK = {"DRW_POLL_S": "0.2", "DRW_POLL_MAX_S": "2", "DRW_HEARTBEAT_S": "1"}
 

@@ -89,6 +89,13 @@ class Place:
                     break
         raise AssertionError(f"{message_id} never became {states}: {self.database.get(message_id)}")
 
+    def wait_for_message(self, selector: str, timeout: float = 20.0) -> str:
+        """Wait until there is a message to a selector, and return its id."""
+        for row in self.database.feed("0", heartbeat_s=timeout / 2):
+            if row.get("id", "").startswith(f"{selector}:"):
+                return row["id"]
+        raise AssertionError(f"nothing was sent to {selector}")
+
     def close(self) -> None:
         for bus in self._buses:
             bus.stop(grace_s=0.5)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -20,6 +24,20 @@ def connection(couchlet):
     made = DbConnection(settings)
     yield made
     made.close()
+
+
+def test_actions_are_signed_with_the_name_that_the_system_has_for_who_acts(monkeypatch):
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "somebody else")
+    assert audit.who() == pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody without a name")
+def test_who_has_no_name_signs_with_a_number():
+    nameless = next(uid for uid in range(60_001, 65_000) if uid not in {each.pw_uid for each in pwd.getpwall()})
+    asked = f"import os; from shared import audit; os.setuid({nameless}); print(audit.who())"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == f"uid {nameless}\n"
 
 
 def kept(connection):

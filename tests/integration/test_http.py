@@ -116,6 +116,22 @@ def test_an_outage_of_one_node_which_others_answer_for_by_turns_is_said_once(ser
     assert "is back after" in caplog.messages[1]
 
 
+def test_a_full_disk_is_no_silence_and_ends_with_what_is_stored_again(server, connection, caplog, monkeypatch):
+    monkeypatch.setattr(couchdb_http, "_CALM_S", 0.0)
+    full = (507, {}, {"error": "insufficient_storage", "reason": "the disk is full"})
+    server.answers = [full, (200, {}, {"couchdb": "Welcome"}), full, (201, {}, [{"ok": True, "id": "a", "rev": "1-x"}])]
+    with caplog.at_level(logging.WARNING):
+        for ask in (lambda: connection.database("msgq").bulk([{"_id": "a"}]), connection.welcome):
+            with suppress(errors.DatabaseAway):
+                ask()
+        with pytest.raises(errors.DatabaseAway):
+            connection.database("msgq").bulk([{"_id": "a"}])
+        connection.database("msgq").bulk([{"_id": "a"}])
+    begun, ended = caplog.messages
+    assert "stores nothing (507: insufficient_storage: the disk is full)" in begun
+    assert "stores again after" in ended
+
+
 def test_a_server_that_takes_its_time_over_a_long_body_is_not_one_that_cannot_be_reached(
     server, connection, monkeypatch
 ):

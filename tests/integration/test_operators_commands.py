@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -49,6 +50,16 @@ def test_a_selector_is_paused_shown_and_resumed(place, drw, seen):
         ("pause", "work.*", "the disk is full"),
         ("resume", "work.*", "there is room"),
     ]
+
+
+def test_a_call_that_is_interrupted_is_withdrawn(place):
+    calling = subprocess.Popen(
+        [DRW, "call", "nobody.EU", "{}"], env={**os.environ, **place.environ}, stderr=subprocess.PIPE, text=True
+    )
+    sent = place.wait_for_message("nobody.EU")
+    calling.send_signal(signal.SIGINT)
+    assert calling.communicate(timeout=30)[1].endswith("drw: interrupted\n")
+    assert place.database.get(sent)["state"] == "expired"
 
 
 def test_a_service_that_is_gone_for_good_is_unsubscribed(place, drw, seen):
