@@ -98,8 +98,9 @@ def _server(context: Context) -> tuple[list[Finding], int]:
             return [_away(settings)], DATABASE_AWAY
     except DrwError as error:
         return [Finding("CouchDB", "wrong", str(error))], FAILURE
-    found = [version(connection.welcome(), settings.couchdb_url)]
+    found: list[Finding] = []
     try:
+        found.append(version(connection.welcome(), settings.couchdb_url))
         connection.check_credentials()
         found += [_rights(connection), *_databases(connection), *_indexes(connection)]
         found += [_cluster(connection), _pauses(connection), *_crew(context)]

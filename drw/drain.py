@@ -11,7 +11,6 @@ from drw.columns import counted, listed, say
 from drw.registry import FAILURE, OK
 from shared import actor, audit
 from shared.bus import drains, queue
-from shared.bus.envelope import CLAIMED
 from shared.clock import elapsed_s
 from shared.errors import BadInput
 
@@ -65,7 +64,7 @@ def in_force(context: Context, workers: Sequence[Worker]) -> list[Drained]:
     database = context.connection.database(queue.DATABASE)
     known = drains.current(database)
     alive = [each.id for each in workers if each.stands == "alive" and each.id in known]
-    held = [each.by for each in letters.at_work(database) if each.state == CLAIMED] if alive else []
+    held = [each.by for each in letters.in_hand(database)] if alive else []
     return [_drained(known[each], held.count(each)) for each in alive]
 
 
@@ -140,7 +139,7 @@ def _wait(context: Context, wanted: Sequence[str]) -> int:
     while quiet < _LOOKS and elapsed_s() - begun_s < context.args.wait:
         with context.waiting(f"waiting until {listed(wanted)} has nothing left"):
             never.wait(_LOOK_S)
-        left = [each.by for each in letters.at_work(database) if each.state == CLAIMED and each.by in wanted]
+        left = [each.by for each in letters.in_hand(database) if each.by in wanted]
         quiet = 0 if left else quiet + 1
     if context.args.json:
         return context.print_json({"actors": wanted, "drained": True, "in_hand": len(left)}, FAILURE if left else OK)

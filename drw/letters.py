@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.bus import queue
+from shared.bus import envelope, queue
 from shared.letters import FIELDS, Letter, letter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from shared.dbcon import Database, Doc
 
-__all__ = ["MOST", "Letter", "at_work", "ended", "fetch", "letter"]
+__all__ = ["MOST", "Letter", "at_work", "ended", "every", "fetch", "in_hand", "letter"]
 
 MOST: Final = 5000
 """So many messages of a kind are read at most; where there are more, what is said of them says so."""
@@ -31,6 +31,23 @@ def at_work(database: Database, selectors: Sequence[str] = (), *, most: int = MO
 def ended(database: Database, state: str, *, most: int = MOST, newest_first: bool = False) -> list[Letter]:
     """Return messages that are dead, consumed or expired, at most so many, in the order of their end."""
     return _read(database, queue.ENDED_INDEX, {"state": state, "doneAt": {"$gt": None}}, most, down=newest_first)
+
+
+def every(read: Callable[[int], list[Letter]]) -> list[Letter]:
+    """Return messages of a kind, every one: of what is overlooked nobody may say that it is not there.
+
+    ``read`` takes how many at most.
+    """
+    most = MOST
+    while len(found := read(most)) >= most:
+        most *= 4
+    return found
+
+
+def in_hand(database: Database) -> list[Letter]:
+    """Return the messages that somebody has claimed, every one, however many others wait for their time."""
+    waiting = every(lambda most: _read(database, queue.DUE_INDEX, {"selector": {"$gt": None}}, most))
+    return [each for each in waiting if each.state == envelope.CLAIMED]
 
 
 def _read(database: Database, index: str, where: Doc, most: int, *, down: bool = False) -> list[Letter]:

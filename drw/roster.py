@@ -12,6 +12,7 @@ from drw.machine import tails
 from drw.registry import OK
 from shared import actor
 from shared.errors import BadInput
+from shared.printable import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,11 +79,11 @@ def _logs(context: Context) -> int:
     folder = context.settings.logs_dir()
     path = log_file(folder, context.args.actor)
     end = tails.size(path)
-    lines = tails.last_lines(tails.since(path, 0), context.args.lines) if context.args.lines > 0 else []
+    lines = tails.end_of(path, context.args.lines) if context.args.lines > 0 else []
     if context.args.json:
         return context.print_json({"actor": path.stem, "file": str(path), "lines": lines})
     for line in lines:
-        print(line)
+        print(visible(line))
     return _follow(path, end) if context.args.follow else OK
 
 
@@ -106,6 +107,7 @@ def _follow(path: Path, start: int) -> int:
     while True:
         end = tails.size(path)
         if end != start:
-            print(tails.since(path, start if start <= end else 0), end="", flush=True)
+            written = tails.between(path, start if start <= end else 0, end)
+            print("\n".join(map(visible, written.split("\n"))), end="", flush=True)
             start = end
         never.wait(_LOOK_S)

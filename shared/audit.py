@@ -6,8 +6,8 @@ What is written there is never changed. An action that must not go untraced is k
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -26,10 +26,13 @@ _LATEST: Final = 50
 
 
 def who() -> str:
-    """Return the name that the actions of the person at this terminal are signed with."""
+    """Return the name that the actions of the person at this terminal are signed with.
+
+    It is the system's name for them, not that of the environment, which anybody may set.
+    """
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # in a container, say, whose user has a number only
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container, say, whose user has a number only
         return f"uid {os.getuid()}"
 
 

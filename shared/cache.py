@@ -7,17 +7,20 @@
     weblogs/weblog-X1-X1-Xa1-2018-07-19T07:10:03.781/ weblogs, expanded
     .drw-cache/                                       the marker: never served, never compared
         incoming/                                     what is on its way in, on the same file system
+        partial/                                      what was cut off on its way, for the next try
         runs/                                         the names of runs that have been given away
         placing                                       the lock under which a name is taken
 
 What arrives is written below ``incoming``, verified, brought to disk and renamed. Processes that take the same name at
-once both end well: one renames, the other finds the same content there.
+once both end well: one renames, the other finds the same content there. So it is with what was cut off: one gets it,
+the other begins anew.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 import stat
 import time
@@ -26,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared import manifest, names
-from shared.errors import BadInput, CacheError, ContentDiffers
+from shared.errors import BadInput, CacheError, ContentDiffers, SourceAway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
 MARKER: Final = ".drw-cache"
 WEBLOGS: Final = "weblogs"
 _SHOWN_DIFFERENCES: Final = 3
+_PARTIAL_S: Final = 7 * 86400.0
+"""For so long what was cut off waits for somebody to go on with it."""
+
 _LOCK_TRIES: Final = 50
 _LOCK_PAUSE_S: Final = 0.01
 
@@ -113,6 +119,7 @@ class CacheDirectory:
         self.path = path
         self.weblogs = path / WEBLOGS
         self._incoming = path / MARKER / "incoming"
+        self._partial = path / MARKER / "partial"
         self._runs = path / MARKER / "runs"
 
     @classmethod
@@ -130,12 +137,13 @@ class CacheDirectory:
         if not os.access(cache.path, os.W_OK | os.X_OK):
             raise CacheError(f"the cache directory {path} is not writable: change its owner or mode, or name another")
         with manifest.disk_errors("preparing the cache", path):
-            for folder in (cache.path / MARKER, cache._incoming, cache._runs, cache.weblogs):
+            for folder in (cache.path / MARKER, cache._incoming, cache._partial, cache._runs, cache.weblogs):
                 folder.mkdir(exist_ok=True)
                 if folder.is_symlink():
                     raise CacheError(f"{folder} is a symbolic link: make it a plain directory")
         remove_leftovers(cache._incoming, "")
         remove_leftovers(cache.weblogs, ".")
+        cache._forget_old_partial()
         return cache
 
     def reserve_run(self, name: str) -> bool:
@@ -170,6 +178,48 @@ class CacheDirectory:
         """
         with private_folder(self._incoming, names.file_name(name), token) as folder:
             yield folder
+
+    @contextmanager
+    def resuming(self, name: str, token: str) -> Iterator[Path]:
+        """As :meth:`incoming`, with what an earlier try brought of ``name``; what this one has is kept for the next.
+
+        Nothing is kept of what ends with a CacheError other than SourceAway: its content may be wrong, or the disk
+        full.
+        """
+        self._forget_old_partial()
+        partial = self._partial / names.file_name(name)
+        with self.incoming(name, token) as folder:
+            with manifest.disk_errors("going on with what was cut off", self.path), suppress(FileNotFoundError):
+                partial.rename(folder / name)
+            try:
+                yield folder
+            except BaseException as error:
+                if isinstance(error, SourceAway) or not isinstance(error, CacheError):
+                    # Nothing may have come, or another process has kept as much: all that is lost is time.
+                    with suppress(OSError):
+                        (folder / name).rename(partial)
+                raise
+
+    def forget_partial(self, name: str) -> None:
+        """Remove what was cut off of ``name``, which is here whole."""
+        with manifest.disk_errors("removing what was cut off", self.path), suppress(FileNotFoundError):
+            self._remove_partial(self._partial / names.file_name(name))
+
+    def _forget_old_partial(self) -> None:
+        """Remove what was cut off and nobody has gone on with for a week."""
+        with manifest.disk_errors("removing what was cut off", self.path):
+            for path in self._partial.iterdir():
+                with suppress(FileNotFoundError):  # somebody goes on with it, or has removed it
+                    # Its place changed when it was kept, or kept again.
+                    if time.time() - path.lstat().st_ctime > _PARTIAL_S:
+                        self._remove_partial(path)
+
+    def _remove_partial(self, path: Path) -> None:
+        path.lstat()
+        aside = self._incoming / secrets.token_hex(8)
+        aside.mkdir()
+        path.rename(aside / path.name)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def holds(self, name: str, files: Sequence[FileEntry]) -> bool:
         """Tell whether ``name`` is here already with this content; ContentDiffers if it is here with another."""

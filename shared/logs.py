@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from shared.printable import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -45,7 +47,7 @@ class TextFormatter(logging.Formatter):
         subject = " ".join(filter(None, (_OUS.get(), _MESSAGE.get())))
         text = " ".join(filter(None, (_utc(record), self._actor, record.levelname, f"[{subject}]" if subject else "")))
         text += " " + _one_line(record.getMessage())
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        return f"{text}\n{_traceback(self.formatException(record.exc_info))}" if record.exc_info else text
 
 
 class JsonFormatter(logging.Formatter):
@@ -100,4 +102,9 @@ def _utc(record: logging.LogRecord) -> str:
 
 
 def _one_line(text: str) -> str:
-    return text.replace("\n", "\\n").replace("\r", "\\r")
+    """Return text with line ends spelled out, and whatever else would not stand on a terminal as it is."""
+    return visible(text.replace("\n", "\\n").replace("\r", "\\r"))
+
+
+def _traceback(text: str) -> str:
+    return "\n".join(map(visible, text.split("\n")))

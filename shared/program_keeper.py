@@ -255,7 +255,8 @@ def main(status_file: int) -> None:
         try:
             write_record(Path(order["record"]), outcome)
         except OSError as error:
-            print(f"the record {order['record']} cannot be written: {error.strerror}", file=sys.stderr)
+            with contextlib.suppress(OSError):  # the log may be on the same full disk: the parent is told all the same
+                print(f"the record {order['record']} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
         _tell(status_file, outcome)
 
 

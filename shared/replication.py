@@ -1,7 +1,8 @@
 """Bringing a file or directory from another cache: a directory of this machine, or ``user@host:dir`` through rsync.
 
 rsync runs as a program of :mod:`shared.program`, so it ends with us; its argument list is made here and meets no shell,
-here or there. Links and special files are not transferred, and finding one is an error.
+here or there. What it has brought when the line breaks is kept, and the next try goes on with it, however often that
+takes. Links and special files are not transferred, and finding one is an error.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared import manifest, names, program
-from shared.errors import BadInput, CacheError, SourceAway
+from shared.errors import BadInput, CacheError, DiskFull, SourceAway
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from shared.cache import CacheDirectory
     from shared.manifest import Progress
@@ -39,6 +41,7 @@ _OURS: Final = ("DRW_", "COUCHDB_")
 _WILDCARDS: Final = frozenset("*?[\\")
 _AWAY_CODES: Final = {5, 10, 12, 24, 30, 35, 255}
 """rsync's and ssh's exit codes for a connection that failed, broke or was silent, and for files that vanished."""
+_FULL: Final = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class Rsync:
             self.path,
             "--recursive",
             "--times",
+            # What arrives has its name at once, so that whatever ends rsync, and however, its successor can go on.
+            "--inplace",
             "--protect-args",
             f"--timeout={self.idle_s}",
             # Nobody is there to type a password.
@@ -120,8 +125,8 @@ def fetch(
     That is ``files`` where it is given (nothing is hashed then), else both ends are compared by content and the
     source's manifest is returned. From a directory of this machine without rsync it is copied by ourselves; ``rsync``
     is by default the one on the path. ``progress`` is called about once a second (the bytes in all are 0 where they
-    are unknown); what it raises ends the copying. SourceAway if it is not there or the host cannot be reached,
-    CacheError for anything else, above all links and special files.
+    are unknown); what it raises ends the copying. SourceAway if it is not there or the host cannot be reached, DiskFull
+    if there is no room for it, CacheError for anything else, above all links and special files.
     """
     names.file_name(name)
     rsync = rsync or Rsync.found(os.environ)
@@ -154,8 +159,11 @@ def replicate(
     is done. Errors as of :func:`fetch` and :meth:`shared.cache.CacheDirectory.admit`.
     """
     if files is not None and cache.holds(name, files):
+        cache.forget_partial(name)
         return tuple(files)
-    with cache.incoming(name, token) as folder:
+    rsync = rsync or Rsync.found(os.environ)
+    # Only rsync can go on with what is there.
+    with cache.resuming(name, token) if rsync.path else cache.incoming(name, token) as folder:
         expected = fetch(source, name, folder, files, rsync=rsync, progress=progress)
         cache.admit(folder / name, expected)
     return expected
@@ -173,17 +181,28 @@ def _compared(source: Source, name: str, arrived: Path, rsync: Rsync) -> tuple[F
     return manifest.manifest_of(arrived)
 
 
+@contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    """Give a folder for rsync's log and record; DiskFull where there is no room even for these."""
+    with ExitStack() as stack:
+        with manifest.disk_errors("running rsync", parent):
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".rsync-", dir=parent)))
+            # A log that has begun has its first block: in there rsync can still say that the disk is full.
+            (scratch / "log").write_text("\n")
+        yield scratch
+
+
 def _run(rsync: Rsync, command: list[str], arriving: Path, total: int, progress: Progress | None) -> str:
     """Run rsync to its end and return what it wrote; its failures become our errors."""
     # Beside what arrives: there it is cleared away too when this process is killed.
-    with tempfile.TemporaryDirectory(prefix=".rsync-", dir=arriving.parent) as scratch:
-        log = Path(scratch) / "log"
+    with _scratch(arriving.parent) as scratch:
+        log = scratch / "log"
         running = program.start(
             command,
-            directory=Path(scratch),
+            directory=scratch,
             environ={**rsync.environ, "LC_ALL": "C"},
             log=log,
-            record=Path(scratch) / "record",
+            record=scratch / "record",
             time_limit_s=rsync.time_limit_s,
         )
         try:
@@ -219,8 +238,10 @@ def _check(ended: program.Ended, said: str, origin: str) -> None:
         raise CacheError(f"{origin} holds a link or special file: {names.shown(skipped[0])}")
     if ended.succeeded:
         return
-    if "No space left on device" in said or "Disk quota exceeded" in said:
-        raise CacheError(f"copying {origin} failed: the disk is full; free some space there")
+    if any(each in said for each in _FULL):
+        raise DiskFull(f"copying {origin} failed: the disk is full; free some space there")
+    if ended.timed_out:
+        raise SourceAway(f"copying {origin} takes long: rsync {ended.sentence()}; the next try goes on from there")
     if ended.code in _AWAY_CODES or (ended.code in {3, 23} and "No such file or directory" in said):
         raise SourceAway(f"{origin} is not there or cannot be reached: {_cause(said) or last}")
     raise CacheError(f"copying {origin} failed, rsync {ended.sentence()}: {_cause(said) or last}")

@@ -24,9 +24,11 @@ PASSWORD_VARIABLE: Final = "COUCHDB_PASSWORD"  # noqa: S105 (the name of a varia
 LOOPBACK: Final = "127.0.0.1"
 
 
-def _setting(variable: str, default: object, meaning: str, *, shown_default: str | None = None) -> Any:  # noqa: ANN401 (as dataclasses.field)
-    metadata = {"variable": variable, "meaning": meaning, "shown_default": shown_default}
-    return field(default=default, metadata=metadata)
+def _setting(
+    variable: str, default: object, meaning: str, *, shown_default: str | None = None, secret: bool = False
+) -> Any:  # noqa: ANN401 (as dataclasses.field)
+    metadata = {"variable": variable, "meaning": meaning, "shown_default": shown_default, "secret": secret}
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,11 @@ class Settings:
         "DRW_WEBLOG_URL", "http://localhost:8001/weblogs", "where reviewers' browsers find weblogs"
     )
     webhook_url: str = _setting(
-        "DRW_WEBHOOK_URL", "", "web address that is told what happens, by the notifier", shown_default="none"
+        "DRW_WEBHOOK_URL",
+        "",
+        "web address that is told what happens, by the notifier",
+        shown_default="none",
+        secret=True,  # whoever knows it may write there
     )
     people_file: Path | None = _setting(
         "DRW_PEOPLE_FILE",
@@ -226,13 +232,16 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         try:
             values[each.name] = parse(text)
         except ValueError as error:
-            raise BadInput(f"{variable} is {_without_password(text)}: it must be {wanted}") from error
+            given = "set to what is not shown here" if each.metadata["secret"] else _without_password(text)
+            raise BadInput(f"{variable} is {given}: it must be {wanted}") from error
     values["home"] = values.get("home") or _path(str(Settings.home))
     url, user, password = _split_url(values.get("couchdb_url", Settings.couchdb_url))
     if not user and "credentials" in values:
         user, password = _own_credentials(values["credentials"], env)
     if not user:
         user, password = env.get(USER_VARIABLE, ""), env.get(PASSWORD_VARIABLE, "")
+        if password and not user:
+            raise BadInput(f"{PASSWORD_VARIABLE} is set and {USER_VARIABLE} is not: set both, or neither")
     if not user:
         user, password = read_credentials(values["home"] / "credentials")
     return Settings(**values | {"couchdb_url": url, "user": user, "password": password})

@@ -6,12 +6,13 @@
        |  ^                 |
      ends |               ends
        v  |                 v
-      waiting  <------------+        ended with status 2 (its arguments are wrong): failed
+      waiting  <------------+        ended with status 2 (its arguments are wrong), or is no program: failed
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 from asyncio.subprocess import DEVNULL
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 USAGE_ERROR: Final = 2
 KILL_S: Final = 5.0
 """How long to wait for a killed process to be gone; one that the kernel holds (a dead disk) is left behind."""
+
+_FOR_GOOD: Final = {errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR}
+"""Why a start fails that will fail again: there is no such program. Anything else (memory, a full disk) passes."""
 
 _READY_LOOK_S: Final = 0.05
 _SLOW_LOOK_S: Final = 0.25
@@ -120,7 +124,7 @@ class Keeper:
         try:
             child = None if self._found else await self._start()
         except OSError as error:
-            return f"cannot be started: {error.strerror}", True
+            return f"cannot be started: {error.strerror}", error.errno in _FOR_GOOD
         self._found = False
         ended = asyncio.ensure_future(self._ended(child))
         await self._watch_start(ended)

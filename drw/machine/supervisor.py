@@ -38,6 +38,7 @@ class Supervisor:
         self._home = home
         self._wanted = home.wanted()
         self._keepers: dict[str, Keeper] = {}
+        self._stuck: set[str] = set()
         self._order = 0
         self._since = now()
         self._stopping = asyncio.Event()
@@ -108,8 +109,17 @@ class Supervisor:
         _LOG.info("ended")
 
     def _turn_over_outputs(self) -> None:
-        for keeper in self._keepers.values():
-            tails.turn_over(deaths.output_file(keeper.row.process))
+        """Let each output that has become long begin anew; of one that cannot (a full disk) it is said once."""
+        for name, keeper in self._keepers.items():
+            output = deaths.output_file(keeper.row.process)
+            try:
+                tails.turn_over(output)
+            except OSError as error:
+                if name not in self._stuck:
+                    _LOG.error("%s grows on, because it cannot be kept as ….1: %s", output, error.strerror)
+                self._stuck.add(name)
+            else:
+                self._stuck.discard(name)
 
 
 def _detach(log: Path) -> int:

@@ -24,13 +24,29 @@ def size(path: Path) -> int:
 def since(path: Path, start: int) -> str:
     """Return what was written from byte ``start`` on, its last 64 kB at most; all of a file that was begun anew."""
     end = size(path)
-    start = max(start if start <= end else 0, end - _MOST_BYTES)
+    return between(path, max(start if start <= end else 0, end - _MOST_BYTES), end)
+
+
+def between(path: Path, start: int, end: int) -> str:
+    """Return what a file has from byte ``start`` to byte ``end``; nothing if it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(start)
-            return file.read(_MOST_BYTES).decode(errors="replace")
+            return file.read(end - start).decode(errors="replace")
     except OSError:
         return ""
+
+
+def end_of(path: Path, count: int) -> list[str]:
+    """Return the last lines of a file that are not empty, each of them whole."""
+    end, length = size(path), _MOST_BYTES
+    while True:
+        start = max(0, end - length)
+        # One more than wanted: the first of them may be cut.
+        lines = last_lines(between(path, start, end), count + 1)
+        if start == 0 or len(lines) > count:
+            return lines[-count:]
+        length *= 4
 
 
 def last_lines(text: str, count: int) -> list[str]:

@@ -180,9 +180,9 @@ def gather(connection: DbConnection, settings: Settings) -> Evidence:
     database = connection.database(queue.DATABASE)
     post = [
         # Twice, because a message may go from the index that is read last to the one that was read first.
-        *_all(lambda most: letters.at_work(database, most=most)),
-        *_all(lambda most: letters.at_work(database, most=most)),
-        *_all(lambda most: letters.ended(database, envelope.DEAD, most=most)),
+        *letters.every(lambda most: letters.at_work(database, most=most)),
+        *letters.every(lambda most: letters.at_work(database, most=most)),
+        *letters.every(lambda most: letters.ended(database, envelope.DEAD, most=most)),
     ]
     entities, unreadable = _entities(connection)
     records = _records(connection)
@@ -199,14 +199,6 @@ def gather(connection: DbConnection, settings: Settings) -> Evidence:
         misdescribed=misdescribed,
         caches=caches(settings),
     )
-
-
-def _all(read: Callable[[int], list[Letter]]) -> list[Letter]:
-    """Return messages of a kind, every one: of what is overlooked nobody may say that it is not there."""
-    most = letters.MOST
-    while len(found := read(most)) >= most:
-        most *= 4
-    return found
 
 
 def _entities(connection: DbConnection) -> tuple[dict[str, StatusEntity], dict[str, str]]:

@@ -10,6 +10,7 @@ import secrets
 import shutil
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from drw import ages, columns
@@ -23,7 +24,6 @@ from shared.errors import DrwError, Forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from drw.registry import Commands, Context
     from drw.upkeep.evidence import CachedRun, Evidence
@@ -131,10 +131,11 @@ class Pruner:
             if not kept and not self._dry_run:
                 self._remove_run(each.run)
         old_work = work.OldWork(self._connection, self._context.settings.runs_dir())
-        for path in old_work.over(known, now - timedelta(seconds=self._retention_s)):
-            self._done.pruned.append(Pruned(WORK, str(path), work.size(path)))
-            if not self._dry_run:
-                self._guarded(old_work.remove, path)
+        horizon = now - timedelta(seconds=self._retention_s)
+        for path in old_work.over(known, horizon):
+            self._guarded(lambda path: self._remove_work(old_work, path), path)
+        for path in old_work.half_written(horizon) if not self._dry_run else ():
+            self._guarded(Path.unlink, path)
         self._messages()
         self._record()
         return self._done
@@ -158,9 +159,9 @@ class Pruner:
                     wrong = self._archive.check(archived_names[path], size=entry.size, sha256=entry.sha256)
                 if wrong:
                     return wrong
+            return self._difference_of_weblog(run)
         except (DrwError, OSError) as error:
             return str(error)
-        return self._difference_of_weblog(run)
 
     def _difference_of_weblog(self, run: CachedRun) -> str:
         name = names.weblog(run.ous, run.run)
@@ -175,6 +176,11 @@ class Pruner:
         aside = run.cache / MARKER / "incoming"
         for path in (run.cache / WEBLOGS / name.removesuffix(".zip"), run.cache / name, run.cache / run.name):
             self._guarded(lambda path: _remove(path, aside / f"{path.name}.{secrets.token_hex(8)}"), path)
+
+    def _remove_work(self, old_work: work.OldWork, path: Path) -> None:
+        self._done.pruned.append(Pruned(WORK, str(path), work.size(path)))
+        if not self._dry_run:
+            old_work.remove(path)
 
     def _guarded(self, remove: Callable[[Path], None], path: Path) -> None:
         """Remove something; what cannot be is said, and what is gone already is what was wanted."""

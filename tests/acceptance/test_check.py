@@ -1,6 +1,9 @@
 """``drw check``, ``drw rebuild`` and ``drw prune`` on a real place: what is broken is found, told, and mended."""
 
+import fcntl
+import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 from shared import delivery, names, ngas, reports, status
@@ -138,6 +141,21 @@ def rebuild(system, drw, whole):
     assert drw("rebuild")["made"] == []
 
 
+@contextmanager
+def unfinished_work(system):
+    """Leave in the drivers' directory what a loss of power leaves, and what is at work; give what goes and stays."""
+    lost, kept = (system.settings.runs_dir() / f"2015.1.00657.S_2020_01_0{day}T00_00_00.000.run" for day in (1, 2))
+    old, fresh = (system.settings.runs_dir() / "by-message" / f"{name}.1.tmp" for name in ("old", "fresh"))
+    for path in (lost / "products.data", kept / "ended.json.keeper", old, fresh):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    os.utime(old, (0, 0))
+    with (kept / "ended.json.keeper").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield [lost, old], [kept, fresh]
+    shutil.rmtree(kept)
+
+
 def prune(system, drw, first, second, products):
     """Remove what is old; a run of which one file, or one bit, is not in the archive stays whole."""
     strange = system.eu / names.products_path(first.prog_id, second.run, SECOND) / "strange.data"
@@ -146,14 +164,26 @@ def prune(system, drw, first, second, products):
     content = flipped.read_bytes()
     flipped.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     one, other = (names.products_dir(first.prog_id, entity.run) for entity in (first, second))
-    dry = drw("prune", "--dry-run", "--older-than", "0s")
+    weblog = system.eu / names.weblog(FIRST, first.run)
+    weblog = weblog.rename(weblog.with_suffix(".aside"))
+    weblog.with_suffix(".zip").mkdir()  # what cannot be read leaves the others alone
+    unread = {each["where"]: each["kept"] for each in drw("prune", "--dry-run", "--older-than", "0s")["pruned"]}
+    assert "is not a plain file" in unread[str(system.eu / one)]
+    assert not unread[str(system.jao / other)]
+    assert all((cache / run).is_dir() for cache in (system.eu, system.jao) for run in (one, other))
+    weblog.with_suffix(".zip").rmdir()
+    weblog.rename(weblog.with_suffix(".zip"))
+    with unfinished_work(system) as (goes, stays):
+        dry = drw("prune", "--dry-run", "--older-than", "0s")
+        assert all(path.exists() for path in (*goes, *stays))
+        assert drw("prune", "--older-than", "0s")["pruned"] == dry["pruned"]
+        assert [path for path in (*goes, *stays) if path.exists()] == stays
+    assert str(goes[0]) in {each["where"] for each in dry["pruned"] if each["what"] == "work directory"}
     gone = {each["where"] for each in dry["pruned"] if each["what"] == "run" and not each["kept"]}
     assert gone == {str(system.eu / one), str(system.jao / other)}
-    assert all((cache / run).is_dir() for cache in (system.eu, system.jao) for run in (one, other))
     kept = {each["where"]: each["kept"] for each in dry["pruned"] if each["kept"]}
     assert "strange.data is not in the archive" in kept[str(system.eu / other)]
     assert products[3] in kept[str(system.jao / one)]
-    assert drw("prune", "--older-than", "0s")["pruned"] == dry["pruned"]
     assert not any(Path(where).exists() for where in gone)
     assert not (system.jao / names.weblog(SECOND, second.run)).exists()
     assert (system.eu / other).is_dir()

@@ -17,6 +17,7 @@ from shared import manifest
 from shared.cache import MARKER, CacheDirectory, clear, foreign_entries, private_folder
 from shared.errors import BadInput, CacheError, ContentDiffers, SourceAway
 from shared.messages import FileEntry
+from shared.replication import Source, replicate
 
 RUN = "2015.1.00657.S_2018_07_19T07_10_03.781"
 WEBLOG = "weblog-X1-X1-Xa1-2018-07-19T07:10:03.781.zip"
@@ -192,6 +193,61 @@ def test_a_private_folder_is_its_owners_alone(tmp_path):
     with private_folder(tmp_path, "a", "1"), pytest.raises(CacheError, match="in use by another process"), again:
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def cut_off(cache, error, content=b"half"):
+    """Bring a part of a weblog, and end with an error; return what there was of it before."""
+    found = b""
+
+    def bring():
+        nonlocal found
+        with cache.resuming(WEBLOG, "t") as folder:
+            if (folder / WEBLOG).exists():
+                found = (folder / WEBLOG).read_bytes()
+            (folder / WEBLOG).write_bytes(content)
+            raise error
+
+    with pytest.raises(type(error)):
+        bring()
+    assert incoming(cache) == []
+    return found
+
+
+def test_what_was_cut_off_is_there_at_the_next_try_unless_it_may_be_wrong(cache):
+    assert cut_off(cache, SourceAway("gone")) == b""
+    assert cut_off(cache, KeyboardInterrupt(), b"more") == b"half"
+    CacheDirectory.open(cache.path)
+    assert cut_off(cache, CacheError("wrong")) == b"more"
+    assert cut_off(cache, SourceAway("gone")) == b""
+    with cache.resuming(WEBLOG, "t") as folder:
+        cache.admit(folder / WEBLOG, [FileEntry(WEBLOG, 4, hashlib.sha256(b"half").hexdigest())])
+    assert cache.holds(WEBLOG, cache.manifest(WEBLOG))
+    assert list((cache.path / MARKER / "partial").iterdir()) == []
+
+
+def test_what_was_cut_off_goes_once_another_has_brought_it(cache, source):
+    cut_off(cache, SourceAway("gone"))
+    files = cache.take(source, WEBLOG, "another")
+    assert replicate(cache, Source.parse(str(source)), WEBLOG, "t", files) == files
+    assert list((cache.path / MARKER / "partial").iterdir()) == []
+    assert incoming(cache) == []
+
+
+def test_of_two_that_go_on_with_what_was_cut_off_one_gets_it(cache):
+    cut_off(cache, SourceAway("gone"))
+    with cache.resuming(WEBLOG, "one") as one, cache.resuming(WEBLOG, "other") as other:
+        assert [path.name for path in one.iterdir()] == [WEBLOG]
+        assert list(other.iterdir()) == []
+
+
+@pytest.mark.parametrize("again", [lambda cache: CacheDirectory.open(cache.path), lambda cache: None])
+def test_what_was_cut_off_and_is_wanted_no_more_goes(cache, monkeypatch, again):
+    cut_off(cache, SourceAway("gone"))
+    monkeypatch.setattr("shared.cache._PARTIAL_S", -1.0)
+    again(cache)
+    with cache.resuming("another", "t") as folder:
+        assert list(folder.iterdir()) == []
+    assert list((cache.path / MARKER / "partial").iterdir()) == []
 
 
 TAKER = """

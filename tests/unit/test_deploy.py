@@ -70,6 +70,43 @@ def test_ports_are_open_to_this_machine_only():
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
+def variables(text):
+    return dict(re.findall(r"^(DRW_\w+)=(.+)$", text, re.MULTILINE))
+
+
+def test_whoever_looks_into_the_caches_looks_where_the_units_have_them():
+    told = variables((DEPLOY / "systemd" / "drw.env.example").read_text())
+    used = {
+        word
+        for unit in UNITS
+        for word in re.findall(r"^ExecStart=.*?(/var/lib/drw/\S+)", unit.read_text(), re.MULTILINE)
+    }
+    assert used == {"/var/lib/drw/%i-cache", told["DRW_JAO_CACHE"]}
+    assert told["DRW_EU_CACHE"] == "/var/lib/drw/EU-cache"
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_unit_waits_for_the_disks_of_the_folders_that_it_is_given(unit):
+    text = unit.read_text()
+    (line,) = re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)
+    waits = " ".join(re.findall(r"^RequiresMountsFor=(.+)$", text, re.MULTILINE)).split()
+    assert set(re.findall(r"/var/lib/drw/\S+", line)) <= set(waits)
+
+
+@pytest.mark.parametrize("name", ["operator", "dashboard"])
+def test_in_containers_too_there_is_something_to_look_into(name):
+    """Those of drw's commands that tidy need all that the actors write."""
+    written = {
+        each for other in SERVICES.values() for each in other.get("volumes", ()) if each.startswith(("eu-", "jao-"))
+    }
+    mine = SERVICES[name]["volumes"]
+    writable = {each for each in mine if not each.endswith(":ro")}
+    assert {each.removesuffix(":ro") for each in written} <= {each.removesuffix(":ro") for each in mine}
+    assert (writable >= {"work:/var/lib/drw/work", *(each for each in written if not each.endswith(":ro"))}) == (
+        name == "operator"
+    )
+
+
 def commands():
     for name, service in SERVICES.items():
         if name != "couchdb":

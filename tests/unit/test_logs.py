@@ -18,6 +18,22 @@ def restored():
     root.setLevel(level)
 
 
+def test_a_name_of_anybodys_moves_no_cursor(tmp_path, restored):
+    logs.set_up("xtss", level="INFO", form="text", file=tmp_path / "xtss.log")
+    name = "a\x1b[2Jb\x9bc\u202ed\ne"
+
+    def fail():
+        raise ValueError(name)
+
+    try:
+        fail()
+    except ValueError:
+        logging.getLogger("drw").exception("%s", name)
+    first, *traceback = (tmp_path / "xtss.log").read_text().splitlines()
+    assert first.endswith(r"xtss ERROR a\x1b[2Jb\x9bc\u202ed\ne")
+    assert r"ValueError: a\x1b[2Jb\x9bc\u202ed" in traceback
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_file_of_so_many_bytes_gets_a_successor_and_six_are_kept_in_all(tmp_path, monkeypatch, restored, form):
     monkeypatch.setattr(logs, "_FILE_BYTES", 1000)

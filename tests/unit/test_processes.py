@@ -16,7 +16,7 @@ import pytest
 from drw.machine import background, deaths, ending, pids, processes, tmux
 from drw.machine.keeper import wait_s
 from drw.machine.processes import Process
-from drw.machine.running import Home, status
+from drw.machine.running import Home, Wanted, status
 from shared.errors import BadInput, ProgramError
 from shared.settings import read_settings
 
@@ -194,6 +194,32 @@ def test_what_cannot_be_started_says_why(home):
     lost = Process(name="lost", argv=(str(home / "nowhere"),), log=home / "log" / "lost.log")
     with pytest.raises(ProgramError, match="lost cannot be started: No such file or directory"):
         start(home, lost)
+
+
+def test_what_cannot_be_started_for_the_moment_is_started_again(home):
+    home.mkdir()
+    shell = home / "shell"
+    shutil.copy("/bin/sh", shell)
+    busy = Process(name="busy", argv=(str(shell), "-c", SERVES), log=home / "log" / "busy.log", writes_log=False)
+    with shell.open("ab"), pytest.raises(ProgramError, match="busy cannot be started: Text file busy"):
+        start(home, busy)
+    until(lambda: rows(home)["busy"].phase == "ready")
+
+
+def test_an_output_that_cannot_be_turned_over_is_told_once_and_nothing_ends_of_it(home):
+    hasty = "from drw.machine import supervisor; supervisor._HOUSEKEEPING_S = 0.02; supervisor.main()"
+    one, said = process(home, "one"), home / "log" / "supervisor.log"
+    in_the_way = one.log.with_name("one.log.1")
+    in_the_way.mkdir(parents=True)
+    Home(home).write(Wanted(processes=[one], environ=dict(os.environ), grace_s=GRACE_S))
+    subprocess.run([sys.executable, "-c", hasty, str(home), str(home / "log")], check=True)
+    until(lambda: "one" in rows(home) and rows(home)["one"].phase == "ready")
+    os.truncate(one.log, 10_000_001)
+    until(lambda: "one.log grows on, because it cannot be kept as ….1: Is a directory" in said.read_text())
+    in_the_way.rmdir()
+    until(lambda: in_the_way.is_file() and one.log.stat().st_size == 0)
+    assert said.read_text().count("grows on") == 1
+    assert rows(home)["one"].is_alive()
 
 
 def test_what_says_nothing_in_time_is_named(home):

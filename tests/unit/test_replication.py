@@ -7,6 +7,7 @@ tests use the real one where it is.
 import os
 import shutil
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from shared import manifest
 from shared.cache import CacheDirectory
-from shared.errors import BadInput, CacheError, ContentDiffers, SourceAway
+from shared.errors import BadInput, CacheError, ContentDiffers, DiskFull, SourceAway
 from shared.replication import Rsync, Source, fetch, replicate
 
 RUN = "2015.1.00657.S_2018_07_19T07_10_03.781"
@@ -162,7 +163,9 @@ def test_what_arrives_otherwise_does_not_come_in(bin_dir, cache, origin, announc
         (30, "[Receiver] io timeout after 60 seconds -- exiting", SourceAway),
         (23, 'rsync: change_dir "/x" failed: No such file or directory (2)', SourceAway),
         (23, 'rsync: opendir "/x" failed: Permission denied (13)', CacheError),
-        (11, 'rsync: write failed on "x": No space left on device (28)', CacheError),
+        (11, 'rsync: write failed on "x": No space left on device (28)', DiskFull),
+        (11, 'rsync: write failed on "x": Disk quota exceeded (122)', DiskFull),
+        (11, 'rsync: write failed on "x": File too large (27)', DiskFull),
         (127, "bash: rsync: command not found", CacheError),
     ],
 )
@@ -174,10 +177,48 @@ def test_failures_are_told_apart(bin_dir, cache, code, message, error):
     assert ("disk is full" if code == 11 else message) in str(raised.value)
 
 
+def test_where_rsync_cannot_even_be_run_is_told_in_a_sentence(bin_dir, tmp_path):
+    with pytest.raises(CacheError, match=r"running rsync in .*none failed: No such file or directory"):
+        fetch(Source.parse("eu:/cache"), WEBLOG, tmp_path / "none", rsync=Rsync(path=f"{bin_dir}/rsync", environ={}))
+
+
+_OWN_MOUNTS = ["unshare", "--map-root-user", "--mount"]
+_FULL_DISK = """
+import sys
+from shared.cache import CacheDirectory
+from shared.errors import DiskFull
+from shared.replication import Rsync, Source, replicate
+from pathlib import Path
+cache = CacheDirectory.open(Path(sys.argv[1]))
+try:
+    replicate(cache, Source.parse(sys.argv[2]), sys.argv[3], "t", None, rsync=Rsync.found({"PATH": sys.argv[4]}))
+except DiskFull as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run([*_OWN_MOUNTS, "true"], check=False).returncode != 0,
+    reason="a small disk cannot be mounted here",
+)
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+@pytest.mark.parametrize(("count", "size"), [(1, 3_000_000), (300, 7000)], ids=["one large", "many small"])
+def test_a_full_disk_is_told_as_one(cache, tmp_path, count, size):
+    """With many small files the disk stays full, and rsync's own complaint has to find room too."""
+    for number in range(count):
+        path = tmp_path / "origin" / RUN / f"{number}.data"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    mounted = 'mount -t tmpfs -o size=1m drw "$1" && exec "$2" -c "$3" "$1" "$4" "$5" "$PATH"'
+    argv = [str(cache.path), sys.executable, _FULL_DISK, str(tmp_path / "origin"), RUN]
+    done = subprocess.run([*_OWN_MOUNTS, "sh", "-c", mounted, "sh", *argv], capture_output=True, text=True, check=False)
+    assert "failed: the disk is full; free some space there" in done.stdout, done.stderr
+
+
 def test_a_silent_rsync_is_ended(bin_dir, cache):
     (bin_dir / "mode").write_text("hang")
     rsync = Rsync(path=f"{bin_dir}/rsync", environ={}, time_limit_s=0.1)
-    with pytest.raises(CacheError, match=r"ran past its time limit of 0\.1 s"):
+    with pytest.raises(SourceAway, match=r"ran past its time limit of 0\.1 s"):
         replicate(cache, Source.parse("eu:/cache"), WEBLOG, "t", None, rsync=rsync)
 
 
@@ -268,6 +309,52 @@ def test_no_text_gets_an_option_into_the_arguments(text):
     assert separator == "--"
     assert not origin.startswith("-")
     assert source.host or origin.startswith("/")
+
+
+LINE = f"""#!/bin/sh
+'''exec' "{sys.executable}" "$0" "$@"
+'''
+import os, pathlib, select, subprocess, sys
+here = pathlib.Path(__file__).parent
+*_options, _host = sys.argv[1:6]
+far = subprocess.Popen(sys.argv[6:], stdout=subprocess.PIPE)
+brought, most = 0, int((here / "most").read_text())
+while brought < most and (piece := far.stdout.read1(min(65536, most - brought))):
+    brought += len(piece)
+    while piece:
+        select.select([], [1], [])
+        piece = piece[os.write(1, piece):]
+far.kill()
+(here / "brought").write_text(str(brought))
+"""
+"""A stand-in of ssh to another machine, whose line breaks after so many bytes."""
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_line_that_breaks_brings_what_is_left_at_the_next_try(cache, tmp_path, announced):
+    (tmp_path / "bin").mkdir()
+    most, ssh = tmp_path / "bin" / "most", tmp_path / "bin" / "ssh"
+    ssh.write_text(LINE)
+    ssh.chmod(0o755)
+    products = tmp_path / "far" / RUN
+    products.mkdir(parents=True)
+    for number in range(2):
+        (products / f"{number}.data").write_bytes(os.urandom(1_000_000))
+    files = manifest.manifest_of(products)
+    rsync = Rsync.found({"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"})
+    given = (cache, Source.parse(f"eu:{tmp_path / 'far'}"), RUN)
+    most.write_text("1300000")
+    with pytest.raises(SourceAway):
+        replicate(*given, "first", files if announced else None, rsync=rsync)
+    assert left(cache) == []
+    assert not (cache.path / RUN).exists()
+    most.write_text("1000000")
+    CacheDirectory.open(cache.path)  # as whoever begins here does
+    assert replicate(*given, "second", files if announced else None, rsync=rsync) == files
+    assert cache.manifest(RUN) == files
+    assert left(cache) == []
+    assert int((ssh.parent / "brought").read_text()) < 1_000_000
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")

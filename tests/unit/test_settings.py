@@ -50,6 +50,11 @@ def test_the_dashboard_may_have_several_addresses(tmp_path):
     assert read_settings({"DRW_HOME": str(tmp_path)}).dashboard_origin == ()
 
 
+def test_a_password_without_its_user_is_not_passed_over(tmp_path):
+    with pytest.raises(BadInput, match="COUCHDB_PASSWORD is set and COUCHDB_USER is not: set both, or neither"):
+        read_settings({"DRW_HOME": str(tmp_path), "COUCHDB_PASSWORD": "p"})
+
+
 def test_credentials_come_from_url_then_environment_then_file(tmp_path):
     (tmp_path / "credentials").write_text("COUCHDB_USER=filed\nCOUCHDB_PASSWORD=p=1\n")
     env = {"DRW_HOME": str(tmp_path)}
@@ -64,8 +69,20 @@ def test_credentials_come_from_url_then_environment_then_file(tmp_path):
 def test_no_secret_is_shown(tmp_path):
     settings = read_settings({"DRW_HOME": str(tmp_path), "COUCHDB_USER": "u", "COUCHDB_PASSWORD": "hush"})
     assert "hush" not in repr(settings)
-    with pytest.raises(BadInput) as caught:
-        read_settings({"DRW_HOME": str(tmp_path), "DRW_COUCHDB_URL": "ftp://u:hush@db"})
+    assert "hush" not in repr(read_settings({"DRW_WEBHOOK_URL": "https://chat.example.org/hush"}))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DRW_COUCHDB_URL", "ftp://u:hush@db"),
+        ("DRW_WEBHOOK_URL", "htps://chat.example.org/services/hush"),
+        ("DRW_WEBHOOK_URL", "https://chat.example.org:hush/services"),
+    ],
+)
+def test_no_secret_is_shown_of_what_is_mistyped(tmp_path, variable, value):
+    with pytest.raises(BadInput, match=f"^{variable} is ") as caught:
+        read_settings({"DRW_HOME": str(tmp_path), variable: value})
     assert "hush" not in str(caught.value)
 
 
