@@ -51,7 +51,10 @@ class AttachmentInput(msgspec.Struct, frozen=True):
 
 
 class NewDocument(msgspec.Struct):
-    """A document as a request brings it. `history` is the revision it edits (or, replicated, is) and its ancestors."""
+    """A document as a request brings it. `history` is the revision it edits (or, replicated, is) and its ancestors.
+
+    `attachments` are those that it names; what is stored already is in `kept_attachments`, which count more.
+    """
 
     id: str
     body: bytes
@@ -122,8 +125,11 @@ def _take_special(document: NewDocument, name: str, value: Any) -> None:  # noqa
     elif name == "_revisions" and isinstance(value, dict):
         document.start, document.history = _parse_history(value)
     elif name == "_attachments" and isinstance(value, dict):
+        # As CouchDB does it, what is no object is passed over.
         document.attachments = {
-            validate_attachment_name(file): _parse_attachment(file, fields) for file, fields in value.items()
+            validate_attachment_name(file): _parse_attachment(file, fields)
+            for file, fields in value.items()
+            if isinstance(fields, dict)
         }
     elif name not in _IGNORED:
         raise CouchError(400, "doc_validation", f"Bad special document member: {name}")
@@ -151,9 +157,7 @@ def validate_attachment_name(name: str) -> str:
     return name
 
 
-def _parse_attachment(name: str, fields: Any) -> AttachmentInput:  # noqa: ANN401 - any JSON value
-    if not isinstance(fields, dict):
-        raise CouchError(400, "doc_validation", f"Attachment '{name}' must be a JSON object.")
+def _parse_attachment(name: str, fields: dict[str, Any]) -> AttachmentInput:
     content_type = fields.get("content_type", "application/octet-stream")
     revpos = fields.get("revpos")
     common: dict[str, Any] = {

@@ -62,6 +62,11 @@ def conflict() -> CouchError:
     return CouchError(409, "conflict", "Document update conflict.")
 
 
+def unknown_error(reason: str) -> CouchError:
+    """500: CouchDB fails on such a request, with this name for it; so does this, without failing."""
+    return CouchError(500, "unknown_error", reason)
+
+
 def not_implemented(what: str) -> CouchError:
     """501: CouchDB has this, couchlet does not; `what` begins the sentence and says what to do instead."""
     return CouchError(501, "not_implemented", what)

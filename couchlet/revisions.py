@@ -199,9 +199,9 @@ def remove_leaves(tree: Tree, revisions: Iterable[Revision]) -> tuple[Tree, list
 
 
 def possible_ancestors(tree: Tree, missing: Sequence[Revision]) -> list[Revision]:
-    """Leaves that a missing revision might descend from: those of a lower generation than some missing one."""
+    """Leaves that a missing revision might descend from, winner first: those of a generation below some missing one."""
     highest = max((revision.generation for revision in missing), default=0)
-    return [branch.leaf for branch in tree if branch.start < highest]
+    return [branch.leaf for branch in branches_by_rank(tree) if branch.start < highest]
 
 
 def pack(tree: Tree) -> tuple[bytes, bytes | None]:

@@ -54,15 +54,21 @@ class Authenticator:
             if user is not None:
                 return user
         if authorization and authorization[:6].lower() == "basic ":
-            name, password = _parse_basic(authorization[6:])
-            return await self.from_password(name, password, peer)
+            name, colon, password = _parse_basic(authorization[6:]).partition(":")
+            # `_:_` is how a browser is made to forget who it was.
+            if colon and (name, password) != ("_", "_"):
+                return await self.from_password(name, password, peer)
         return NOBODY
 
     def from_cookie(self, value: str) -> User | None:
-        """Who a session cookie belongs to, if it is good."""
+        """Who a session cookie belongs to, if it is good.
+
+        Raises:
+            CouchError: 400 for what is no cookie at all.
+        """
         name = cookie_name(value)
-        salt = self._salt(name) if name is not None else None
-        if name is None or salt is None or verify_cookie(self._secret, salt, value) is None:
+        salt = self._salt(name)
+        if salt is None or verify_cookie(self._secret, salt, value) is None:
             return None
         return User(name, self._roles(name), "cookie")
 
@@ -124,10 +130,8 @@ class Authenticator:
         return roles_of(document) if document else ()
 
 
-def _parse_basic(value: str) -> tuple[str, str]:
+def _parse_basic(value: str) -> str:
     try:
-        text = base64.b64decode(value.strip(), validate=True).decode()
+        return base64.b64decode(value.strip(), validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise bad_request("Authorization header has invalid base64 value") from error
-    name, _, password = text.partition(":")
-    return name, password

@@ -9,6 +9,8 @@ import hmac
 import time
 from typing import Final
 
+from couchlet.errors import bad_request
+
 LIFETIME_S: Final = 600
 """How long a cookie is good for; one that is used is renewed."""
 
@@ -26,27 +28,31 @@ def make_cookie(secret: str, salt: str, name: str, now_s: float | None = None) -
     return base64.urlsafe_b64encode(text.encode()).decode("ascii").rstrip("=")
 
 
-def cookie_name(value: str) -> str | None:
-    """Return the user's name in a cookie, not verified yet; None if it is no cookie of ours."""
-    parts = _parts(value)
-    return parts[0] if parts else None
+def cookie_name(value: str) -> str:
+    """Return the user's name in a cookie, not verified yet.
+
+    Raises:
+        CouchError: 400 `bad_request` for what has not the form of a cookie.
+    """
+    return _parts(value)[0]
 
 
-def _parts(value: str) -> tuple[str, str, str] | None:
+def _parts(value: str) -> tuple[str, str, str]:
     try:
         text = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True).decode()
         name, stamp, signature = text.rsplit(":", 2)
-    except (binascii.Error, ValueError):
-        return None
+    except (binascii.Error, ValueError) as error:
+        raise bad_request("Malformed AuthSession cookie. Please clear your cookies.") from error
     return name, stamp, signature
 
 
 def verify_cookie(secret: str, salt: str, value: str, now_s: float | None = None) -> float | None:
-    """Seconds that a cookie is still good for; None if it is not, or not genuine."""
-    parts = _parts(value)
-    if parts is None:
-        return None
-    name, stamp, signature = parts
+    """Seconds that a cookie is still good for; None if it is not, or not genuine.
+
+    Raises:
+        CouchError: 400 `bad_request` for what has not the form of a cookie.
+    """
+    name, stamp, signature = _parts(value)
     if not hmac.compare_digest(_signature(secret, salt, name, stamp).encode(), signature.encode()):
         return None
     left = int(stamp, 16) + LIFETIME_S - (time.time() if now_s is None else now_s)

@@ -69,10 +69,12 @@ def _check_user_document(id_: str, body: dict[str, Any]) -> None:
         raise forbidden("doc.roles must be an array")
     if not all(isinstance(role, str) for role in roles):
         raise forbidden("doc.roles can only contain strings")
-    if any(role.startswith("_") for role in roles):
+    if any(role.startswith("_") and role != "_metrics" for role in roles):
         raise forbidden("No system roles (starting with underscore) in users db.")
     if id_ != USER_PREFIX + name:
         raise forbidden("Doc ID must be of the form org.couchdb.user:name")
+    if name.startswith("_"):
+        raise forbidden("Username may not start with underscore.")
     if ":" in name:
         raise forbidden("Character `:` is not allowed in usernames.")
     _check_password_fields(body)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from couchlet.errors import CouchError
+from couchlet.errors import CouchError, unknown_error
 from couchlet.mango.erlang_text import erlang_term
 from couchlet.mango.generated_names import generated_name
 from couchlet.mango.matching import Matcher, compile_selector
@@ -96,7 +96,7 @@ def parse_index_request(body: Any) -> IndexDefinition:  # noqa: ANN401 - any JSO
     if "index" not in body:
         raise CouchError(400, "missing_required_key", "Missing required key: index")
     type_ = _text(body.get("type", "json"))
-    name, ddoc = _name(body.get("name")), _name(body.get("ddoc"))
+    name, ddoc = _name(body, "name"), _name(body, "ddoc")
     _check_quorum_and_partition(body)
     if unknown:
         raise CouchError(400, "invalid_key", f"Invalid key {unknown[0]} for this request.")
@@ -118,9 +118,10 @@ def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return value
 
 
-def _name(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
-    if value is None:
+def _name(body: dict[str, Any], member: str) -> str | None:
+    if member not in body:
         return None
+    value = body[member]
     if value == "":
         raise CouchError(400, "invalid_empty_string", "Index name or ddoc cannot be empty string")
     return _text(value)
@@ -132,7 +133,7 @@ def _check_quorum_and_partition(body: dict[str, Any]) -> None:
         raise CouchError(400, "invalid_pos_integer", f"{erlang_term(quorum)} is not an integer greater than zero")
     partitioned = body.get("partitioned", False)
     if not isinstance(partitioned, bool):
-        raise CouchError(400, "invalid_value", f"Invalid value for partitioned: {erlang_term(partitioned)}")
+        raise unknown_error(f"Unknown Error: invalid_partitioned_value {erlang_term(partitioned)}")
 
 
 def _parse_definition(index: Any) -> tuple[tuple[tuple[str, str], ...], Selector]:  # noqa: ANN401 - any JSON value

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from couchlet.errors import CouchError
+from couchlet.errors import CouchError, unknown_error
 from couchlet.mango.erlang_text import erlang_term
 from couchlet.mango.selector import Selector, normalize
 from couchlet.mango.sorting import parse_sort
@@ -50,7 +50,7 @@ def parse_find(body: Any) -> FindOptions:  # noqa: ANN401 - any JSON value
         raise CouchError(400, "missing_required_key", "Missing required key: selector")
     options = FindOptions(
         selector=normalize(rest.pop("selector")),
-        use_index=_use_index(rest.pop("use_index", [])),
+        use_index=parse_index_name(rest.pop("use_index", [])),
         bookmark=_bookmark(rest.pop("bookmark", "")),
         limit=_count(rest.pop("limit", DEFAULT_LIMIT)),
         skip=_count(rest.pop("skip", 0)),
@@ -64,13 +64,34 @@ def parse_find(body: Any) -> FindOptions:  # noqa: ANN401 - any JSON value
         allow_fallback=_boolean(rest.pop("allow_fallback", True)),
     )
     stale = rest.pop("stale", False)
-    if stale is not False and stale not in {"ok", "false"}:
-        raise CouchError(400, "unknown_error", f"Unknown Error: invalid_ok_or_false_value {erlang_term(stale)}")
+    if stale is not False and stale not in ("ok", "false"):
+        raise unknown_error(f"Unknown Error: invalid_ok_or_false_value {erlang_term(stale)}")
     if rest.pop("partition", ""):
         raise CouchError(400, "bad_request", "`partition` is not supported on this database")
     if rest:
         raise CouchError(400, "invalid_key", f"Invalid key {next(iter(rest))} for this request.")
     return options
+
+
+def parse_bulk_delete(body: dict[str, Any]) -> list[str]:
+    """Return the ids of the design documents in the body of an `_index/_bulk_delete`.
+
+    Raises:
+        CouchError: 400 with Mango's name for what is wrong.
+    """
+    if "docids" not in body:
+        raise CouchError(400, "missing_required_key", "Missing required key: docids")
+    ids = body["docids"]
+    if not isinstance(ids, list):
+        raise CouchError(400, "invalid_bulk_docs", "Bulk Delete requires an array of non-null docids.")
+    for id_ in ids:
+        if not isinstance(id_, str) or not parse_index_name(id_):
+            raise _invalid_index_name(id_)
+    _positive(body.get("w", 2))
+    unknown = [name for name in body if name not in {"docids", "w"}]
+    if unknown:
+        raise CouchError(400, "invalid_key", f"Invalid key {unknown[0]} for this request.")
+    return ids
 
 
 def _boolean(value: Any) -> bool:  # noqa: ANN401 - any JSON value
@@ -112,7 +133,12 @@ def _fields(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
     return tuple(value)
 
 
-def _use_index(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
+def parse_index_name(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
+    """Return what an index is called: its design document, or that and its name; nothing for null.
+
+    Raises:
+        CouchError: 400 `invalid_index_name` for anything else.
+    """
     parts = value.split("/") if isinstance(value, str) else value
     if parts is None:
         return ()
@@ -121,4 +147,8 @@ def _use_index(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
             parts = parts[1:]
         if len(parts) <= 2:  # noqa: PLR2004 - design document and name
             return tuple(parts)
-    raise CouchError(400, "invalid_index_name", f"Invalid index name: {erlang_term(value)}")
+    raise _invalid_index_name(value)
+
+
+def _invalid_index_name(value: Any) -> CouchError:  # noqa: ANN401 - any JSON value
+    return CouchError(400, "invalid_index_name", f"Invalid index name: {erlang_term(value)}")

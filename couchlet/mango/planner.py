@@ -7,17 +7,17 @@ used only if the query names it. The order of all documents by id is the last re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from couchlet.errors import CouchError
 from couchlet.mango.definitions import ALL_DOCS, IndexDefinition
 from couchlet.mango.ranges import EVERYTHING, Range, field_ranges, indexable_fields
-from couchlet.mango.selector import Selector, only
+from couchlet.mango.selector import Selector, fields_of, only
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from couchlet.mango.options import FindOptions
 
@@ -38,24 +38,57 @@ class Plan(msgspec.Struct, frozen=True):
     impossible: bool
 
 
+class Contest(msgspec.Struct, frozen=True):
+    """How far the indexes came: those that can be used, of these the ones that the query allows, and the last round.
+
+    The last round has those of the favoured kind, the winner first; it is empty if no index can be used. `ranges` are
+    what the selector leaves to each field.
+    """
+
+    usable: list[IndexDefinition]
+    allowed: list[IndexDefinition]
+    ranked: list[IndexDefinition]
+    ranges: dict[str, Range]
+
+    def lacks_overlap(self, index: IndexDefinition) -> bool:
+        """Whether the selector restricts fields that are not among an index's leading ones."""
+        return len(_prefix(index, self.ranges)) < len(self.ranges)
+
+
 def make_plan(definitions: Sequence[IndexDefinition], options: FindOptions) -> Plan:
     """Choose the index.
 
     Raises:
         CouchError: 400 `no_usable_index` or `invalid_index`.
     """
+    contest = hold_contest(definitions, options)
+    if not contest.ranked:
+        raise CouchError(400, "no_usable_index", _NO_SORT_INDEX)
+    return plan_of(contest, options.selector)
+
+
+def hold_contest(definitions: Sequence[IndexDefinition], options: FindOptions) -> Contest:
+    """Find out which index suits a query best.
+
+    Raises:
+        CouchError: 400 `invalid_index` if the query insists on one that cannot be used.
+    """
     everything = [ALL_DOCS, *definitions]
     named = _named(everything, options.use_index)
     candidates = [index for index in everything if not index.partial or index in named]
-    usable = [index for index in candidates if is_usable(index, options)]
-    if not usable:
-        raise CouchError(400, "no_usable_index", _NO_SORT_INDEX)
-    chosen = _named(usable, options.use_index)
-    if not chosen:
-        if not options.allow_fallback and (options.use_index or len(usable) <= 1):
+    usable = [index for index in candidates if mismatch(index, options) is None]
+    allowed = _named(usable, options.use_index)
+    if not allowed:
+        if usable and not options.allow_fallback and (options.use_index or len(usable) <= 1):
             raise _not_suitable(options.use_index)
-        chosen = usable
-    return _best(chosen, options.selector)
+        allowed = usable
+    views = [index for index in allowed if not index.is_special]
+    ranges = field_ranges(options.selector)
+    ranked = sorted(
+        views or allowed,
+        key=lambda index: (-len(_prefix(index, ranges)), len(index.columns), index.ddoc, index.name),
+    )
+    return Contest(usable, allowed, ranked, ranges)
 
 
 def _named(indexes: Sequence[IndexDefinition], use_index: tuple[str, ...]) -> list[IndexDefinition]:
@@ -79,13 +112,23 @@ def _title(use_index: tuple[str, ...]) -> str:
     return f"_design/{', '.join((use_index[0].removeprefix('_design/'), *use_index[1:]))}"
 
 
-def is_usable(index: IndexDefinition, options: FindOptions) -> bool:
-    """Whether an index can answer the query in the order wanted."""
+Mismatch = Literal["field_mismatch", "sort_order_mismatch"]
+
+
+def mismatch(index: IndexDefinition, options: FindOptions) -> Mismatch | None:
+    """Return why an index cannot answer the query in the order wanted; None if it can."""
     sort = [name for name, _ in options.sort]
     if index.is_special:
-        return not sort or ("_id" in indexable_fields(options.selector) and sort == ["_id"])
-    needed = set(index.columns) - set(sort) - {"_id", "_rev"}
-    return not missing_fields(options.selector, needed) and _sorts(index.columns, sort, options.selector)
+        if not sort:
+            return None
+        has_fields, sorts = "_id" in indexable_fields(options.selector), sort == ["_id"]
+    else:
+        needed = set(index.columns) - set(sort) - {"_id", "_rev"}
+        has_fields = not missing_fields(options.selector, needed)
+        sorts = has_fields and _sorts(index.columns, sort, options.selector)
+    if not has_fields:
+        return "field_mismatch"
+    return None if sorts else "sort_order_mismatch"
 
 
 def missing_fields(selector: Selector, needed: set[str]) -> set[str]:
@@ -125,19 +168,13 @@ def _is_constant(selector: Selector, field: str) -> bool:
     return name == field and only(argument)[0] == "$eq"
 
 
-def _best(indexes: Sequence[IndexDefinition], selector: Selector) -> Plan:
-    views = [index for index in indexes if not index.is_special]
-    ranges = field_ranges(selector)
-
-    def rank(index: IndexDefinition) -> tuple[int, int, str, str]:
-        return -len(_prefix(index, ranges)), len(index.columns), index.ddoc, index.name
-
-    best = min(views or indexes, key=rank)
-    if best.is_special:
-        ranges.setdefault("_id", EVERYTHING)
-    used = _prefix(best, ranges)
+def plan_of(contest: Contest, selector: Selector) -> Plan:
+    """Return how a selector is answered through the index that won."""
+    winner = contest.ranked[0]
+    ranges = {"_id": EVERYTHING} | contest.ranges if winner.is_special else contest.ranges
+    used = _prefix(winner, ranges)
     pointless = bool(selector) and only(selector) in (("$and", []), ("$or", []))
-    return Plan(best, used, pointless or (len(used) == 1 and used[0].empty))
+    return Plan(winner, used, pointless or (len(used) == 1 and used[0].empty))
 
 
 def _prefix(index: IndexDefinition, ranges: dict[str, Range]) -> list[Range]:
@@ -148,6 +185,19 @@ def _prefix(index: IndexDefinition, ranges: dict[str, Range]) -> list[Range]:
             break
         used.append(ranges[column])
     return used
+
+
+def holds_all(index: IndexDefinition, fields: Iterable[str]) -> bool:
+    """Whether an index has all of these fields; none named are all there are."""
+    wanted = set(fields)
+    return bool(wanted) and wanted <= {"_id", *index.columns}
+
+
+def covers(index: IndexDefinition, options: FindOptions) -> bool:
+    """Whether an index has all that a query looks at, so that CouchDB reads no documents for it."""
+    if index.is_special or not options.fields:
+        return False
+    return holds_all(index, {*options.fields, *fields_of(options.selector)})
 
 
 def warning(plan: Plan, options: FindOptions, examined: int, returned: int) -> str | None:

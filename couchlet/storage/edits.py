@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 Outcome = Revision | CouchError
 
 
+def _revpos(attachment: AttachmentInput | None, generation: int | None) -> int:
+    """Return the generation that a new attachment is of: the edit's, or what a replicated revision says."""
+    if generation is not None:
+        return generation
+    return (attachment.revpos or 0) if attachment else 0
+
+
 class _Draft:
     """One document while the edits of a request are applied to it."""
 
@@ -107,7 +114,7 @@ class Editor:
             draft.tree = merge(draft.tree, path)
             return revision
         parent = next((ancestor for ancestor in path.revisions() if holds(draft.tree, ancestor)), None)
-        attachments = self._attachments(document, draft, parent, document.start)
+        attachments = self._attachments(document, draft, parent, None)
         self._add(draft, path, document, attachments)
         return revision
 
@@ -117,12 +124,16 @@ class Editor:
         draft.contents[leaf] = Content(leaf, path.deleted, document.body, pack_attachments(attachments))
 
     def _attachments(
-        self, document: NewDocument, draft: _Draft, parent: Revision | None, generation: int
+        self, document: NewDocument, draft: _Draft, parent: Revision | None, generation: int | None
     ) -> Attachments:
-        """Return the attachments of the new revision; inline contents are stored."""
+        """Return the attachments of the new revision; inline contents are stored.
+
+        What is new is of the revision's generation; a replicated revision (None) says itself of which, or it is 0.
+        """
         result: Attachments = {}
         for name, fields in (document.kept_attachments or {}).items():
-            result[name] = fields if fields.get("revpos") else {**fields, "revpos": generation}
+            given = document.attachments.get(name)
+            result[name] = fields if "revpos" in fields else {**fields, "revpos": _revpos(given, generation)}
         if not document.attachments:
             return result
         held: Attachments = {}
@@ -135,22 +146,23 @@ class Editor:
         return result
 
     def _attachment(
-        self, document: NewDocument, name: str, attachment: AttachmentInput, held: Attachments, generation: int
+        self, document: NewDocument, name: str, attachment: AttachmentInput, held: Attachments, generation: int | None
     ) -> dict[str, Any]:
         if attachment.data is None:
-            if name not in held or attachment.follows:
+            fields = held.get(name)
+            if fields is None or attachment.follows or attachment.revpos not in {None, fields["revpos"]}:
                 raise CouchError(412, "missing_stub", f"Invalid attachment stub in {document.id} for {name}")
-            return held[name]
+            return fields
         pack = is_compressible(attachment.content_type)
         data = compressed(attachment.data) if pack else attachment.data
-        fields = {
+        made = {
             "content_type": attachment.content_type,
-            "revpos": attachment.revpos if attachment.revpos is not None else generation,
+            "revpos": _revpos(attachment, generation),
             "digest": content_digest(data),
             "length": len(attachment.data),
             "key": store_content(self._transaction.connection, data),
         }
-        return fields | {"encoding": GZIP, "stored": len(data)} if pack else fields
+        return made | {"encoding": GZIP, "stored": len(data)} if pack else made
 
     def _content(self, draft: _Draft, revision: Revision) -> Content | None:
         if revision in draft.contents:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from couchlet.errors import CouchError, bad_request
 from couchlet.revisions import Revision
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import sqlite3
 
     from couchlet.documents import NewDocument
+
+
+LocalDocument: TypeAlias = tuple[Revision, bytes]
+"""Revision and body of one."""
 
 
 def write_local(connection: sqlite3.Connection, document: NewDocument) -> Revision:
@@ -30,7 +34,7 @@ def write_local(connection: sqlite3.Connection, document: NewDocument) -> Revisi
     return Revision(0, str(number))
 
 
-def read_local(connection: sqlite3.Connection, id_: str) -> tuple[Revision, bytes] | None:
-    """Revision and body of one."""
+def read_local(connection: sqlite3.Connection, id_: str) -> LocalDocument | None:
+    """Return one; None if there is none."""
     row = connection.execute("SELECT revision, body FROM local_doc WHERE id = ?", (id_,)).fetchone()
     return (Revision(0, str(row[0])), row[1]) if row else None

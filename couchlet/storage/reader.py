@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from couchlet import json_text
 from couchlet.revisions import Revision
 from couchlet.storage.contents import read_content, read_pieces
-from couchlet.storage.local_documents import read_local
+from couchlet.storage.local_documents import LocalDocument, read_local
 from couchlet.storage.records import COLUMNS, StoredDocument, stored_documents
 from couchlet.storage.transaction import Content
 
@@ -76,8 +76,8 @@ class Reader:
         kept = {Revision(generation, rev): bool(deleted) for generation, rev, deleted in rows}
         return kept | {each.shown: bool(each.deleted) for each in (row, self.document(row.id)) if each}
 
-    def local(self, id_: str) -> tuple[Revision, bytes] | None:
-        """Revision and body of a `_local` document."""
+    def local(self, id_: str) -> LocalDocument | None:
+        """Return a `_local` document; None if there is none."""
         return read_local(self.connection, id_)
 
     def setting(self, name: str, default: Any) -> Any:  # noqa: ANN401 - any JSON value

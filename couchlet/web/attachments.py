@@ -16,8 +16,8 @@ from couchlet.storage.records import StoredDocument, attachments_of, stored_leng
 from couchlet.storage.transaction import Content
 from couchlet.web.byte_ranges import Span, content_range, parse_ranges
 from couchlet.web.documents import named_revision, save_one
-from couchlet.web.reply import base_headers, not_modified
-from couchlet.web.uploads import store_stream
+from couchlet.web.reply import base_headers, begin, not_modified
+from couchlet.web.uploads import arrived_contents, store_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,20 +105,23 @@ async def _send_encoded(
     pieces = database.reader.attachment_pieces(fields["key"], 0, stored - 1)
     if "gzip" in (call.header("Accept-Encoding") or ""):
         response = web.StreamResponse(headers={**headers, "Content-Encoding": fields["encoding"]})
-        response.content_length = stored
+        response.content_length = _whole(call, stored)
         return await _send(call, response, pieces)
     response = web.StreamResponse(headers=headers)
-    if stored == fields["length"]:
-        # It came compressed, so that its plain length is not known.
-        response.enable_chunked_encoding()
-    else:
-        response.content_length = fields["length"]
+    if stored != fields["length"]:
+        # Otherwise it came compressed, so that its plain length is not known.
+        response.content_length = _whole(call, fields["length"])
     return await _send(call, response, expanded(pieces))
 
 
+def _whole(call: Call, length: int) -> int:
+    """Return the length of a content that is given whole whatever part is wanted; only a part outside is refused."""
+    parse_ranges(call.header("Range"), length)
+    return length
+
+
 async def _send(call: Call, response: web.StreamResponse, pieces: Iterator[bytes]) -> web.StreamResponse:
-    call.is_streaming = True
-    await response.prepare(call.request)
+    await begin(call, response)
     if call.method != "HEAD":
         for piece in pieces:
             await response.write(piece)
@@ -134,7 +137,6 @@ async def _send_parts(
     response = web.StreamResponse(
         status=206, headers={**headers, "Content-Type": f'multipart/byteranges; boundary="{boundary}"'}
     )
-    response.enable_chunked_encoding()
 
     def pieces() -> Iterator[bytes]:
         for span in spans:
@@ -155,12 +157,8 @@ async def _write(call: Call, database: Database, id_: str, name: str) -> web.Str
     content_type = call.header("Content-Type") or _DEFAULT_TYPE
     fields = await store_stream(database, call.chunks(), content_type, None if encoding == "identity" else encoding)
     document.kept_attachments = {**(document.kept_attachments or {}), name: fields}
-    try:
+    async with arrived_contents(database, document):
         response = await save_one(call, database, document, with_etag=False, with_location=False)
-    except BaseException:
-        await database.drop_content(fields["key"])
-        raise
-    database.in_flight.discard(fields["key"])
     host = call.location(database.name).rpartition("/")[0]
     response.headers["Location"] = f"{host}/{database.name}/{call.location(id_, name).split('/', 3)[3]}"
     return response

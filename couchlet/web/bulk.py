@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from couchlet import json_text
 from couchlet.documents import NewDocument, parse_document, validate_id
-from couchlet.errors import CouchError, bad_request
-from couchlet.revisions import Revision, parse_revision, parse_revisions
+from couchlet.errors import CouchError, bad_request, unknown_error
+from couchlet.revisions import Revision, parse_revision
 from couchlet.storage.transaction import Content
 from couchlet.web.design_check import check_design
 from couchlet.web.documents import is_admin_of, open_revisions
@@ -39,7 +39,7 @@ async def bulk_docs(call: Call) -> web.StreamResponse:
         raise bad_request("`docs` parameter must be an array.")
     new_edits = body.get("new_edits", True)
     if not isinstance(new_edits, bool):
-        raise bad_request("`new_edits` parameter must be a boolean.")
+        raise bad_request("`new_edits` parameter must be a boolean.") if not body["docs"] else unknown_error("badarg")
     documents = [parse_document(value) for value in body["docs"]]
     for document in documents:
         if not new_edits and document.revision is None:
@@ -99,8 +99,10 @@ async def bulk_get(call: Call) -> web.StreamResponse:
             raise bad_request(f'"{name}" query parameter is not acceptable')
     body = await call.json_object()
     asked = body.get("docs")
-    if not isinstance(asked, list):
+    if asked is None:
         raise bad_request("Missing JSON list of 'docs'.")
+    if not isinstance(asked, list):
+        raise unknown_error("function_clause")
     options = parse_show_options(call.query)
     ids = [item["id"] for item in asked if isinstance(item, dict) and isinstance(item.get("id"), str)]
     rows = database.reader.documents(ids)
@@ -114,20 +116,30 @@ async def bulk_get(call: Call) -> web.StreamResponse:
 def _look_up(database: Database, rows: dict[str, StoredDocument], item: Any, options: ShowOptions) -> BulkPart:  # noqa: ANN401
     """Return what one item of a request asks for, or what is wrong with it."""
     if not isinstance(item, dict) or not item:
-        return BulkPart(None, None, [], _failure(None, None, "bad_request", "document must be a JSON object"), None)
-    rev = item.get("rev")
+        return _refused(None, None, bad_request("document must be a JSON object"))
     if "id" not in item:
-        return BulkPart(None, None, [], _failure(None, None, "bad_request", "document id missed"), None)
+        return _refused(None, None, bad_request("document id missed"))
     try:
         id_ = validate_id(item["id"])
-        wanted = [parse_revision(rev)] if rev is not None else None
-        since = tuple(parse_revisions(item["atts_since"])) if item.get("atts_since") else ()
     except CouchError as error:
-        return BulkPart(item["id"], None, [], _failure(item["id"], rev, error.error, error.reason), None)
+        return _refused(item["id"], None, error)
+    named, since = [item["rev"]] if "rev" in item else [], item.get("atts_since", [])
+    if not isinstance(since, list):
+        return _refused(id_, since, bad_request("att_since value must be array of revs."))
+    revisions = []
+    for text in (*named, *since):
+        try:
+            revisions.append(parse_revision(text))
+        except CouchError as error:
+            return _refused(id_, text, error)
     row = rows.get(id_)
-    found = open_revisions(database, row, wanted, latest=options.latest)
+    found = open_revisions(database, row, revisions[:1] if named else "all", latest=options.latest)
     failure = None if found else _failure(id_, "undefined", "not_found", "missing")
-    return BulkPart(id_, row, found, failure, since or None)
+    return BulkPart(id_, row, found, failure, tuple(revisions[len(named) :]) or None)
+
+
+def _refused(id_: Any, rev: Any, error: CouchError) -> BulkPart:  # noqa: ANN401 - any JSON value
+    return BulkPart(id_, None, [], _failure(id_, rev, error.error, error.reason), None)
 
 
 def _failure(id_: Any, rev: Any, error: str, reason: str) -> dict[str, Any]:  # noqa: ANN401 - any JSON value

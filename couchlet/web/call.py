@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from couchlet.web.context import ServerContext
 
 _ENCODED: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-:")
+
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _OVERRIDES: Final = frozenset(("GET", "PUT", "DELETE", "COPY"))
 
@@ -46,14 +50,19 @@ def _unquote(text: str) -> str:
         raise CouchError(400, "illegal_docid", "Document id must be valid UTF-8") from error
 
 
+Parameters = list[tuple[str, str]]
+"""The parameters of a query string, in their order; names may come several times."""
+
+
+def parse_parameters(text: str) -> Parameters:
+    """Take a query string apart."""
+    pairs = (part.partition("=") for part in text.split("&") if part)
+    return [(_unquote(name), _unquote(value)) for name, _, value in pairs]
+
+
 def parse_query(text: str) -> dict[str, str]:
     """Return the parameters of a query string; of several with one name the first counts."""
-    query: dict[str, str] = {}
-    for part in text.split("&"):
-        if part:
-            name, _, value = part.partition("=")
-            query.setdefault(_unquote(name), _unquote(value))
-    return query
+    return dict(reversed(parse_parameters(text)))
 
 
 def accepts(header: str | None, content_type: str) -> bool:
@@ -85,19 +94,23 @@ class Call:
         """Take the address apart.
 
         Raises:
-            CouchError: 400 if it is no UTF-8.
+            CouchError: 400 if it is no UTF-8, or a `%` in it stands before no two hexadecimal digits.
         """
         self.request = request
         self.context = context
+        if _BAD_ESCAPE.search(request.raw_path):
+            raise bad_request("invalid_url_encoding")
         path, _, query = request.raw_path.partition("?")
         if not path.startswith("/"):
             path = "/" + path.partition("://")[2].partition("/")[2]
         self.parts = [_unquote(part) for part in path.split("/") if part]
         self.raw_path = path
-        self.query = parse_query(query)
+        self.parameters = parse_parameters(query)
+        self.query = dict(reversed(self.parameters))
         self.method = _method(request)
         self.user: User = NOBODY
         self.is_streaming = False
+        self.body_ms = 0
         self._asked = False
         self._held: Database | None = None
 
@@ -178,6 +191,7 @@ class Call:
             raise too_large()
         chunks: list[bytes] = []
         size = 0
+        began = time.perf_counter()
         try:
             async for chunk in self.chunks():
                 size += len(chunk)
@@ -186,6 +200,7 @@ class Call:
                 chunks.append(chunk)
         except (ValueError, HTTPException) as error:
             raise bad_request("The request's body breaks off.") from error
+        self.body_ms = int((time.perf_counter() - began) * 1000)
         body = b"".join(chunks)
         return _decompress(body, limit) if self.header("Content-Encoding") == "gzip" else body
 
@@ -227,9 +242,13 @@ class Call:
         return value
 
     def location(self, *parts: str) -> str:
-        """Return the full address of something on this server."""
-        host = self.header("Host") or f"{self.context.settings.host}:{self.context.settings.port}"
-        return f"http://{host}/" + "/".join(url_encode(part) for part in parts)
+        """Return the full address of something on this server, as it is called in front of a proxy, if there is one."""
+        host = self.header("X-Forwarded-Host") or self.header("Host")
+        if not host:
+            host = f"{self.context.settings.host}:{self.context.settings.port}"
+        is_secure = self.header("X-Forwarded-Ssl") == "on" or self.header("X-Forwarded-Proto") == "https"
+        scheme = "https" if is_secure else "http"
+        return f"{scheme}://{host}/" + "/".join(url_encode(part) for part in parts)
 
 
 def _decompress(body: bytes, limit: int) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 
 from couchlet import json_text
-from couchlet.errors import CouchError, bad_request, not_found, not_implemented
+from couchlet.errors import CouchError, bad_request, not_found, not_implemented, unknown_error
 from couchlet.mango.matching import Matcher, compile_selector
 from couchlet.mango.selector import normalize
 from couchlet.web.sequences import parse_since
@@ -47,16 +47,11 @@ class ChangeOptions(msgspec.Struct):
     seq_interval: int = 1
 
 
-def _unknown_error(reason: str) -> CouchError:
-    """CouchDB fails on these parameters, with a 500 of this name; so does this, without failing."""
-    return CouchError(500, "unknown_error", reason)
-
-
 def _integer(text: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise _unknown_error("badarg") from error
+        raise unknown_error("badarg") from error
 
 
 async def parse_changes(call: Call, database: Database) -> ChangeOptions:
@@ -65,7 +60,8 @@ async def parse_changes(call: Call, database: Database) -> ChangeOptions:
     Raises:
         CouchError: with CouchDB's status and sentence for what is wrong.
     """
-    query = {name.lower(): value for name, value in call.query.items()}
+    # Of several with one name the last counts here.
+    query = {name.lower(): value for name, value in call.parameters}
     feed = query.get("feed", "normal")
     options = ChangeOptions(
         feed="continuous" if feed == "live" else feed,
@@ -76,7 +72,7 @@ async def parse_changes(call: Call, database: Database) -> ChangeOptions:
         att_encoding_info=query.get("att_encoding_info") == "true",
     )
     if "limit" in query:
-        options.limit = max(_integer(query["limit"]), 0)
+        options.limit = _limit(_integer(query["limit"]), options.feed)
     if "timeout" in query:
         options.timeout_s = min(max(_integer(query["timeout"]), 0) / 1000, DEFAULT_TIMEOUT_S)
     options.all_leaves = _style(query.get("style", "main_only"))
@@ -94,9 +90,14 @@ async def parse_changes(call: Call, database: Database) -> ChangeOptions:
     return options
 
 
+def _limit(asked: int, feed: str) -> int:
+    """Return how many rows may be sent; less than none is no limit for feeds that end by themselves, as in CouchDB."""
+    return _LIMIT if asked < 0 and feed in {"normal", "longpoll"} else max(asked, 0)
+
+
 def _style(text: str) -> bool:
     if text not in {"main_only", "all_docs"}:
-        raise _unknown_error("badarg")
+        raise unknown_error("badarg")
     return text == "all_docs"
 
 

@@ -62,12 +62,14 @@ async def _normal(call: Call, database: Database, options: ChangeOptions) -> web
     stream = JsonStream(call, {"ETag": etag})
     until = counters.update_seq
     # Downwards everything is read from the newest on, whatever `since` says.
-    cursor = _Cursor(0 if options.descending else options.since, options.limit)
+    cursor = _Cursor(until if options.descending else options.since, options.limit)
     await stream.add(b'{"results":[\n')
     async for row in _rows(database, options, cursor, until):
         await stream.add(row if cursor.sent == 1 else b",\r\n" + row)
     if options.descending:
-        pending = database.reader.changes_after(0, cursor.seq - 1) if cursor.sent else 0
+        # Whoever wants no row at all is told of how many there are.
+        is_counted = cursor.sent or not options.limit
+        pending = database.reader.changes_after(0, cursor.seq - bool(cursor.sent)) if is_counted else 0
     else:
         pending = database.reader.changes_after(cursor.seq, until)
     await stream.add(_end(database, cursor.seq, pending))

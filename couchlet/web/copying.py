@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote_plus
 
 from couchlet.errors import bad_request
@@ -15,7 +16,7 @@ def parse_destination(header: str) -> tuple[str, Revision | None]:
     Raises:
         CouchError: 400 for an absolute address, or a revision that is none.
     """
-    if "://" in header:
+    if re.match("https?://", header):
         raise bad_request("Destination URL must be relative.")
     path, _, query = header.partition("?")
     revision = parse_query(query).get("rev") if query else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from couchlet.documents import parse_document
-from couchlet.errors import CouchError, bad_request, not_implemented
+from couchlet.errors import bad_request, not_implemented
 from couchlet.web.documents import save_one
 from couchlet.web.listing_options import parse_listing
 from couchlet.web.reply import etag_of, json_reply, not_modified
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from couchlet.storage.database import Database
     from couchlet.web.call import Call
+
+
+_PLACEMENT: Final = re.compile(r"[^:,]+:0*[1-9]\d*(,[^:,]+:0*[1-9]\d*)*", re.ASCII)
 
 
 async def database(call: Call) -> web.StreamResponse:
@@ -45,10 +49,14 @@ async def _create(call: Call, name: str) -> web.StreamResponse:
         raise bad_request("Invalid `partitioned` parameter")
     if partitioned == "true":
         raise not_implemented("couchlet has no partitioned databases: leave `partitioned` out.")
-    for parameter, error in (("q", "invalid_q"), ("n", "invalid_n")):
+    for parameter in ("q", "n"):
         value = call.query.get(parameter, "1")
         if not value.isdigit() or int(value) < 1:
-            raise CouchError(400, "bad_request", f"The `{parameter}` value must be a positive integer ({error}).")
+            raise bad_request(f"The `{parameter}` value must be a positive integer.")
+    if not _PLACEMENT.fullmatch(call.query.get("placement", "any:1")):
+        raise bad_request("The `placement` value should be in a format `zone:n`.")
+    if call.query.get("engine", "couch") != "couch":
+        raise bad_request("invalid_engine_extension")
     await call.context.catalog.create(name)
     return json_reply({"ok": True}, 201, {"Location": call.location(name)})
 
@@ -82,7 +90,6 @@ def describe(found: Database) -> dict[str, Any]:
 
 async def all_databases(call: Call) -> web.StreamResponse:
     """`/_all_dbs`: the names, sorted, as far as asked."""
-    call.require_server_admin()
     call.allow("GET", "HEAD")
     names = _selected(call)
     etag = etag_of(names)
@@ -90,7 +97,7 @@ async def all_databases(call: Call) -> web.StreamResponse:
 
 
 def _selected(call: Call) -> list[str]:
-    listing = parse_listing(call.query, {})
+    listing = parse_listing(call.parameters)
     names = call.context.catalog.names()
     if listing.descending:
         names.reverse()
@@ -101,7 +108,6 @@ def _selected(call: Call) -> list[str]:
 
 async def databases_info(call: Call) -> web.StreamResponse:
     """`/_dbs_info`: descriptions of several databases, named or listed."""
-    call.require_server_admin()
     call.allow("GET", "HEAD", "POST")
     if call.method == "POST":
         call.require_json()

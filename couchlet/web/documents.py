@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from couchlet import json_text
 from couchlet.auth.rights import is_database_admin
 from couchlet.documents import NewDocument, parse_document, validate_id
 from couchlet.errors import CouchError, bad_request, method_not_allowed, not_found, not_implemented
-from couchlet.revisions import Revision, holds, parse_revision, parse_revisions
+from couchlet.revisions import Revision, Tree, holds, parse_revision, parse_revisions
 from couchlet.storage.records import StoredDocument, attachments_of
 from couchlet.storage.transaction import Content
 from couchlet.web.copying import parse_destination
@@ -17,6 +17,7 @@ from couchlet.web.multipart_in import read_multipart_document
 from couchlet.web.multipart_out import multipart_document, multipart_revisions
 from couchlet.web.reply import etag_of, json_reply, not_modified, raw_json_reply
 from couchlet.web.showing import ShowOptions, parse_show_options, show_content, show_local
+from couchlet.web.uploads import arrived_contents
 from couchlet.web.users import before_write
 
 if TYPE_CHECKING:
@@ -46,12 +47,13 @@ async def document(call: Call, id_: str) -> web.StreamResponse:
 
 async def _read(call: Call, database: Database, id_: str) -> web.StreamResponse:
     options = parse_show_options(call.query)
-    if id_.startswith("_local/"):
+    opened = _opened(call)
+    revision = parse_revision(call.query["rev"]) if "rev" in call.query and not options.latest else None
+    if id_.startswith("_local/") and opened is None and revision is None:
         return _read_local(call, database, id_)
     row = database.reader.document(id_)
-    if "open_revs" in call.query:
-        return await _read_open_revisions(call, database, row, options)
-    revision = parse_revision(call.query["rev"]) if "rev" in call.query and not options.latest else None
+    if opened is not None:
+        return await _read_open_revisions(call, database, row, opened, options)
     if row is None:
         raise not_found()
     content = _wanted(database, row, revision, options)
@@ -96,14 +98,23 @@ def _read_local(call: Call, database: Database, id_: str) -> web.StreamResponse:
     return not_modified(call, etag) or raw_json_reply(show_local(id_, revision, body), headers={"ETag": etag})
 
 
+Opened = list[Revision] | Literal["all"]
+"""The revisions that are to be opened, or all leaves."""
+
+
+def _opened(call: Call) -> Opened | None:
+    """Return what `open_revs` names; None if it is not given, or names nothing."""
+    text = call.query.get("open_revs")
+    if text is None:
+        return None
+    return "all" if text == "all" else parse_revisions(json_text.decode(text)) or None
+
+
 async def _read_open_revisions(
-    call: Call, database: Database, row: StoredDocument | None, options: ShowOptions
+    call: Call, database: Database, row: StoredDocument | None, wanted: Opened, options: ShowOptions
 ) -> web.StreamResponse:
     """All leaves, or the revisions named; each found or missing."""
-    wanted = None
-    if call.query["open_revs"] != "all":
-        wanted = parse_revisions(json_text.decode(call.query["open_revs"]))
-    if row is None and wanted is None:
+    if row is None and wanted == "all":
         raise not_found()
     found = open_revisions(database, row, wanted, latest=options.latest)
     if call.accepts("multipart/mixed"):
@@ -120,27 +131,31 @@ async def _read_open_revisions(
 
 
 def open_revisions(
-    database: Database, row: StoredDocument | None, wanted: list[Revision] | None, *, latest: bool
+    database: Database, row: StoredDocument | None, wanted: Opened, *, latest: bool
 ) -> list[Content | Revision]:
-    """Return the contents of all leaves, or of the revisions wanted; a revision itself stands for one that is missing.
+    """Return the contents of all leaves, or of the revisions wanted, from the lowest to the highest.
 
-    With `latest`, a revision that is no leaf any more stands for the leaves that came of it.
+    Behind them come those that are missing, each as the revision itself. With `latest`, a revision that is no leaf
+    any more stands for the leaves that came of it.
     """
-    if row is None:
-        return list(wanted or [])
-    tree = row.tree
-    result: list[Content | Revision] = []
-    if wanted is None:
-        leaves = sorted((branch.leaf for branch in tree), key=lambda leaf: leaf.rank)
+    tree: Tree = row.tree if row else ()
+    if wanted == "all":
+        asked = {branch.leaf for branch in tree}
+    elif latest:
+        asked = {leaf for revision in wanted for leaf in _descendants(tree, revision) or [revision]}
     else:
-        leaves = []
-        for revision in wanted:
-            descendants = [branch.leaf for branch in tree if branch.holds(revision)] if latest else []
-            leaves.extend(leaf for leaf in descendants or [revision] if leaf not in leaves)
-    for leaf in leaves:
-        content = database.reader.content(row, leaf) if holds(tree, leaf) else None
-        result.append(content or leaf)
-    return result
+        asked = set(wanted)
+    found: list[Content | Revision] = []
+    missing: list[Content | Revision] = []
+    for revision in sorted(asked, key=lambda revision: revision.rank):
+        content = database.reader.content(row, revision) if row and holds(tree, revision) else None
+        (missing if content is None else found).append(content or revision)
+    return found + missing
+
+
+def _descendants(tree: Tree, revision: Revision) -> list[Revision]:
+    """Return the leaves that came of a revision, itself if it is one."""
+    return [branch.leaf for branch in tree if branch.holds(revision)]
 
 
 def named_revision(call: Call) -> Revision | None:
@@ -178,10 +193,14 @@ def name_revision(call: Call, document: NewDocument) -> None:
 
 async def _put(call: Call, database: Database, id_: str) -> web.StreamResponse:
     validate_id(id_)
-    if (call.header("Content-Type") or "").startswith("multipart/related"):
-        document = await read_multipart_document(call, database, id_)
-    else:
-        document = parse_document(await call.json(), id_)
+    if not (call.header("Content-Type") or "").startswith("multipart/related"):
+        return await _put_document(call, database, parse_document(await call.json(), id_))
+    document = await read_multipart_document(call, database, id_)
+    async with arrived_contents(database, document):
+        return await _put_document(call, database, document)
+
+
+async def _put_document(call: Call, database: Database, document: NewDocument) -> web.StreamResponse:
     name_revision(call, document)
     new_edits = call.query.get("new_edits") != "false"
     if not new_edits and document.revision is None:

@@ -4,38 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from couchlet.mango.definitions import ALL_DOCS, IndexDefinition
-from couchlet.mango.planner import Plan, is_usable, make_plan
+from couchlet.mango.candidates import index_candidates
+from couchlet.mango.planner import Plan, covers, hold_contest, plan_of
 from couchlet.mango.ranges import Range, indexable_fields
 from couchlet.mango.selector import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from couchlet.mango.definitions import IndexDefinition
     from couchlet.mango.options import FindOptions
 
 _MAX = "<MAX>"
 
 
 def explanation(database: str, definitions: Sequence[IndexDefinition], options: FindOptions) -> dict[str, Any]:
-    """Return the plan of a query, and the indexes that were not chosen.
+    """Return the plan of a query, if an index can answer it, and the indexes that were not chosen.
 
     Raises:
-        CouchError: 400 if no index can be used.
+        CouchError: 400 if the query insists on an index that cannot be used.
     """
-    plan = make_plan(definitions, options)
+    contest = hold_contest(definitions, options)
+    plan = plan_of(contest, options.selector) if contest.ranked else None
     fields = fields_of(options.selector)
     indexable = indexable_fields(options.selector)
-    return {
+    answer = {
         "dbname": database,
-        "index": plan.index.as_json(),
+        "index": plan.index.as_json() if plan else None,
         "partitioned": False,
         "selector": options.selector,
         "opts": _options(options),
         "limit": options.limit,
         "skip": options.skip,
         "fields": list(options.fields),
-        "index_candidates": [_candidate(index, options) for index in (ALL_DOCS, *definitions) if index != plan.index],
+        "index_candidates": index_candidates(definitions, contest, options),
         "selector_hints": [
             {
                 "type": "json",
@@ -43,9 +45,10 @@ def explanation(database: str, definitions: Sequence[IndexDefinition], options: 
                 "unindexable_fields": sorted(fields - set(indexable)),
             }
         ],
-        "mrargs": _view_arguments(plan, options),
-        "covering": _covers(plan.index, options),
     }
+    if plan:
+        answer |= {"mrargs": _view_arguments(plan, options), "covering": covers(plan.index, options)}
+    return answer
 
 
 def _options(options: FindOptions) -> dict[str, Any]:
@@ -67,35 +70,12 @@ def _options(options: FindOptions) -> dict[str, Any]:
     }
 
 
-def _candidate(index: IndexDefinition, options: FindOptions) -> dict[str, Any]:
-    usable = not index.partial and is_usable(index, options)
-    if index.partial:
-        reason = "is_partial"
-    elif not usable:
-        reason = "field_mismatch"
-    else:
-        reason = "unfavored_type" if index.is_special else "less_overlap"
-    analysis = {
-        "usable": usable,
-        "reasons": [{"name": reason}],
-        "ranking": 1,
-        "covering": None if index.is_special else _covers(index, options),
-    }
-    return {"index": index.as_json(), "analysis": analysis}
-
-
-def _covers(index: IndexDefinition, options: FindOptions) -> bool:
-    if index.is_special or not options.fields:
-        return False
-    return {*options.fields, *fields_of(options.selector)} <= {"_id", *index.columns}
-
-
 def _view_arguments(plan: Plan, options: FindOptions) -> dict[str, Any]:
     start, end = _keys(plan, options)
     if options.descending:
         start, end = end, start
     return {
-        "include_docs": not _covers(plan.index, options),
+        "include_docs": not covers(plan.index, options),
         "view_type": "map",
         "reduce": False,
         "partition": None,

@@ -8,7 +8,7 @@ from couchlet import json_text
 from couchlet.documents import NewDocument, validate_id
 from couchlet.errors import CouchError, method_not_allowed, not_found
 from couchlet.mango.definitions import ALL_DOCS, IndexDefinition, parse_index_request
-from couchlet.mango.options import parse_find
+from couchlet.mango.options import parse_bulk_delete, parse_find
 from couchlet.mango.planner import make_plan
 from couchlet.web.documents import is_admin_of
 from couchlet.web.explaining import explanation
@@ -161,15 +161,13 @@ async def _remove(call: Call, database: Database, id_: str, name: str) -> bool:
 async def _bulk_delete(call: Call, database: Database) -> web.StreamResponse:
     call.allow("POST")
     call.require_json()
-    ids = (await call.json_object()).get("docids")
-    if not isinstance(ids, list) or not all(isinstance(id_, str) for id_ in ids):
-        raise CouchError(400, "invalid_bulk_docs", "Bulk Delete requires an array of non-null docids.")
     success, fail = [], []
-    for given in ids:
+    for given in parse_bulk_delete(await call.json_object()):
         id_ = given if given.startswith("_design/") else f"_design/{given}"
         names = [held.definition.name for held in database.indexes if held.definition.ddoc == id_]
         if len(names) == 1 and await _remove(call, database, id_, names[0]):
             success.append({"id": id_, "ok": True})
         else:
             fail.append({"id": id_, "error": "not_found"})
-    return json_reply({"success": success, "fail": fail})
+    # As CouchDB has it, the last one comes first.
+    return json_reply({"success": success[::-1], "fail": fail[::-1]})

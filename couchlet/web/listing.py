@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from couchlet import json_text
-from couchlet.errors import bad_request, method_not_allowed
+from couchlet.errors import bad_request, method_not_allowed, unknown_error
 from couchlet.order.json_order import compare_raw
 from couchlet.storage.transaction import Content
-from couchlet.web.listing_options import ABSENT, Listing, parse_listing
+from couchlet.web.attachments import attachment
+from couchlet.web.listing_options import ABSENT, Listing, parse_listing, parse_one_of_many
 from couchlet.web.pacing import breathe
 from couchlet.web.reply import JsonStream
 from couchlet.web.sequences import packed_sequence
 from couchlet.web.showing import ShowOptions, show_content, show_local
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from aiohttp import web
 
     from couchlet.storage.database import Database
+    from couchlet.storage.local_documents import LocalDocument
     from couchlet.storage.records import StoredDocument
     from couchlet.web.call import Call
 
 _ROWS_A_QUERY = 500
+_SYSTEM = {"_local/purge-": {"purge_seq"}, "_local/shard-sync": {"target_uuid", "seq"}}
+"""Documents that CouchDB keeps for itself: what their ids begin with, and what they have."""
 _DESIGN = ("_design/", "_design0")
+_KINDS = {"_all_docs": "", "_design_docs": "_design/", "_local_docs": "_local/"}
+"""What the ids in each list begin with."""
 
 
 async def all_docs(call: Call) -> web.StreamResponse:
@@ -35,11 +42,14 @@ async def all_docs(call: Call) -> web.StreamResponse:
     kind = call.parts[1]
     if call.parts[2:] == ["queries"]:
         return await _queries(call, database, kind)
+    if call.parts[2:]:
+        # As CouchDB has it, that is an attachment of a document that cannot be.
+        return await attachment(call, kind, "/".join(call.parts[2:]))
     if call.method == "POST":
         call.require_json()
-        listing = parse_listing(call.query, await call.json_object())
+        listing = parse_listing(call.parameters, await call.json_object())
     elif call.reads:
-        listing = parse_listing(call.query, {})
+        listing = parse_listing(call.parameters)
     else:
         raise method_not_allowed("GET,HEAD,POST")
     stream = JsonStream(call)
@@ -49,12 +59,15 @@ async def all_docs(call: Call) -> web.StreamResponse:
 
 async def _queries(call: Call, database: Database, kind: str) -> web.StreamResponse:
     call.allow("POST")
-    queries = (await call.json_object()).get("queries")
-    if not isinstance(queries, list):
+    body = await call.json_object()
+    if "queries" not in body:
         raise bad_request("POST body must include `queries` parameter.")
+    queries = body["queries"]
+    if not isinstance(queries, list):
+        raise bad_request("`queries` member must be an array.")
     if not all(isinstance(query, dict) for query in queries):
-        raise bad_request("`queries` parameter must be an array of objects.")
-    listings = [parse_listing(call.query, query) for query in queries]
+        raise unknown_error("function_clause")
+    listings = [parse_one_of_many(call.parameters, query) for query in queries]
     stream = JsonStream(call)
     await stream.add(b'{"results":[\r\n')
     for number, listing in enumerate(listings):
@@ -67,17 +80,18 @@ async def _queries(call: Call, database: Database, kind: str) -> web.StreamRespo
 async def _write_listing(stream: JsonStream, database: Database, kind: str, listing: Listing) -> None:
     if kind == "_local_docs":
         head: dict[str, Any] = {"total_rows": None, "offset": None}
-        rows = _local_rows(database, listing)
+        rows = _local_rows(database, kind, listing)
     elif listing.keys is not None:
         head = {"total_rows": _total(database, kind), "offset": None}
-        rows = _key_rows(database, listing)
+        rows = _key_rows(database, _picked(kind, listing), listing)
     else:
         start, end = _bounds(kind, listing)
         total = _total(database, kind)
         head = {"total_rows": total, "offset": min(_offset(database, kind, listing, start, end), total)}
         rows = _range_rows(database, listing, start, end)
     if listing.update_seq:
-        head["update_seq"] = packed_sequence(database, database.counters.update_seq)
+        is_range = listing.keys is None
+        head["update_seq"] = packed_sequence(database, database.counters.update_seq) if is_range else None
     await stream.add(json_text.encode(head)[:-1] + b',"rows":[\r\n')
     first = True
     async for row in rows:
@@ -163,13 +177,16 @@ async def _range_rows(database: Database, listing: Listing, low: Bound, high: Bo
         await breathe()
 
 
-async def _key_rows(database: Database, listing: Listing) -> AsyncIterator[bytes]:
+def _picked(kind: str, listing: Listing) -> list[Any]:
+    """Return the keys of which there are to be rows: those of another kind count for `skip` and `limit` only."""
     keys = listing.keys or []
-    if listing.descending:
-        keys = keys[::-1]
-    keys = keys[listing.skip :]
-    if listing.limit is not None:
-        keys = keys[: listing.limit]
+    end = None if listing.limit is None else listing.skip + listing.limit
+    keys = (keys[::-1] if listing.descending else keys)[listing.skip : end]
+    prefix = _KINDS[kind]
+    return [key for key in keys if isinstance(key, str) and key.startswith(prefix)] if prefix else keys
+
+
+async def _key_rows(database: Database, keys: list[Any], listing: Listing) -> AsyncIterator[bytes]:
     for start in range(0, len(keys), _ROWS_A_QUERY):
         part = keys[start : start + _ROWS_A_QUERY]
         rows = database.reader.documents(key for key in part if isinstance(key, str))
@@ -191,22 +208,17 @@ def _row(database: Database, row: StoredDocument, listing: Listing) -> bytes:
         return text + b"}"
     if row.deleted:
         return text + b',"doc":null}'
-    options = ShowOptions(conflicts=listing.conflicts, attachments=listing.attachments)
+    options = ShowOptions(
+        conflicts=listing.conflicts,
+        attachments=listing.attachments,
+        att_encoding_info=listing.att_encoding_info,
+    )
     content = Content(shown, False, row.body, row.attachments)
     return text + b',"doc":' + show_content(database.reader, row, content, options) + b"}"
 
 
-async def _local_rows(database: Database, listing: Listing) -> AsyncIterator[bytes]:
-    wanted = listing
-    if listing.keys is not None:
-        ids = [key for key in listing.keys if isinstance(key, str)]
-    else:
-        ids = [id_ for id_ in database.reader.local_ids() if wanted.contains(id_)]
-        if listing.descending:
-            ids.reverse()
-    end = None if listing.limit is None else listing.skip + listing.limit
-    for id_ in ids[listing.skip : end]:
-        found = database.reader.local(id_)
+async def _local_rows(database: Database, kind: str, listing: Listing) -> AsyncIterator[bytes]:
+    for id_, found in _picked_local(database, kind, listing):
         if found is None:
             yield json_text.encode({"key": id_, "error": "not_found"})
             continue
@@ -214,3 +226,24 @@ async def _local_rows(database: Database, listing: Listing) -> AsyncIterator[byt
         if listing.include_docs:
             row["doc"] = msgspec.Raw(show_local(id_, *found))
         yield json_text.encode(row)
+
+
+def _picked_local(database: Database, kind: str, listing: Listing) -> Iterator[tuple[str, LocalDocument | None]]:
+    """Yield the ids and documents of the rows; those that CouchDB keeps for itself are left out of a range."""
+    read = database.reader.local
+    if listing.keys is not None:
+        yield from ((id_, read(id_)) for id_ in _picked(kind, listing))
+        return
+    ids = [id_ for id_ in database.reader.local_ids() if listing.contains(id_)]
+    if listing.descending:
+        ids.reverse()
+    found = ((id_, read(id_)) for id_ in ids)
+    shown = (item for item in found if item[1] and (listing.include_system or not _is_system(item[0], item[1][1])))
+    end = None if listing.limit is None else listing.skip + listing.limit
+    yield from islice(shown, listing.skip, end)
+
+
+def _is_system(id_: str, body: bytes) -> bool:
+    """Whether a document is a mark of how far a purge or a copy between shards has come."""
+    needed = next((members for prefix, members in _SYSTEM.items() if id_.startswith(prefix)), None)
+    return needed is not None and needed <= json_text.decode_stored(body).keys()

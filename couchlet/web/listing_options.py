@@ -13,6 +13,8 @@ from couchlet.order.json_order import compare_raw
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from couchlet.web.call import Parameters
+
 _JSON: Final = frozenset(("key", "keys", "startkey", "start_key", "endkey", "end_key"))
 _BOOLEAN: Final = frozenset(
     (
@@ -62,6 +64,7 @@ class Listing(msgspec.Struct):
     conflicts: bool = False
     attachments: bool = False
     att_encoding_info: bool = False
+    include_system: bool = False
 
     def contains(self, key: str) -> bool:
         """Whether a key is inside the bounds."""
@@ -74,47 +77,93 @@ class Listing(msgspec.Struct):
         return order < 0 or (order == 0 and self.inclusive_end)
 
 
-def parse_listing(query: Mapping[str, str], body: Mapping[str, Any]) -> Listing:
-    """Parse the query string and, for a POST, the body, which counts more.
+Values = dict[str, Any]
+"""Parameters by their first names, each with its parsed value."""
+
+
+def parse_listing(parameters: Parameters, body: Mapping[str, Any] | None = None) -> Listing:
+    """Parse the query string and, for a POST, the body: of what both say the query string counts.
 
     Raises:
         CouchError: 400 with CouchDB's sentence for what is wrong.
     """
-    values: dict[str, Any] = {}
-    for name, text in query.items():
-        values[_ALIASES.get(name, name)] = _parse_text(name, text)
-    for name, value in body.items():
-        _check_value(name, value)
+    outside, inside = _parsed_query(parameters), _parsed_body(body or {})
+    values: Values = {}
+    for name, value in outside if body is None else inside:
+        if name == "keys":
+            # Here one key is still a list of keys; the bounds that _put makes of it as well are the same.
+            values["keys"] = _checked_keys(value)
+            break
+    for name, value in (*inside, *outside):
+        _put(values, name, value)
+    return _listing(values)
+
+
+def parse_one_of_many(parameters: Parameters, body: Mapping[str, Any]) -> Listing:
+    """Parse one of several queries in a body: what it says counts more than the query string, but for the keys there.
+
+    Raises:
+        CouchError: 400 with CouchDB's sentence for what is wrong.
+    """
+    values: Values = {}
+    for name, value in _parsed_query(parameters):
+        _put(values, name, value)
+    values.pop("keys", None)
+    for name, value in _parsed_body(body):
+        _put(values, name, value)
+    return _listing(values)
+
+
+def _put(values: Values, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    if name == "key":
+        values["startkey"] = values["endkey"] = value
+    elif name == "keys" and len(_checked_keys(value)) == 1:
+        values["startkey"] = values["endkey"] = value[0]
+    else:
         values[_ALIASES.get(name, name)] = value
-    if "key" in values:
-        values["startkey"] = values["endkey"] = values.pop("key")
-    keys = values.get("keys")
-    if keys is not None and not isinstance(keys, list):
+
+
+def _checked_keys(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON value
+    if not isinstance(value, list):
         raise bad_request("`keys` parameter must be an array.")
+    return value
+
+
+def _listing(values: Values) -> Listing:
     _check_combination(values)
-    known = {name: value for name, value in values.items() if name in Listing.__struct_fields__}
-    if known.get("limit") is None:
-        known.pop("limit", None)
-    return Listing(**known)
+    # CouchDB does not check this one.
+    values["include_system"] = values.get("include_system") == "true"
+    return Listing(**{name: value for name, value in values.items() if name in Listing.__struct_fields__})
 
 
-def _check_combination(values: Mapping[str, Any]) -> None:
-    """Refuse what contradicts itself, or what only views with a reduce function have."""
-    if values.get("keys") is not None and ("startkey" in values or "endkey" in values):
-        raise query_parse_error("`keys` is incompatible with `key`, `start_key` and `end_key`")
+def _check_combination(values: Values) -> None:
+    """Refuse what contradicts itself, or what only views with a reduce function or partitions have."""
+    if values.get("keys"):
+        bounds = [values.get("startkey", ABSENT), values.get("endkey", ABSENT)]
+        # Of one key `_put` made both bounds.
+        if bounds not in ([ABSENT, ABSENT], values["keys"] * 2):
+            raise query_parse_error("`keys` is incompatible with `key`, `start_key` and `end_key`")
     if values.get("reduce"):
         raise query_parse_error("`reduce` is invalid for map-only views.")
     if values.get("group") or values.get("group_level"):
         raise query_parse_error("Invalid use of grouping on a map view.")
+    if "partition" in values:
+        raise query_parse_error("`partition` parameter is not supported on this db")
+
+
+def _parsed_query(parameters: Parameters) -> list[tuple[str, Any]]:
+    return [(name, _parse_text(name, text)) for name, text in parameters]
+
+
+def _parsed_body(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, _parse_value(name, value)) for name, value in body.items()]
 
 
 def _parse_text(name: str, text: str) -> Any:  # noqa: ANN401 - depends on the parameter
     if name in _JSON:
         return json_text.decode(text)
     if name in _BOOLEAN:
-        if text.lower() not in {"true", "false"}:
-            raise query_parse_error(f'Invalid boolean parameter: "{text}"')
-        return text.lower() == "true"
+        return _parse_boolean(text)
     if name in _INTEGER:
         try:
             number = int(text)
@@ -127,14 +176,23 @@ def _parse_text(name: str, text: str) -> Any:  # noqa: ANN401 - depends on the p
     return text
 
 
+def _parse_boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise query_parse_error(f'Invalid boolean parameter: "{text}"')
+    return text.lower() == "true"
+
+
+def _parse_value(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    _check_choice(name, value)
+    if name in _BOOLEAN and not isinstance(value, bool):
+        if not isinstance(value, str):
+            raise query_parse_error(f"Invalid boolean parameter: {json_text.encode(value).decode()}")
+        return _parse_boolean(value)
+    if name in _INTEGER and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise query_parse_error(f"Invalid value for integer: {json_text.encode(value).decode()}")
+    return value
+
+
 def _check_choice(name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
     if name in _CHOICES and value not in _CHOICES[name]:
         raise query_parse_error(f"Invalid value for `{name}`.")
-
-
-def _check_value(name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
-    _check_choice(name, value)
-    if name in _BOOLEAN and not isinstance(value, bool):
-        raise query_parse_error(f"Invalid boolean parameter: {json_text.encode(value).decode()}")
-    if name in _INTEGER and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise query_parse_error(f"Invalid value for integer: {json_text.encode(value).decode()}")

@@ -9,7 +9,7 @@ from aiohttp.web_exceptions import HTTPException
 
 from couchlet import json_text
 from couchlet.content_coding import GZIP
-from couchlet.documents import AttachmentInput, NewDocument, parse_document
+from couchlet.documents import NewDocument, parse_document
 from couchlet.errors import CouchError, bad_request
 from couchlet.web.call import Call, too_large
 from couchlet.web.uploads import store_stream
@@ -62,13 +62,15 @@ async def _store_parts(database: Database, reader: MultipartReader, document: Ne
             attachment = announced.pop(name)
             encoding = GZIP if attachment.encoding == GZIP else None
             fields = await store_stream(database, _chunks(part), attachment.content_type, encoding)
-            stored[name] = _described(attachment, fields)
+            stored[name] = fields
+            if encoding and attachment.length is not None:
+                # Only the sender knows how long the plain content is.
+                fields["length"] = attachment.length
     except BaseException:
         for fields in stored.values():
             await database.drop_content(fields["key"])
         raise
     document.kept_attachments = stored
-    document.attachments = {name: fields for name, fields in document.attachments.items() if name not in stored}
 
 
 async def _next_part(reader: MultipartReader, awaited: str) -> BodyPartReader:
@@ -78,16 +80,6 @@ async def _next_part(reader: MultipartReader, awaited: str) -> BodyPartReader:
     if not isinstance(part, BodyPartReader):
         raise bad_request("Parts of the body must not have parts themselves.")
     return part
-
-
-def _described(attachment: AttachmentInput, stored: dict[str, Any]) -> dict[str, Any]:
-    fields = dict(stored)
-    if attachment.revpos:
-        fields["revpos"] = attachment.revpos
-    if attachment.encoding == GZIP and attachment.length is not None:
-        # Only the sender knows how long the plain content is.
-        fields["length"] = attachment.length
-    return fields
 
 
 async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:

@@ -12,7 +12,7 @@ from couchlet import json_text
 from couchlet.revisions import Revision
 from couchlet.storage.records import StoredDocument, attachments_of, stored_length
 from couchlet.storage.transaction import Content
-from couchlet.web.reply import base_headers
+from couchlet.web.reply import base_headers, begin
 from couchlet.web.showing import ShowOptions, known_generation, show_content
 
 if TYPE_CHECKING:
@@ -38,10 +38,26 @@ class BulkPart(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(options, atts_since=self.since, attachments=True)
 
 
+Layout = list[bytes | dict[str, Any]]
+"""What a body is made of, in order: text as it is, and attachments whose content stands there."""
+
+
+def _length(layout: Layout) -> int:
+    return sum(len(part) if isinstance(part, bytes) else stored_length(part) for part in layout)
+
+
+def _pieces(database: Database, layout: Layout) -> Iterator[bytes]:
+    for part in layout:
+        if isinstance(part, bytes):
+            yield part
+        elif stored_length(part):
+            yield from database.reader.attachment_pieces(part["key"], 0, stored_length(part) - 1)
+
+
 def _related(
     database: Database, row: StoredDocument, content: Content, options: ShowOptions, boundary: str, *, with_meta: bool
-) -> tuple[str, Iterator[bytes]]:
-    """Return the content type and pieces of a document and the attachments that follow it."""
+) -> tuple[str, Layout]:
+    """Return the content type and the body of a document and the attachments that follow it."""
     options = msgspec.structs.replace(options, attachments=True, follows=True)
     text = show_content(database.reader, row, content, options, with_meta=with_meta)
     known = known_generation(row, content.revision, options)
@@ -49,13 +65,13 @@ def _related(
         name: fields for name, fields in attachments_of(content.attachments).items() if fields["revpos"] > known
     }
     if not following:
-        return "application/json", iter([text])
-    return f'multipart/related; boundary="{boundary}"', _pieces(database, text, following, boundary)
+        return "application/json", [text]
+    return f'multipart/related; boundary="{boundary}"', _layout(text, following, boundary)
 
 
-def _pieces(database: Database, text: bytes, following: dict[str, dict[str, Any]], boundary: str) -> Iterator[bytes]:
+def _layout(text: bytes, following: dict[str, dict[str, Any]], boundary: str) -> Layout:
     mark = boundary.encode()
-    yield b"--" + mark + b"\r\nContent-Type: application/json\r\n\r\n" + text + b"\r\n--" + mark
+    layout: Layout = [b"--" + mark + b"\r\nContent-Type: application/json\r\n\r\n" + text + b"\r\n--" + mark]
     for name, fields in following.items():
         quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")
         content_type = fields["content_type"].replace("\r", " ").replace("\n", " ")
@@ -65,18 +81,20 @@ def _pieces(database: Database, text: bytes, following: dict[str, dict[str, Any]
         )
         if fields.get("encoding"):
             head += f"\r\nContent-Encoding: {fields['encoding']}"
-        yield head.encode() + b"\r\n\r\n"
-        if stored_length(fields):
-            yield from database.reader.attachment_pieces(fields["key"], 0, stored_length(fields) - 1)
-        yield b"\r\n--" + mark
-    yield b"--"
+        layout += [head.encode() + b"\r\n\r\n", fields, b"\r\n--" + mark]
+    return [*layout, b"--"]
 
 
-async def _send(call: Call, content_type: str, pieces: Iterator[bytes], headers: dict[str, str]) -> web.StreamResponse:
-    response = web.StreamResponse(headers={**base_headers(), **headers, "Content-Type": content_type})
-    response.enable_chunked_encoding()
-    call.is_streaming = True
-    await response.prepare(call.request)
+async def _send(
+    call: Call,
+    content_type: str,
+    pieces: Iterator[bytes],
+    headers: dict[str, str] | None = None,
+    length: int | None = None,
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers={**base_headers(), **(headers or {}), "Content-Type": content_type})
+    response.content_length = length
+    await begin(call, response)
     if call.method != "HEAD":
         for piece in pieces:
             await response.write(piece)
@@ -95,8 +113,8 @@ async def multipart_document(
 ) -> web.StreamResponse:
     """One document with its attachments."""
     with_meta = "rev" not in call.query
-    content_type, pieces = _related(database, row, content, options, secrets.token_hex(16), with_meta=with_meta)
-    return await _send(call, content_type, pieces, headers)
+    content_type, layout = _related(database, row, content, options, secrets.token_hex(16), with_meta=with_meta)
+    return await _send(call, content_type, _pieces(database, layout), headers, _length(layout))
 
 
 async def multipart_revisions(
@@ -115,16 +133,16 @@ async def multipart_revisions(
         for item in found:
             if isinstance(item, Content):
                 assert row is not None
-                content_type, parts = _related(database, row, item, options, inner, with_meta=False)
+                content_type, layout = _related(database, row, item, options, inner, with_meta=False)
                 yield b"\r\nContent-Type: " + content_type.encode() + b"\r\n\r\n"
-                yield from parts
+                yield from _pieces(database, layout)
             else:
                 yield b'\r\nContent-Type: application/json; error="true"\r\n\r\n'
                 yield json_text.encode({"missing": str(item)})
             yield b"\r\n--" + mark
         yield b"--"
 
-    return await _send(call, f'multipart/mixed; boundary="{boundary}"', pieces(), {})
+    return await _send(call, f'multipart/mixed; boundary="{boundary}"', pieces())
 
 
 async def multipart_bulk(
@@ -145,7 +163,7 @@ async def multipart_bulk(
             yield mark + b"--\r\n"
 
     kind = "multipart/mixed" if call.accepts("multipart/mixed") else "multipart/related"
-    return await _send(call, f'{kind}; boundary="{boundary}"', pieces(), {})
+    return await _send(call, f'{kind}; boundary="{boundary}"', pieces())
 
 
 def _bulk_item(
@@ -156,9 +174,11 @@ def _bulk_item(
         yield json_text.encode({"rev": str(item), "error": "not_found", "reason": "missing"})
         return
     assert part.row is not None
-    content_type, parts = _related(database, part.row, item, part.options(options), inner, with_meta=False)
+    content_type, layout = _related(database, part.row, item, part.options(options), inner, with_meta=False)
     yield mark
     if content_type != "application/json":
+        # Only here CouchDB leaves the quotes out.
+        content_type = f"multipart/related; boundary={inner}"
         yield f"\r\nX-Doc-Id: {part.id}\r\nX-Rev-Id: {item.revision}".encode()
     yield b"\r\nContent-Type: " + content_type.encode() + b"\r\n\r\n"
-    yield from parts
+    yield from _pieces(database, layout)

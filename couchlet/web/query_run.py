@@ -11,9 +11,8 @@ from couchlet import json_text
 from couchlet.errors import CouchError
 from couchlet.mango.matching import compile_selector
 from couchlet.mango.paths import project
-from couchlet.mango.planner import Plan, warning
+from couchlet.mango.planner import Plan, covers, warning
 from couchlet.mango.ranges import Range, seek_keys
-from couchlet.mango.selector import fields_of
 from couchlet.storage.records import StoredDocument
 from couchlet.storage.transaction import Content
 from couchlet.web.bookmarks import NO_BOOKMARK, Place, pack_bookmark, parse_bookmark
@@ -59,8 +58,7 @@ async def run_query(stream: JsonStream, database: Database, plan: Plan, options:
 def _tail(plan: Plan, options: FindOptions, progress: _Progress, elapsed_s: float) -> dict[str, Any]:
     bookmark = pack_bookmark(progress.last) if progress.last else options.bookmark
     tail: dict[str, Any] = {"bookmark": bookmark or NO_BOOKMARK}
-    covered = _is_covered(plan, options)
-    examined = 0 if covered else progress.examined
+    examined = 0 if covers(plan.index, options) else progress.examined
     if options.execution_stats:
         tail["execution_stats"] = {
             "total_keys_examined": progress.examined,
@@ -73,13 +71,6 @@ def _tail(plan: Plan, options: FindOptions, progress: _Progress, elapsed_s: floa
     if message:
         tail["warning"] = message
     return tail
-
-
-def _is_covered(plan: Plan, options: FindOptions) -> bool:
-    """Whether the index holds all that the query looks at, so that CouchDB reads no documents for it."""
-    if plan.index.is_special or not options.fields:
-        return False
-    return {*options.fields, *fields_of(options.selector)} <= {"_id", *plan.index.columns}
 
 
 async def _matches(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from couchlet import __version__, json_text
 
@@ -19,11 +20,33 @@ if TYPE_CHECKING:
 SERVER: Final = f"CouchDB/3.5.0 (couchlet/{__version__})"
 JSON: Final = "application/json"
 _FLUSH_BYTES: Final = 64 * 1024
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,36}")
+_BETWEEN_TAGS: Final = re.compile(r"[, ]+")
 
 
 def base_headers() -> dict[str, str]:
-    """Return what every answer carries; the date is added when it is sent."""
-    return {"Server": SERVER, "X-Couch-Request-ID": secrets.token_hex(5)}
+    """Return what every answer carries; `stamp` adds what depends on the request, and the sending adds the date."""
+    return {"Server": SERVER}
+
+
+def stamp(response: web.StreamResponse, request: web.BaseRequest, body_ms: int) -> None:
+    """Say in an answer which request it belongs to, by the client's id or a fresh one, and how long its body took."""
+    given = request.headers.get("X-Couch-Request-ID")
+    is_usable = given is not None and _REQUEST_ID.fullmatch(given)
+    response.headers["X-Couch-Request-ID"] = str(given) if is_usable else secrets.token_hex(5)
+    response.headers["X-CouchDB-Body-Time"] = str(body_ms)
+
+
+async def begin(call: Call, response: web.StreamResponse) -> None:
+    """Send the head of an answer that comes in pieces.
+
+    If its length is not known, the end is marked by chunks, and by the end of the connection for HTTP/1.0.
+    """
+    call.is_streaming = True
+    if response.content_length is None and call.request.version < HttpVersion11:
+        response.force_close()
+    stamp(response, call.request, call.body_ms)
+    await response.prepare(call.request)
 
 
 def json_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:  # noqa: ANN401
@@ -57,7 +80,7 @@ def not_modified(call: Call, etag: str) -> web.Response | None:
     known = call.header("If-None-Match")
     if known is None or not call.reads:
         return None
-    if known.strip() != "*" and etag not in (tag.strip().removeprefix("W/") for tag in known.split(",")):
+    if etag not in (tag.removeprefix("W/") for tag in _BETWEEN_TAGS.split(known)):
         return None
     return web.Response(status=304, headers={**base_headers(), "ETag": etag})
 
@@ -85,9 +108,7 @@ class JsonStream:
     async def flush(self) -> None:
         """Send what is there now."""
         if not self._started:
-            self.response.enable_chunked_encoding()
-            self._call.is_streaming = True
-            await self.response.prepare(self._call.request)
+            await begin(self._call, self.response)
             self._started = True
         if self._parts and self._call.method != "HEAD":
             await self.response.write(b"".join(self._parts))

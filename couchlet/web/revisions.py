@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from couchlet.errors import bad_request
-from couchlet.revisions import Revision, Tree, holds, parse_revision, parse_revisions, possible_ancestors
+from couchlet.errors import bad_request, unknown_error
+from couchlet.revisions import Revision, Tree, holds, parse_revisions, possible_ancestors
 from couchlet.web.reply import json_reply
 
 if TYPE_CHECKING:
@@ -26,12 +26,15 @@ async def _asked(call: Call, database: Database) -> list[tuple[str, Tree, list[R
     rows = database.reader.documents(body)
     result = []
     for id_, revisions in body.items():
-        if not isinstance(revisions, list):
-            raise bad_request("Invalid list of revisions")
+        if not isinstance(revisions, list) or not all(isinstance(revision, str) for revision in revisions):
+            raise unknown_error("function_clause")
         row = rows.get(id_)
         tree: Tree = row.tree if row else ()
-        asked = [parse_revision(revision) for revision in revisions]
-        result.append((id_, tree, [revision for revision in asked if not holds(tree, revision)]))
+        missing = [revision for revision in parse_revisions(revisions) if not holds(tree, revision)]
+        if tree:
+            # Of a document that is not here at all, CouchDB leaves them in their order.
+            missing.sort(key=lambda revision: revision.rank)
+        result.append((id_, tree, missing))
     return result
 
 

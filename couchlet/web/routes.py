@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from couchlet.errors import bad_request
+from couchlet.errors import CouchError, bad_request, unauthorized
 from couchlet.web import (
     attachments,
     bulk,
@@ -46,6 +46,11 @@ _SERVER: Final[dict[str, Handler]] = {
     "_utils": server_info.utils,
     "favicon.ico": server_info.favicon,
 }
+
+_FOR_ALL: Final = frozenset(
+    ("_up", "_uuids", "_session", "_active_tasks", "_replicate", "_utils", "_users", "_replicator")
+)
+"""Names that begin with an underscore and are not for administrators only, or not all that is below them."""
 
 _DATABASE: Final[dict[str, Handler]] = {
     "_all_docs": listing.all_docs,
@@ -85,6 +90,7 @@ async def answer(call: Call) -> web.StreamResponse:
     parts = call.parts
     if not parts:
         return await server_info.welcome(call)
+    _check_rights(call)
     handler = _SERVER.get(parts[0])
     if handler is not None:
         return await handler(call)
@@ -96,15 +102,30 @@ async def answer(call: Call) -> web.StreamResponse:
     return await _document(call)
 
 
+def _check_rights(call: Call) -> None:
+    """Refuse what is the server's own to who is no administrator, whatever the method, and whether it is there or not.
+
+    Raises:
+        CouchError: 401.
+    """
+    name = call.parts[0]
+    if name == "_replicate" and call.user.name is None:
+        raise unauthorized("You are not an authenticated user")
+    if name.startswith("_") and name not in _FOR_ALL:
+        call.require_server_admin()
+
+
 async def _document(call: Call) -> web.StreamResponse:
     """Addresses of documents and attachments; `_design/x` and `_local/x` may be written with a plain slash."""
     parts = call.parts
     if parts[1] == "_local":
         if len(parts) == 2:  # noqa: PLR2004 - database and `_local`
-            raise bad_request("Invalid _local document id.")
+            raise _no_local_id()
         if len(parts) > 3:  # noqa: PLR2004 - a part beyond the id
             raise bad_request("_local documents do not accept attachments.")
         return await documents.document(call, f"_local/{parts[2]}")
+    if parts[1:] == ["_local/"]:
+        raise _no_local_id()
     if call.reads and parts[1].startswith("_design/"):
         return _to_plain_slash(call)
     if parts[1] == "_design" and len(parts) > 2:  # noqa: PLR2004 - there is a name
@@ -116,6 +137,10 @@ async def _document(call: Call) -> web.StreamResponse:
     if rest:
         return await attachments.attachment(call, id_, "/".join(rest))
     return await documents.document(call, id_)
+
+
+def _no_local_id() -> CouchError:
+    return bad_request("Invalid _local document id.")
 
 
 def _to_plain_slash(call: Call) -> web.StreamResponse:

@@ -24,8 +24,9 @@ from couchlet.storage.writer import storage_error
 from couchlet.web.call import Call
 from couchlet.web.context import ServerContext, ServerSettings
 from couchlet.web.protocol import HttpServer
-from couchlet.web.reply import error_reply
+from couchlet.web.reply import error_reply, stamp
 from couchlet.web.routes import answer
+from couchlet.web.users import ensure_users
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,8 +111,11 @@ class CouchletServer:
         Raises:
             OSError: the address cannot be bound.
         """
-        if not self.catalog.exists("_users"):
-            await self.catalog.create("_users")
+        try:
+            await ensure_users(self.catalog)
+        except CouchError as error:
+            # The administrator and the other databases are served all the same.
+            _LOG.error("The users' database is not as it should be: %s", error)
         server = HttpServer(
             self._handle,
             access_log=None,
@@ -154,6 +158,8 @@ class CouchletServer:
         finally:
             if call is not None:
                 call.release()
+        if not response.prepared:
+            stamp(response, request, call.body_ms if call else 0)
         if _LOG.isEnabledFor(logging.DEBUG):
             elapsed_ms = (time.perf_counter() - started) * 1000
             _LOG.debug("%s %s %s %.1f ms", request.method, request.raw_path, response.status, elapsed_ms)

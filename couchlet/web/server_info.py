@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from couchlet import __version__
-from couchlet.errors import CouchError, bad_request, not_found, not_implemented, unauthorized
+from couchlet.errors import CouchError, bad_request, not_found, not_implemented
 from couchlet.web.pages import utils_page
 from couchlet.web.reply import base_headers, etag_of, json_reply
 
@@ -53,7 +53,13 @@ async def uuids(call: Call) -> web.StreamResponse:
     made = [call.context.uuids.next() for _ in range(int(text))]
     return json_reply(
         {"uuids": made},
-        headers={"Cache-Control": "must-revalidate, no-cache", "Pragma": "no-cache", "ETag": etag_of(made)},
+        headers={
+            "Cache-Control": "no-cache",
+            # Long past on purpose: nothing between here and the client may give the same ids again.
+            "Expires": "Mon, 01 Jan 1990 00:00:00 GMT",
+            "Pragma": "no-cache",
+            "ETag": etag_of(made),
+        },
     )
 
 
@@ -85,15 +91,12 @@ def _tasks(database: Database) -> Iterator[dict[str, Any]]:
 async def membership(call: Call) -> web.StreamResponse:
     """`/_membership`: the one node there is."""
     call.allow("GET", "HEAD")
-    call.require_server_admin()
     return json_reply({"all_nodes": [_NODE], "cluster_nodes": [_NODE]})
 
 
 async def replicate(call: Call) -> web.StreamResponse:
     """`/_replicate`: refused; another replicator can use this server as source and as target."""
     call.allow("POST")
-    if call.user.name is None:
-        raise unauthorized("You are not an authenticated user")
     raise not_implemented(
         "couchlet does not replicate by itself: let Apache CouchDB or PouchDB replicate from or to it."
     )
@@ -101,7 +104,6 @@ async def replicate(call: Call) -> web.StreamResponse:
 
 async def node(call: Call) -> web.StreamResponse:
     """`/_node/...`: the name of the node; configuration and statistics are not here."""
-    call.require_server_admin()
     if len(call.parts) == 2 and call.parts[1] == "_local":  # noqa: PLR2004 - nothing behind the name
         call.allow("GET", "HEAD")
         return json_reply({"name": _NODE})
@@ -110,7 +112,6 @@ async def node(call: Call) -> web.StreamResponse:
 
 async def not_here(call: Call) -> web.StreamResponse:
     """Return what only a cluster, a replicator or a search service has."""
-    call.require_server_admin()
     raise not_implemented(f"couchlet has no {call.parts[0]}: use Apache CouchDB for it.")
 
 

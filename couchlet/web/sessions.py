@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from couchlet.auth.sessions import cookie_header
-from couchlet.errors import CouchError, bad_request, unauthorized
+from couchlet.errors import CouchError, bad_request, unauthorized, unknown_error
 from couchlet.web.call import Call, parse_query
 from couchlet.web.reply import json_reply
 
@@ -63,9 +63,11 @@ def _redirected(call: Call, parameter: str, response: web.Response) -> web.Respo
 async def _credentials(call: Call) -> tuple[str, str]:
     """Name and password in the body, as a form or as JSON."""
     declared = (call.header("Content-Type") or "").split(";")[0].strip()
-    fields: dict[str, Any]
+    fields: dict[str, str]
     if declared == "application/json":
         fields = await call.json_object()
+        if not all(isinstance(value, str) for value in fields.values()):
+            raise unknown_error("badarg")
     elif declared == _FORM:
         fields = dict(parse_query((await call.body()).decode("utf-8", errors="replace")))
     else:
@@ -76,6 +78,4 @@ async def _credentials(call: Call) -> tuple[str, str]:
     if name != fields.get("name", name):
         raise bad_request("request body contains different usernames")
     password = fields.get("password", "")
-    if not isinstance(name, str) or not isinstance(password, str):
-        raise bad_request("`name` and `password` must be strings.")
     return name, password

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from couchlet.auth.rights import validate_security
-from couchlet.errors import CouchError, bad_request, forbidden, not_found, not_implemented
+from couchlet.errors import bad_request, forbidden, not_found, not_implemented, unknown_error
 from couchlet.storage.purging import DEFAULT_PURGED_INFOS_LIMIT
 from couchlet.storage.transaction import DEFAULT_REVS_LIMIT
 from couchlet.web.reply import json_reply
@@ -25,7 +25,7 @@ async def security(call: Call) -> web.StreamResponse:
             raise forbidden("You can't edit the security object of the user database.")
         await database.set_security(validate_security(await call.json()))
         return json_reply({"ok": True})
-    call.allow("GET", "PUT")
+    call.allow("PUT", "GET")
     return json_reply(database.security)
 
 
@@ -37,10 +37,10 @@ async def revs_limit(call: Call) -> web.StreamResponse:
         call.require_database_admin(database)
         if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0 or limit > 2**31:
             # CouchDB answers 500 here, and its name for the error; the sentence says what is wrong.
-            raise CouchError(500, "unknown_error", "function_clause: the limit must be a positive integer")
+            raise unknown_error("function_clause: the limit must be a positive integer")
         await database.set_setting("revs_limit", limit)
         return json_reply({"ok": True})
-    call.allow("GET", "PUT")
+    call.allow("PUT", "GET")
     return json_reply(database.reader.setting("revs_limit", DEFAULT_REVS_LIMIT))
 
 

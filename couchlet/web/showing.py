@@ -161,8 +161,8 @@ def _attachments(
 
 
 def known_generation(row: StoredDocument, revision: Revision, options: ShowOptions) -> int:
-    """Return the generation up to which the asker has the attachments already, by `atts_since`."""
+    """Return the generation up to which the asker has the attachments already, by `atts_since`; -1 without."""
     if not options.atts_since:
-        return 0
+        return -1
     branch = branch_of(row, revision)
     return max((since.generation for since in options.atts_since if branch.holds(since)), default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from couchlet.content_coding import GZIP, Compressor, is_compressible
@@ -12,6 +13,7 @@ from couchlet.storage.contents import PIECE_BYTES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from couchlet.documents import NewDocument
     from couchlet.storage.database import Database
 
 
@@ -49,6 +51,20 @@ async def store_stream(
     if compressor or encoding:
         fields |= {"encoding": encoding or GZIP, "stored": stored}
     return fields
+
+
+@asynccontextmanager
+async def arrived_contents(database: Database, document: NewDocument) -> AsyncIterator[None]:
+    """While a document is written whose attachments have just come: if that fails, their contents are dropped."""
+    kept = document.kept_attachments or {}
+    keys = [fields["key"] for fields in kept.values() if "revpos" not in fields]
+    try:
+        yield
+    except BaseException:
+        for key in keys:
+            await database.drop_content(key)
+        raise
+    database.in_flight.difference_update(keys)
 
 
 class _Chunk(NamedTuple):

@@ -11,10 +11,25 @@ from typing import TYPE_CHECKING
 
 from couchlet import json_text
 from couchlet.auth.users import prepare_user_document
+from couchlet.auth.users_design import USERS_DESIGN, USERS_DESIGN_ID
+from couchlet.documents import NewDocument
 
 if TYPE_CHECKING:
-    from couchlet.documents import NewDocument
+    from couchlet.storage.catalog import Catalog
     from couchlet.storage.database import Database
+
+
+async def ensure_users(catalog: Catalog) -> None:
+    """Make the database and its design document, as far as they are not there.
+
+    Raises:
+        CouchError: 5xx if the disk does not take them.
+    """
+    if not catalog.exists("_users"):
+        await catalog.create("_users")
+    users = catalog.get("_users")
+    if users.reader.document(USERS_DESIGN_ID) is None:
+        await users.edit([NewDocument(id=USERS_DESIGN_ID, body=json_text.encode(USERS_DESIGN))])
 
 
 async def before_write(database: Database, document: NewDocument) -> None:

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import re
+import time
 from email import message_from_bytes
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_stubs_keep_and_others_replace(server, database):
     assert server.ask("GET", f"{database}/ok").status == 404
 
 
-@pytest.mark.parametrize("bad", [{"a": 1}, {"a": {"data": 1}}, {"a": {"data": "!"}}, {"a": {}}, {"_a": inline(b"x")}])
+@pytest.mark.parametrize("bad", [{"a": {"data": 1}}, {"a": {"data": "!"}}, {"a": {}}, {"_a": inline(b"x")}])
 def test_malformed_attachments_are_refused(server, database, bad):
     assert server.ask("PUT", f"{database}/x", {"_attachments": bad}).status == 400
     assert server.ask("PUT", f"{database}/x", {"_attachments": 5}).status == 400
@@ -264,3 +265,83 @@ def test_large_attachments_pass_in_constant_memory(server, database):
     expected = "md5-" + base64.b64encode(digest.digest()).decode()
     assert server.ask("GET", f"{database}/large").json()["_attachments"]["file"]["digest"] == expected
     assert peak_mib(server) - before < 40
+
+
+def held(server, database, id_="x"):
+    """The revpos of each attachment."""
+    attachments = server.ask("GET", f"{database}/{id_}").json()["_attachments"]
+    return {name: fields["revpos"] for name, fields in attachments.items()}
+
+
+def test_what_an_edit_brings_is_of_its_generation(server, database):
+    server.ask("PUT", f"{database}/x", {"_attachments": {"a": inline(b"a", revpos=5), "b": inline(b"b")}})
+    assert held(server, database) == {"a": 1, "b": 1}
+    whole = server.ask("GET", f"{database}/x?attachments=true").json()
+    assert whole["_attachments"]["a"]["revpos"] == 1
+    assert server.ask("PUT", f"{database}/x", whole).status == 201
+    assert held(server, database) == {"a": 2, "b": 2}
+    document = '{"_attachments":{"f":{"follows":true,"content_type":"text/plain","length":1,"revpos":9}}}'
+    body, headers = related(document, ("f", b"1"))
+    assert server.ask("PUT", f"{database}/y", body, headers=headers).status == 201
+    assert held(server, database, "y") == {"f": 1}
+
+
+def test_what_a_replicated_revision_brings_is_of_the_generation_it_says(server, database):
+    attachments = {"a": inline(b"a", revpos=2), "b": inline(b"b")}
+    document = {"_id": "x", "_rev": "3-" + "a" * 32, "_attachments": attachments}
+    server.ask("POST", f"{database}/_bulk_docs", {"new_edits": False, "docs": [document]})
+    assert held(server, database) == {"a": 2, "b": 0}
+    assert set(server.ask("GET", f"{database}/x?attachments=true").json()["_attachments"]["b"]) >= {"data"}
+    text = '{"_rev":"4-b","_attachments":{"f":{"follows":true,"content_type":"text/plain","length":1,"revpos":3}}}'
+    body, headers = related(text, ("f", b"1"))
+    assert server.ask("PUT", f"{database}/y?new_edits=false", body, headers=headers).status == 201
+    assert held(server, database, "y") == {"f": 3}
+
+
+def test_a_stub_that_names_a_generation_names_the_right_one(server, database):
+    rev = server.ask("PUT", f"{database}/x", {"_attachments": {"a": inline(b"a")}}).json()["rev"]
+    wrong = server.ask("PUT", f"{database}/x", {"_rev": rev, "_attachments": {"a": {"stub": True, "revpos": 10}}})
+    assert (wrong.status, wrong.json()["error"]) == (412, "missing_stub")
+    right = server.ask("PUT", f"{database}/x", {"_rev": rev, "_attachments": {"a": {"stub": True, "revpos": 1}}})
+    assert right.status == 201
+
+
+def test_an_attachment_that_is_no_object_is_passed_over(server, database):
+    made = server.ask("PUT", f"{database}/x", {"_attachments": {"a": 1, "b": inline(b"b")}})
+    assert made.status == 201
+    assert held(server, database) == {"b": 1}
+
+
+def test_a_document_in_parts_has_a_length(server, database):
+    attachments = {"a": inline(b"text" * 100), "b": inline(b"x" * 300_000, "image/png"), "c": inline(b"", "image/png")}
+    server.ask("PUT", f"{database}/x", {"_attachments": attachments})
+    answer = server.ask("GET", f"{database}/x?attachments=true", headers=MULTIPART)
+    assert "transfer-encoding" not in answer.headers
+    assert int(answer.headers["content-length"]) == len(answer.body)
+    assert len(parts(answer)) == 4
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+def test_a_part_outside_of_a_compressed_attachment_is_refused(server, database, coding):
+    server.ask("PUT", f"{database}/x/f", b"0123456789", headers={"Content-Type": "text/plain"})
+
+    def status(span):
+        return server.ask("GET", f"{database}/x/f", headers={"Range": span, "Accept-Encoding": coding}).status
+
+    assert [status(span) for span in ("bytes=5-2", "bytes=100-200", "bytes=1-2")] == [416, 416, 200]
+
+
+def test_contents_of_parts_go_when_the_document_is_not_written(server, database):
+    server.ask("PUT", f"{database}/x", {})
+    content = bytes(range(256)) * 4096
+    document = '{"_attachments":{"f":{"follows":true,"content_type":"image/png"}}}'
+    for name in ("x", "y"):
+        body, headers = related(document, ("f", content))
+        assert server.ask("PUT", f"{database}/{name}", body, headers=headers).status == (409 if name == "x" else 201)
+    rev = server.ask("GET", f"{database}/y").json()["_rev"]
+    assert server.ask("DELETE", f"{database}/y?rev={rev}").status == 200
+    server.ask("POST", f"{database}/_compact", {})
+    deadline = time.monotonic() + 10
+    while server.ask("GET", database).json()["sizes"]["active"] > len(content) // 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -333,3 +333,20 @@ def test_a_feed_that_begins_late_shows_no_row_of_what_was_purged(server, databas
     second.join(10)
     assert [row["id"] for row in first.rows] == ["gone", "kept", "end"]
     assert [row["id"] for row in second.rows] == ["kept", "end"]
+
+
+def test_fewer_rows_than_none_are_all(server, changed):
+    everything = read(server, changed)
+    assert len(everything["results"]) == 6
+    assert read(server, changed, "?limit=-1") == everything
+    assert read(server, changed, "?feed=longpoll&limit=-1")["results"] == everything["results"]
+
+
+def test_no_row_downwards_names_the_newest(server, changed):
+    newest = read(server, changed)["last_seq"]
+    found = read(server, changed, "?descending=true&limit=0")
+    assert (found["results"], found["last_seq"], found["pending"]) == ([], newest, 6)
+
+
+def test_of_a_parameter_given_twice_the_last_counts(server, changed):
+    assert len(read(server, changed, "?limit=1&limit=2")["results"]) == 2

@@ -313,3 +313,40 @@ def test_a_partial_index_with_such_a_pattern_does_not_hold_up_writes_for_ever(se
     assert server.ask("PUT", f"{database}/evil", {"n": 1, "s": "a" * 60 + "!"}).status == 201
     assert server.ask("PUT", f"{database}/good", {"n": 2, "s": "a" * 60}).status == 201
     assert ids(find(server, database, selector={"n": {"$gt": 0}}, use_index="i")) == ["good"]
+
+
+def test_indexes_are_deleted_together(server, database):
+    for name in ("a", "b"):
+        server.ask("POST", f"{database}/_index", {"index": {"fields": [name]}, "ddoc": name, "name": name})
+
+    def delete(body):
+        return server.ask("POST", f"{database}/_index/_bulk_delete", body)
+
+    for body, error in (
+        ({}, "missing_required_key"),
+        ({"docids": "a"}, "invalid_bulk_docs"),
+        ({"docids": [None]}, "invalid_index_name"),
+        ({"docids": ["x/y/z"]}, "invalid_index_name"),
+        ({"docids": ["a"], "w": 0}, "invalid_pos_integer"),
+        ({"docids": ["a"], "x": 1}, "invalid_key"),
+    ):
+        answer = delete(body)
+        assert (answer.status, answer.json()["error"]) == (400, error)
+    done = delete({"docids": ["a", "c", "_design/b", "d"]}).json()
+    assert [row["id"] for row in done["success"]] == ["_design/b", "_design/a"]
+    assert [row["id"] for row in done["fail"]] == ["_design/d", "_design/c"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        ("_find", {"selector": {}, "stale": "x"}, (500, "unknown_error")),
+        ("_find", {"selector": {}, "stale": []}, (500, "unknown_error")),
+        ("_index", {"index": {"fields": ["a"]}, "partitioned": "x"}, (500, "unknown_error")),
+        ("_index", {"index": {"fields": ["a"]}, "name": None}, (400, "invalid_string")),
+        ("_index", {"index": {"fields": ["a"]}, "ddoc": None}, (400, "invalid_string")),
+    ],
+)
+def test_options_that_are_refused(server, database, path, body, expected):
+    answer = server.ask("POST", f"{database}/{path}", body)
+    assert (answer.status, answer.json()["error"]) == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 A, B, C, D = ("a" * 32, "b" * 32, "c" * 32, "d" * 32)
@@ -117,7 +119,9 @@ def test_ids_of_revisions_may_be_any_text(server, database, odd):
 )
 def test_malformed_revisions_are_refused(server, database, bad):
     assert server.ask("PUT", f"{database}/x", {"_rev": bad}).status == 400
-    assert server.ask("POST", f"{database}/_revs_diff", {"x": [bad]}).status == 400
+    diff = server.ask("POST", f"{database}/_revs_diff", {"x": [bad]})
+    refused = (400, "bad_request") if isinstance(bad, str) else (500, "unknown_error")
+    assert (diff.status, diff.json()["error"]) == refused
     assert server.ask("POST", f"{database}/_purge", {"x": [bad]}).status == 400
 
 
@@ -207,9 +211,10 @@ def test_local_documents_have_no_history_and_no_place_in_lists(server, database)
 def test_conditional_requests(server, database):
     made = server.ask("PUT", f"{database}/x", {"n": 1})
     etag = made.headers["etag"]
-    for header in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+    for header in (etag, f'"other", {etag}', f'"other" {etag}', f"W/{etag}"):
         assert server.ask("GET", f"{database}/x", headers={"If-None-Match": header}).status == 304
-    assert server.ask("GET", f"{database}/x", headers={"If-None-Match": '"other"'}).status == 200
+    for header in ('"other"', "*"):
+        assert server.ask("GET", f"{database}/x", headers={"If-None-Match": header}).status == 200
     rev = made.json()["rev"]
     assert server.ask("PUT", f"{database}/x", {}, headers={"If-Match": "1-" + "0" * 32}).status == 409
     assert server.ask("PUT", f"{database}/x?rev={rev}", {}, headers={"If-Match": "1-" + "0" * 32}).status == 400
@@ -247,3 +252,91 @@ def test_all_or_nothing_is_refused_and_nothing_written(server, database):
         ("b", "1-x", "not_implemented"),
     ]
     assert server.ask("GET", f"{database}/_all_docs").json()["total_rows"] == 0
+
+
+def test_revisions_are_opened_in_their_order_and_missing_ones_last(server, database):
+    replicate(server, database, revision("x", (C, A)), revision("x", (B, A)), revision("x", (D, C, A)))
+    asked = f'["9-{D}","3-{D}","2-{B}","1-{B}","2-{B}"]'
+
+    def opened(parameters=""):
+        rows = server.ask("GET", f"{database}/x?open_revs={asked}{parameters}").json()
+        return [row["ok"]["_rev"] if "ok" in row else row["missing"] for row in rows]
+
+    assert opened() == opened("&latest=true") == [f"2-{B}", f"3-{D}", f"1-{B}", f"9-{D}"]
+
+
+def test_no_open_revisions_are_the_plain_document(server, database):
+    made = server.ask("PUT", f"{database}/x", {"n": 1}).json()
+    answer = server.ask("GET", f"{database}/x?open_revs=[]")
+    assert answer.json() == {"_id": "x", "_rev": made["rev"], "n": 1}
+    assert answer.headers["etag"] == f'"{made["rev"]}"'
+
+
+def test_differences_are_in_couchdbs_order(server, database):
+    replicate(server, database, revision("x", (B, A)), revision("x", (D, A)), revision("x", (C, A)))
+    asked = {"x": [f"9-{B}", f"4-{B}", f"4-{A}"], "y": ["9-b", "4-b"]}
+    answer = server.ask("POST", f"{database}/_revs_diff", asked).json()
+    assert answer["x"]["missing"] == [f"4-{A}", f"4-{B}", f"9-{B}"]
+    assert answer["x"]["possible_ancestors"] == [f"2-{D}", f"2-{C}", f"2-{B}"]
+    assert answer["y"] == {"missing": ["9-b", "4-b"]}
+    missing = server.ask("POST", f"{database}/_missing_revs", asked).json()["missing_revs"]
+    assert missing == {"x": [f"4-{A}", f"4-{B}", f"9-{B}"], "y": ["9-b", "4-b"]}
+
+
+def test_bulk_get_says_which_revision_was_wrong(server, database):
+    server.ask("PUT", f"{database}/a", {})
+    items = [
+        {"id": "a", "rev": None},
+        {"id": "_x", "rev": "1-a"},
+        {"id": "a", "atts_since": ["1-a", "bad"]},
+        {"id": "a", "atts_since": "bad"},
+        {"id": "a", "atts_since": []},
+    ]
+    results = server.ask("POST", f"{database}/_bulk_get", {"docs": items}).json()["results"]
+    errors = [result["docs"][0].get("error", {}) for result in results]
+    assert [(error.get("error"), error.get("rev")) for error in errors] == [
+        ("bad_request", None),
+        ("illegal_docid", None),
+        ("bad_request", "bad"),
+        ("bad_request", "bad"),
+        (None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("_revs_diff", {"a": "x"}),
+        ("_revs_diff", {"a": [1]}),
+        ("_missing_revs", {"a": [None]}),
+        ("_bulk_get", {"docs": "x"}),
+        ("_bulk_docs", {"docs": [{"_id": "a"}], "new_edits": "x"}),
+        ("_all_docs/queries", {"queries": [1]}),
+    ],
+)
+def test_what_couchdb_fails_on_has_its_error(server, database, path, body):
+    answer = server.ask("POST", f"{database}/{path}", body)
+    assert (answer.status, answer.json()["error"]) == (500, "unknown_error")
+
+
+def test_a_copy_may_go_to_an_id_like_an_address(server, database):
+    server.ask("PUT", f"{database}/x", {"n": 1})
+    assert server.ask("COPY", f"{database}/x", headers={"Destination": "uid://A001/X1"}).status == 201
+    rows = server.ask("GET", f"{database}/_all_docs").json()["rows"]
+    assert [row["id"] for row in rows] == ["uid://A001/X1", "x"]
+    assert server.ask("COPY", f"{database}/x", headers={"Destination": "https://elsewhere/z"}).status == 400
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_local_documents_have_names(server, database, method):
+    with contextlib.closing(server.connect()) as connection:
+        connection.request(method, f"{database}/_local%2F", "{}", {"Authorization": server.authorization})
+        answer = connection.getresponse()
+        assert (answer.status, b"bad_request" in answer.read()) == (400, True)
+
+
+def test_local_documents_have_no_revisions_to_open(server, database):
+    server.ask("PUT", f"{database}/_local/x", {})
+    assert server.ask("GET", f"{database}/_local/x?rev=0-1").status == 404
+    assert server.ask("GET", f"{database}/_local/x?open_revs=all").status == 404
+    assert server.ask("GET", f'{database}/_local/x?open_revs=["0-1"]').json() == [{"missing": "0-1"}]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 
 import pytest
 from couchdb_server import start_couchlet
@@ -206,9 +208,14 @@ class TestSessions:
         value = self.cookie(server, *EVA)
         # Not the last letter: some of its bits mean nothing.
         changed = value[:-8] + ("A" if value[-8] != "A" else "B") + value[-7:]
-        for forged in (changed, "AuthSession=", "AuthSession=%%%", "AuthSession=AAAA"):
+        for forged in (changed, "AuthSession="):
             context = server.ask("GET", "/_session", headers={"Cookie": forged}, auth=None).json()
             assert context["userCtx"] == {"name": None, "roles": []}
+
+    @pytest.mark.parametrize("value", ["%%%", "AAAA", "YTpi"])
+    def test_what_is_no_cookie_is_refused(self, server, value):
+        answer = server.ask("GET", "/_session", headers={"Cookie": f"AuthSession={value}"}, auth=None)
+        assert (answer.status, answer.json()["error"]) == (400, "bad_request")
 
     def test_a_new_password_ends_sessions(self, server):
         path = "/_users/org.couchdb.user:leo"
@@ -282,7 +289,8 @@ class TestLoggingIn:
             ('{"name": "eva", "username": "eva", "password": "top-secret"}', "application/json", 200),
             ('{"name": "eva", "username": "otto", "password": "top-secret"}', "application/json", 400),
             ('{"password": "top-secret"}', "application/json", 400),
-            ('{"name": 1, "password": "top-secret"}', "application/json", 400),
+            ('{"name": 1, "password": "top-secret"}', "application/json", 500),
+            ('{"name": "eva", "password": 1}', "application/json", 500),
             ("[]", "application/json", 400),
             ("name=eva&password=top-secret", "text/plain", 415),
             ('{"name": "nobody-here", "password": "x"}', "application/json", 401),
@@ -308,3 +316,69 @@ class TestLoggingIn:
     def test_a_session_can_be_demanded(self, server):
         answer = server.ask("GET", "/_session?basic=true", auth=None)
         assert (answer.status, answer.json()["reason"]) == (401, "Please login.")
+
+
+class TestWhoAsks:
+    """Rights come before everything else, and some ways to say who one is are ways to say nothing."""
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", "/_nosuch"),
+            ("GET", "/_config"),
+            ("GET", "/_stats/x"),
+            ("PUT", "/_nosuch"),
+            ("POST", "/_membership"),
+            ("POST", "/_all_dbs"),
+            ("GET", "/_replicate"),
+            ("DELETE", "/_node/_local"),
+        ],
+    )
+    def test_what_is_the_servers_own_is_the_administrators(self, server, people, method, path):
+        answer = server.ask(method, path, auth=None)
+        assert (answer.status, answer.json()["error"]) == (401, "unauthorized")
+        assert status(server, method, path, auth=EVA) in ({401} if path != "/_replicate" else {405})
+
+    @pytest.mark.parametrize("path", ["/_up", "/_uuids", "/_session", "/_utils/"])
+    def test_some_of_it_is_for_all(self, server, path):
+        assert status(server, "GET", path) == 200
+
+    @pytest.mark.parametrize("credentials", [b"_:_", b"eva", b""])
+    def test_credentials_that_name_nobody_are_none(self, server, credentials):
+        headers = {"Authorization": "Basic " + base64.b64encode(credentials).decode()}
+        answer = server.ask("GET", "/_session", headers=headers, auth=None)
+        assert (answer.status, answer.json()["userCtx"]["name"]) == (200, None)
+
+    @pytest.mark.parametrize(
+        "security",
+        [
+            "x",
+            [],
+            1,
+            {"admins": "x"},
+            {"admins": {"names": "x"}},
+            {"members": {"names": [22]}},
+            {"readers": {"roles": 1}},
+        ],
+    )
+    def test_what_is_no_security_object_finds_no_majority(self, server, database, security):
+        answer = server.ask("PUT", f"{database}/_security", json.dumps(security))
+        assert (answer.status, answer.json()) == (500, {"error": "error", "reason": "no_majority"})
+        assert server.ask("PUT", f"{database}/_security", "{").status == 400
+
+    @pytest.mark.parametrize("name", ["_security", "_revs_limit"])
+    def test_methods_are_named_in_couchdbs_order(self, server, database, name):
+        answer = server.ask("DELETE", f"{database}/{name}")
+        assert (answer.status, answer.headers["allow"]) == (405, "PUT,GET")
+        assert answer.json()["reason"] == "Only PUT,GET allowed"
+
+    def test_the_users_have_their_design_document(self, server):
+        design = server.ask("GET", "/_users/_design/_auth").json()
+        assert design["language"] == "javascript"
+        assert "doc.type must be user" in design["validate_doc_update"]
+        rows = server.ask("GET", "/_users/_design_docs").json()["rows"]
+        assert [row["id"] for row in rows] == ["_design/_auth"]
+
+    def test_one_role_of_the_system_may_be_given(self, server):
+        assert server.ask("PUT", "/_users/org.couchdb.user:m", user("m", "x", ("_metrics",))).status == 201
+        assert server.ask("PUT", "/_users/org.couchdb.user:_m", user("_m", "x")).status == 403
