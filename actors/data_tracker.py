@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared import actor, delivery, lifecycle, names, ngas, status
+from shared import actor, lifecycle, status
 from shared.bus.retry import BackOff
 from shared.bus.wake import Feed
 from shared.clock import elapsed_s
@@ -15,6 +15,7 @@ from shared.entities import Entities
 from shared.errors import DatabaseError, DrwError
 from shared.lifecycle import DELIVERED, DELIVERY_IN_PROGRESS, PRODUCTS_INGESTED
 from shared.logs import about
+from shared.proofs import Proofs
 from shared.status import Change, StatusEntity
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ class Tracker:
         """Take the actor."""
         self._me = me
         self._entities = Entities(me.connection)
-        self._records = delivery.Records(me.connection)
-        self._archive = ngas.Archive(me.connection.database(ngas.DATABASE), me.connection.clock)
+        self._proofs = Proofs(me.connection)
         self._back_off = BackOff(first_s=me.settings.poll_s, longest_s=me.settings.poll_max_s)
         self._pending: dict[str, Pending] = {}
         self._wake = threading.Event()
@@ -99,23 +99,16 @@ class Tracker:
             return False
 
     def _missing(self, entity: StatusEntity) -> str:
-        """Return what is not proved yet, or nothing: size and SHA-256 of every file are read back."""
-        found = self._records.status(entity.id)
-        if found is None or not found.complete:
-            return "its delivery status is not complete"
-        if entity.run and found.timestamp != entity.run:
-            return f"its delivery status is that of run {found.timestamp}, not of run {entity.run}"
-        for name in found.data_products:
-            metadata = self._records.metadata(name)
-            if metadata is None:
-                return f"product {name} has no metadata"
-            wrong = self._archive.check(name, size=metadata.size, sha256=metadata.sha256)
-            if wrong:
-                return wrong
-        weblog = self._archive.describe(names.weblog(entity.entity_id, found.timestamp))
-        if weblog is None:
-            return f"weblog {names.weblog(entity.entity_id, found.timestamp)} is not in the archive"
-        return self._archive.check(weblog.name, size=weblog.size, sha256=weblog.sha256)
+        """Return what is not proved yet, or nothing: size and SHA-256 of every file are read back.
+
+        Nothing is read before everything is described: what is read has to be read again at the next look.
+        """
+        found = self._proofs.described(entity)
+        if found.lacks:
+            return found.lacks
+        wrong = self._proofs.read_back(found.files)
+        self._proofs.keep(entity, wrong)
+        return wrong
 
     def _deliver(self, entity: StatusEntity) -> None:
         self._me.state.set(

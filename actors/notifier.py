@@ -177,9 +177,13 @@ class Newsroom:
         for doc in self._me.connection.database(actor.ACTORS_DATABASE).every():
             if str(doc.get("at")) < since or heartbeats.standing(doc, now) != "dead":
                 continue
+            try:
+                patience_s = heartbeats.BEATS * float(doc["every"])
+            except (KeyError, TypeError, ValueError):
+                continue  # made by hand: no actor says so of itself
             found = news.of_lost_actor(doc)
             self._suspects[found.key] = before.get(found.key, elapsed_s())
-            if elapsed_s() - self._suspects[found.key] >= heartbeats.BEATS * float(doc.get("every") or 0):
+            if elapsed_s() - self._suspects[found.key] >= patience_s:
                 yield found
 
     def _send(self, *found: News) -> None:

@@ -59,7 +59,7 @@ class StateSystem:
         message = delivery.message
         signature = status.Signature(stamp(self._clock.now()), request.by or message.sender, message.id, request.note)
         entity = operation(request, signature)
-        return msgspec.to_builtins(entity) if entity else None
+        return status.answer(entity) if entity else None
 
     def _find(self, ous_uid: str) -> StatusEntity | None:
         doc = self._entities.get(names.document_id(ous_uid))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 
 from dashboard import cells, protection
@@ -13,6 +12,7 @@ from dashboard.context import natural, site
 from shared.bus import envelope, queue
 from shared.dead_letters import DeadLetters
 from shared.errors import BadInput, DatabaseAway, DrwError
+from shared.messages import message_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,7 +70,8 @@ def change(action: str) -> ResponseReturnValue:
         abort(404)
     letters = DeadLetters(site().connection, by=by.name)
     try:
-        body = _body(request.form.get("body"))
+        text = request.form.get("body")
+        body = None if text is None else message_body(text, "the body")
         _check_reason(action, reason)
     except BadInput as error:
         by.said.append(f"Nothing was changed: {error}.")
@@ -104,13 +105,3 @@ def _each(by: Session, ids: Sequence[str], done: str, act: Callable[[str], None]
 def _check_reason(action: str, reason: str) -> None:
     if action == "discard" and not reason:
         raise BadInput("a discarded message needs a reason, which the audit keeps")
-
-
-def _body(text: str | None) -> dict[str, Any] | None:
-    """Return an edited body, None where none was sent; raise BadInput for what is no JSON object."""
-    if text is None:
-        return None
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise BadInput(f"the body is no JSON object ({error})") from error

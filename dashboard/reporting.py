@@ -76,8 +76,8 @@ def read(run: str, doc: dict[str, Any]) -> Reading:
             encoded_report=str(doc.get("encodedReport", "")),
         ).xml()
         return shown(run, report.parse(content))
-    except (BadInput, ValueError) as error:
-        return Reading(run, problem=str(error) or "it is not BASE64")
+    except BadInput as error:
+        return Reading(run, problem=str(error))
 
 
 def shown(run: str, parsed: Report) -> Reading:

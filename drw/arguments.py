@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from drw import ages
-from shared.bus import envelope
-from shared.errors import BadInput, Refused
+from shared.errors import BadInput
 from shared.names import shown
 
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
@@ -58,17 +55,3 @@ def text_of(file: str) -> bytes:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise BadInput(f"{shown(file)} cannot be read: {why}") from error
-
-
-def message_body(text: str | bytes, where: str) -> dict[str, Any]:
-    """Return the JSON object that a text is, which can be a message's body; BadInput names ``where`` it came from."""
-    try:
-        body = msgspec.json.decode(text, type=dict[str, Any])
-        envelope.digest(body)
-    except RecursionError as error:
-        raise BadInput(f"{where} is nested too deep for a message: send what is less deep") from error
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise BadInput(f"{where} is no JSON object: {error}") from error
-    except Refused as error:
-        raise BadInput(f"{where} cannot be sent: {error}") from error
-    return body

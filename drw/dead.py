@@ -10,6 +10,7 @@ from drw.registry import OK
 from shared import audit
 from shared.dead_letters import DeadLetters
 from shared.errors import BadInput
+from shared.messages import message_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +90,7 @@ def _each(context: Context, letters: DeadLetters, done: str, act: Callable[[str]
 
 
 def _body(file: str) -> dict[str, Any]:
-    return arguments.message_body(arguments.text_of(file), "standard input" if file == "-" else file)
+    return message_body(arguments.text_of(file), "standard input" if file == "-" else file)
 
 
 def _print(messages: list[Doc]) -> None:

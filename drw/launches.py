@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -26,7 +25,11 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 8
 _DEFAULT_EXECUTIVE: Final = "EU"
 _RERUN_STATES: Final = tuple(state for state in lifecycle.LAUNCHABLE if state)
-NEW, WAITS, REFUSED, NOT_TRIED, WOULD = "launched", "waits already", "refused", "not tried", "would be launched"
+NEW, WAITS, WOULD = "launched", "waits already", "would be launched"
+REFUSED, NOT_ANSWERED, NOT_TRIED = "refused", "not answered", "not tried"
+"""What is not answered may have been launched, or may still be, as what is said of it tells: launch it again."""
+
+_BAD: Final = frozenset({REFUSED, NOT_ANSWERED, NOT_TRIED})
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def _register_rerun(commands: Commands) -> None:
     rerun.add_argument(
         "--older-than", type=actor.checked(ages.seconds), metavar="SPAN", help="in their state for longer: 30min, 2h"
     )
+    rerun.add_argument("--all", action="store_true", help="all that are in the state")
     rerun.add_argument("--on", choices=names.EXECUTIVES, help="where to run them now, default: where they were run")
     _add_common(rerun)
     rerun.set_defaults(force=False)
@@ -114,6 +118,8 @@ def _launch(context: Context) -> int:
 
 def _rerun(context: Context) -> int:
     args = context.args
+    if not any((args.all, args.dry_run, args.state, args.program, args.executive, args.older_than)):
+        raise BadInput("which OUSs? say --state, --program, --executive, --older-than, or --all; --dry-run shows them")
     args.state = args.state or [lifecycle.PROCESSING_PROBLEM]
     found = [Order(str(doc["entityId"]), str(doc["progID"])) for doc in ous.matching(context.connection, args)]
     return _go(context, [_given(each, "", args.recipe, args.on) for each in found])
@@ -147,7 +153,7 @@ def _go(context: Context, wanted: Sequence[Order]) -> int:
     finally:  # Ctrl-C begins no other, and says what became of those before
         pool.shutdown(cancel_futures=True)
         _tell(context, results)
-    return _status(results)
+    return actor.status_of(batch.away) if batch.away else _status(results)
 
 
 def _tell(context: Context, results: Sequence[Result]) -> None:
@@ -158,7 +164,7 @@ def _tell(context: Context, results: Sequence[Result]) -> None:
 
 
 def _status(results: Iterable[Result]) -> int:
-    return FAILURE if any(each.outcome in {REFUSED, NOT_TRIED} for each in results) else OK
+    return FAILURE if any(each.outcome in _BAD for each in results) else OK
 
 
 class _Batch:
@@ -168,16 +174,17 @@ class _Batch:
         self._context = context
         self._entities = Entities(context.connection)
         self._launching = Launching(context.connection, context.bus, context.state, by=audit.who())
-        self._away = threading.Event()
+        self.away: DrwError | None = None
+        """What said so first."""
 
     def launch(self, order: Order) -> Result:
-        if self._away.is_set():
+        if self.away:
             return Result(order.ous, NOT_TRIED, "because one before it was not answered")
         try:
             return self._launch(order)
         except (DatabaseAway, OutcomeUnknown) as error:
-            self._away.set()
-            return Result(order.ous, NOT_TRIED, str(error))
+            self.away = self.away or error
+            return Result(order.ous, NOT_ANSWERED, str(error))
         except DrwError as error:
             return Result(order.ous, REFUSED, str(error))
 
@@ -202,7 +209,7 @@ def _print(context: Context, results: Sequence[Result]) -> None:
     lines = [
         Line((each.ous, each.outcome, "" if bad else each.said), each.said if bad else "", "red" if bad else "")
         for each in results
-        for bad in (each.outcome in {REFUSED, NOT_TRIED},)
+        for bad in (each.outcome in _BAD,)
     ]
     if lines:
         columns.print_table(context.console, ("OUS", "outcome", "as"), lines)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from drw import ages, arguments, crew
+from drw import ages, arguments, crew, mail
 from drw.columns import say
 from drw.registry import FAILURE, OK
 from shared import actor, audit
 from shared.bus import ExecutorClient, envelope
 from shared.clock import stamp
 from shared.errors import RemoteError
+from shared.messages import message_body
 
 if TYPE_CHECKING:
     from drw.registry import Commands, Context
@@ -79,8 +80,8 @@ def register(commands: Commands) -> None:
 def _body(context: Context) -> dict[str, Any]:
     text = context.args.body
     if text == _INPUT:
-        return arguments.message_body(arguments.text_of(_INPUT), "standard input")
-    return arguments.message_body(text, "the body")
+        return message_body(arguments.text_of(_INPUT), "standard input")
+    return message_body(text, "the body")
 
 
 def _send(context: Context) -> int:
@@ -88,6 +89,7 @@ def _send(context: Context) -> int:
     now = context.connection.clock.now()
     message = bus.compose(args.selector, _body(context), priority=args.priority, **_options(context))
     before = bus.queue.get(message.id) if args.key else None
+    unheard = mail.unheard(context.connection, args.selector)  # asked first: a message there makes it known
     bus.send_many([message])
     if before is None:
         audit.record(context.connection, "send", message.id, args.reason, by=audit.who())
@@ -98,6 +100,8 @@ def _send(context: Context) -> int:
         say(context.console, f"it is not taken before {ages.at(stamp(now + timedelta(seconds=args.delay)))} UTC")
     if crew.post(args.selector) and not crew.listening(args.selector, crew.workers(context.connection)):
         say(context.console, f"nobody listens on {args.selector} now: it waits", style="yellow")
+    elif unheard:
+        context.hint(unheard)
     return OK
 
 
@@ -114,6 +118,8 @@ def _call(context: Context) -> int:
     message_id = envelope.caused_id(args.selector, args.key, 0, "once") if args.key else None
     if body.get("operation") not in _READS:
         audit.record(context.connection, "call", args.selector, args.reason or _shortly(body), by=audit.who())
+    if unheard := mail.unheard(context.connection, args.selector):
+        context.hint(unheard)
     try:
         reply = client.call(body, message_id=message_id)
     except RemoteError as error:

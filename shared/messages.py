@@ -1,7 +1,8 @@
 """The bodies of the messages on the bus: the seed's fields, checked.
 
 Pure. :func:`read` turns a body into one of these types, passes over fields that it does not know, and raises
-BadMessage that names the field at fault. ``body()`` is the way back.
+BadMessage that names the field at fault. ``body()`` is the way back. What a person types becomes a body by
+:func:`message_body`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from shared import names
-from shared.errors import BadInput, BadMessage
+from shared.bus import envelope
+from shared.errors import BadInput, BadMessage, Refused
 
 XTSS: Final = "xtss"
 PROCESS: Final = "pipeline.process."
@@ -194,6 +196,20 @@ def read(kind: type[AnyBody], body: object) -> AnyBody:
         raise BadMessage(f"this is no {kind.__name__} message: {error}") from error
     except BadInput as error:
         raise BadMessage(f"this is no {kind.__name__} message: {error}") from error
+
+
+def message_body(text: str | bytes, where: str) -> dict[str, Any]:
+    """Return the JSON object that a text is, which can be a message's body; BadInput names ``where`` it came from."""
+    try:
+        body = msgspec.json.decode(text, type=dict[str, Any])
+        envelope.digest(body)
+    except RecursionError as error:
+        raise BadInput(f"{where} is nested too deep for a message: send what is less deep") from error
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise BadInput(f"{where} is no JSON object: {error}") from error
+    except Refused as error:
+        raise BadInput(f"{where} cannot be sent: {error}") from error
+    return body
 
 
 def _same_run(timestamp: str, products_dir: str) -> None:

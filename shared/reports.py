@@ -33,8 +33,11 @@ class StoredReport(msgspec.Struct, frozen=True, kw_only=True):
     encoded_report: str = msgspec.field(name="encodedReport")
 
     def xml(self) -> bytes:
-        """Return the report's text."""
-        return base64.b64decode(self.encoded_report)
+        """Return the report's text; raise BadInput where it is not BASE64."""
+        try:
+            return base64.b64decode(self.encoded_report)
+        except ValueError as error:
+            raise BadInput(f"the report of run {self.timestamp} in {DATABASE} is not BASE64: {error}") from error
 
 
 class Reports:

@@ -8,6 +8,8 @@ import msgspec
 
 from shared import status
 from shared.bus import ExecutorClient
+from shared.entities import Entities
+from shared.errors import OutcomeUnknown
 from shared.messages import XTSS, StateRequest
 
 if TYPE_CHECKING:
@@ -18,19 +20,20 @@ if TYPE_CHECKING:
 class StateClient:
     """Asks xtss, and waits for its answer.
 
-    Every method returns the OUS as it is then, and raises StateRefused, RemoteError or DeadlineExceeded. With
-    ``delivery`` and ``name`` the request is caused by that message: in a second run of its handler it is not executed
-    again.
+    Every method returns the OUS as it is then, and raises StateRefused, RemoteError or OutcomeUnknown, and
+    DatabaseError where its history is too large for an answer and cannot be read. With ``delivery`` and ``name`` the
+    request is caused by that message: in a second run of its handler it is not executed again.
     """
 
     def __init__(self, bus: Bus, *, deadline_s: float) -> None:
         """Take the bus and how long (seconds) to wait for xtss."""
         self._client = ExecutorClient(bus, XTSS, deadline_s=deadline_s)
+        self._entities = Entities(bus.queue.database.server)
 
     def get(self, ous_uid: str) -> StatusEntity | None:
         """Return an OUS, or None where there is none."""
         answer = self._client.call(StateRequest(operation="get", ousUID=ous_uid).body())
-        return status.read(answer) if answer else None
+        return self._whole(answer) if answer else None
 
     def create(
         self, ous_uid: str, prog_id: str, *, recipe: str, executive: str, note: str = "", by: str = ""
@@ -38,7 +41,7 @@ class StateClient:
         """Create an OUS, ReadyForProcessing; return the one that exists where it does."""
         value = {"progID": prog_id, "recipe": recipe, "executive": executive}
         request = StateRequest(operation="create", ousUID=ous_uid, value=value, note=note, by=by)
-        return status.read(self._client.call(request.body()))
+        return self._whole(self._client.call(request.body()))
 
     def set(
         self,
@@ -73,7 +76,17 @@ class StateClient:
             by=by,
             force=force,
         )
-        return status.read(self._call(request, delivery, name, message_id))
+        return self._whole(self._call(request, delivery, name, message_id))
+
+    def _whole(self, answer: dict[str, Any]) -> StatusEntity:
+        """Return the OUS of an answer, with its history as it was then, of which nothing is ever taken away."""
+        entity, changes = status.read(answer), status.left_out(answer)
+        if not changes:
+            return entity
+        now = self._entities.get(entity.entity_id)
+        if now is None or len(now.history) < changes:
+            raise OutcomeUnknown(f"the history of {entity.entity_id} cannot be read as xtss has it: try again")
+        return msgspec.structs.replace(entity, history=now.history[:changes])
 
     def _call(self, request: StateRequest, delivery: Delivery | None, name: str, message_id: str | None) -> Any:  # noqa: ANN401 (any JSON)
         if delivery is None:

@@ -21,6 +21,13 @@ DATABASE: Final = "status-entities"
 STATE_INDEX: Final = "state"
 INDEXES: Final = {STATE_INDEX: ["state", "substate", "timestamp"]}
 SCHEMA: Final = 1
+TEXT_LENGTH: Final = 4000
+"""The most characters of a note, a name or a substate: an OUS keeps them all, and is sent whole again and again."""
+
+ANSWER_BYTES: Final = 500_000
+"""An OUS larger than this, as JSON, leaves its history out of an answer of xtss."""
+
+_CHANGES: Final = "changes"
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
@@ -83,6 +90,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             names.recipe(self.recipe)
         if self.run is not None:
             names.timestamp(self.run)
+        named = (self.reviewer.name, self.reviewer.session) if self.reviewer else ()
+        for text in (self.substate or "", *named):
+            if len(text) > TEXT_LENGTH:
+                raise BadInput(f"{names.shown(text)} has {len(text)} characters: an OUS keeps {TEXT_LENGTH} at most")
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,8 +215,30 @@ def _after(entity: StatusEntity, change: Change) -> StatusEntity:
 
 
 def _signed(entity: StatusEntity, signature: Signature) -> StatusEntity:
-    entry = HistoryEntry(signature.at, signature.by, entity.state, entity.substate, signature.cause, signature.note)
+    by, note = brief(signature.by), brief(signature.note)
+    entry = HistoryEntry(signature.at, by, entity.state, entity.substate, signature.cause, note)
     return msgspec.structs.replace(entity, timestamp=signature.at, history=[*entity.history, entry])
+
+
+def brief(text: str) -> str:
+    """Return a text as a history keeps it: what is longer than :data:`TEXT_LENGTH` is cut, and ends with ``…``."""
+    return text if len(text) <= TEXT_LENGTH else text[: TEXT_LENGTH - 1] + "…"
+
+
+def answer(entity: StatusEntity) -> dict[str, Any]:
+    """Return an OUS as xtss answers with it.
+
+    Of one that is too large for an answer, ``changes`` says how many its history has, which is read in the database.
+    """
+    doc: dict[str, Any] = msgspec.to_builtins(entity)
+    if len(msgspec.json.encode(doc)) <= ANSWER_BYTES:
+        return doc
+    return doc | {"history": [], _CHANGES: len(entity.history)}
+
+
+def left_out(doc: dict[str, Any]) -> int:
+    """Return how many changes an answer of xtss leaves out of its history: all or none."""
+    return int(doc.get(_CHANGES, 0))
 
 
 def _in(substate: str) -> str:

@@ -13,6 +13,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ from shared.cache import private_folder
 from shared.errors import BadInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MAX_DEPTH: Final = 32
@@ -62,8 +64,7 @@ def expand(zip_path: Path, into: Path, *, limits: Limits = DEFAULT_LIMITS) -> Pa
         raise BadInput(f"{names.shown(zip_path.name)} is not the name of a weblog: it ends in .zip")
     if final.is_dir():
         return final
-    if not stat.S_ISREG(manifest.plain_mode(zip_path)):
-        raise BadInput(f"{zip_path} is a directory, not a zip file")
+    _refuse_folder(zip_path)
     with private_folder(into, f".{final.name}", secrets.token_hex(8)) as folder:
         content = folder / final.name
         with manifest.disk_errors("expanding a weblog", into):
@@ -81,14 +82,32 @@ def expand(zip_path: Path, into: Path, *, limits: Limits = DEFAULT_LIMITS) -> Pa
     return final
 
 
+def check(zip_path: Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Refuse what :func:`expand` would, as far as that is seen without unpacking it; raises as that does."""
+    _refuse_folder(zip_path)
+    with _opened(zip_path, limits):
+        pass
+
+
+def _refuse_folder(zip_path: Path) -> None:
+    if not stat.S_ISREG(manifest.plain_mode(zip_path)):
+        raise BadInput(f"{zip_path} is a directory, not a zip file")
+
+
 def _unpack(zip_path: Path, content: Path, limits: Limits) -> None:
+    with _opened(zip_path, limits) as weblog:
+        for member in weblog.infolist():
+            _unpack_member(weblog, member, content)
+
+
+@contextmanager
+def _opened(zip_path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
+    """Give a weblog whose members may all be expanded; BadInput for another, and for one that is found damaged."""
     try:
         _check_directory(zip_path, limits)
         with zipfile.ZipFile(zip_path) as weblog:
-            members = weblog.infolist()
-            _check_members(zip_path, members, limits)
-            for member in members:
-                _unpack_member(weblog, member, content)
+            _check_members(zip_path, weblog.infolist(), limits)
+            yield weblog
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, OverflowError) as error:
         raise BadInput(f"{zip_path.name} is not a whole zip file: {error}") from error
     except UnicodeDecodeError as error:
@@ -108,7 +127,11 @@ def _check_directory(zip_path: Path, limits: Limits) -> None:
         directory_bytes = _END_RECORD.unpack_from(tail, at)[5]
         locator = tail[max(0, at - _LOCATOR_64.size) : at]
         if locator.startswith(b"PK\x06\x07"):
-            file.seek(_LOCATOR_64.unpack(locator)[2])
+            # Where zipfile looks for it, whatever the locator says: of two, another one would be checked than is read.
+            record_at = start + at - _LOCATOR_64.size - _END_RECORD_64.size
+            if _LOCATOR_64.unpack(locator)[2] != record_at:
+                raise zipfile.BadZipFile("its ZIP64 end record is not where its locator says")
+            file.seek(record_at)
             directory_bytes = max(directory_bytes % _IN_64, _END_RECORD_64.unpack(file.read(_END_RECORD_64.size))[8])
     if directory_bytes > limits.directory_bytes:
         raise BadInput(f"{zip_path.name} lists more than {limits.members} members")

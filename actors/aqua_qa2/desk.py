@@ -191,5 +191,10 @@ class Desk:
         return found
 
 
+def given(flag: Flag, ous_uid: str) -> str:
+    """Return what to say of a verdict that is given, and whose DeadlineExceeded says that it is not carried out yet."""
+    return f"{flag}: the verdict on {ous_uid} is given, and is carried out as soon as the state system answers"
+
+
 def _waiting_since(entity: StatusEntity) -> str:
     return review.waiting_since(entity.history) or entity.timestamp

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared import actor, heartbeats, lifecycle
 from shared.bus import envelope
 from shared.entities import Entities
-from shared.errors import DatabaseError, OutcomeUnknown, StateRefused
+from shared.errors import DatabaseError, OutcomeUnknown, RemoteError, StateRefused
 from shared.messages import VERDICT
 from shared.names import moment
 from shared.status import Change
@@ -103,6 +103,10 @@ class Returns:
             )
         except StateRefused as error:
             _LOG.debug("not given back: %s", error)  # another was quicker, or somebody took it over
+            return False
+        except RemoteError as error:
+            # This OUS's affair, as a document that was made by hand: the others are given back all the same.
+            _LOG.warning("%s cannot be given back, which is tried again: %s", taken.entity_id, error)
             return False
         _LOG.info("%s is given back: the program of %s died", taken.entity_id, taken.reviewer.name)
         return True

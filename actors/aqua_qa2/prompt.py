@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from actors.aqua_qa2.background import Background
 from actors.aqua_qa2.board import Board
-from actors.aqua_qa2.desk import FLAGS, Desk
+from actors.aqua_qa2.desk import FLAGS, Desk, given
 from actors.aqua_qa2.holding import Returns
 from actors.aqua_qa2.listing import listed
 from actors.aqua_qa2.session import Session
 from actors.aqua_qa2.terminal import Plain, terminal
 from shared import actor, audit, names, review
-from shared.errors import DrwError
+from shared.errors import DeadlineExceeded, DrwError
 
 if TYPE_CHECKING:
     import argparse
@@ -130,12 +130,16 @@ def _review(desk: Desk, args: argparse.Namespace) -> None:
     reason = (args.reason or "other") if flag == "Fail" else ""
     try:
         taken, stored = desk.take(args.ous)
-        after = desk.give_verdict(taken, stored, flag, args.comment, reason)
+        try:
+            after = desk.give_verdict(taken, stored, flag, args.comment, reason)
+        except DeadlineExceeded:
+            print(given(flag, args.ous))
+        else:
+            print(f"{flag}: {args.ous} is {after.state}")
     except DrwError:
         with suppress(DrwError):  # what went wrong first is what counts
             desk.leave("the verdict was not given")
         raise
-    print(f"{flag}: {args.ous} is {after.state}")
 
 
 def _prompt(me: Actor, desk: Desk, take_over: str | None) -> None:

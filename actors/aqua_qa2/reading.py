@@ -31,10 +31,7 @@ def overview(xml: bytes, width: int, *, blocks: bool) -> list[Line]:
     try:
         parsed = report.parse(xml)
     except BadInput as error:
-        return [
-            line(("wrong", "This report cannot be read:")),
-            *folded(str(error), width, indent=_INDENT, style="wrong"),
-        ]
+        return unreadable(error, width)
     lines = [*_facts(parsed), line(), _scored("Final score", parsed.summary.final_score, width, blocks=blocks)]
     for topic in parsed.topics:
         lines.append(_scored(topic.name, topic.score, width, blocks=blocks))
@@ -46,6 +43,14 @@ def overview(xml: bytes, width: int, *, blocks: bool) -> list[Line]:
         for stage in others:
             lines += _stage(stage, width)
     return lines
+
+
+def unreadable(error: BadInput, width: int) -> list[Line]:
+    """Return what is wrong with a report that is none."""
+    return [
+        line(("wrong", "This report cannot be read:")),
+        *folded(str(error), width, indent=_INDENT, style="wrong"),
+    ]
 
 
 def whole(xml: bytes, width: int, *, blocks: bool) -> list[Line]:
@@ -71,7 +76,7 @@ def raw(xml: bytes) -> list[Line]:
 def earlier(runs: Sequence[str], reviews: Sequence[Review], scores: Mapping[str, Scores], width: int) -> list[Line]:
     """Return the earlier runs of an OUS, oldest first: each with its final score and what its reviewers said."""
     if not runs:
-        return [line(("dim", "This is its first run."))]
+        return [line(("dim", "No earlier run has a report."))]
     lines = [line(("bold", "Earlier runs"))]
     for run in runs:
         known = scores.get(run)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from actors.aqua_qa2 import listing, reading
-from actors.aqua_qa2.desk import FLAGS
+from actors.aqua_qa2.desk import FLAGS, given
 from actors.aqua_qa2.styled import line, said
 from actors.aqua_qa2.terminal import Left
 from shared import review
@@ -123,7 +124,7 @@ class Session:
         try:
             after = self._desk.give_verdict(taken, stored, flag, comment, reason)
         except DeadlineExceeded:
-            self._say(f"{flag}: the verdict on {ous} is given, and is carried out as soon as the state system answers")
+            self._say(given(flag, ous))
         except OutcomeUnknown as error:
             self._say(f"{error}; give the same verdict again, which is safe", "wrong")
             return False
@@ -164,7 +165,7 @@ class Session:
             [
                 line(),
                 line(("bold", "Reviewing "), said(about, "bold")),
-                *reading.overview(stored.xml(), terminal.width, blocks=terminal.blocks),
+                *self._read(stored, partial(reading.overview, width=terminal.width, blocks=terminal.blocks)),
                 line(),
                 *self._earlier(taken),
                 line(),
@@ -172,6 +173,13 @@ class Session:
         )
         weblog = listing.weblog(self._weblog_url, taken.entity_id, stored.timestamp)
         terminal.show(line(f"Weblog: {weblog}"), line(("dim", _VERDICT_HELP)))
+
+    def _read(self, stored: StoredReport, show: Callable[[bytes], list[Line]]) -> list[Line]:
+        """Return a report as it is shown; one that cannot be read says so, and its run can be failed for it."""
+        try:
+            return show(stored.xml())
+        except BadInput as error:
+            return reading.unreadable(error, self._terminal.width)
 
     def _earlier(self, taken: StatusEntity) -> list[Line]:
         try:
@@ -184,8 +192,8 @@ class Session:
         """Show what the reviewer asks to read; False if it is nothing of that."""
         width, blocks = self._terminal.width, self._terminal.blocks
         more: dict[str, Callable[[], list[Line]]] = {
-            "report": lambda: reading.whole(stored.xml(), width, blocks=blocks),
-            "xml": lambda: reading.raw(stored.xml()),
+            "report": lambda: self._read(stored, partial(reading.whole, width=width, blocks=blocks)),
+            "xml": lambda: self._read(stored, reading.raw),
             "history": lambda: self._earlier(taken),
             "help": lambda: [line(("dim", _VERDICT_HELP))],
             "?": lambda: [line(("dim", _VERDICT_HELP))],

@@ -47,7 +47,14 @@ _PROBLEM: Final = 3
 _LOOK_S: Final = 0.5
 _CANCEL_GRACE_S: Final = 3.0
 _PLACEHOLDER: Final = re.compile(r"\{(progID|ousUID|executive|recipe)\}")
-_SECRETS: Final = ("COUCHDB_USER", "COUCHDB_PASSWORD", "DRW_COUCHDB_URL", "DRW_CREDENTIALS", "DRW_WEBHOOK_URL")
+_SECRETS: Final = (
+    "COUCHDB_USER",
+    "COUCHDB_PASSWORD",
+    "CREDENTIALS_DIRECTORY",
+    "DRW_COUCHDB_URL",
+    "DRW_CREDENTIALS",
+    "DRW_WEBHOOK_URL",
+)
 _OF_THE_REVIEW: Final = ("flag", "reason", "comment")
 
 
@@ -110,8 +117,13 @@ class Driver:
         # one of the two sees what the other did.
         self._cancelling.check(delivery.message)
         run = self._runs.of(delivery.message, request)
+        # Asked before the OUS is looked at: whoever passes a run on has the OUS leave Processing first.
+        passed_on = run is not None and run.is_passed_on
         if self._is_over(request, taken, run):
             return Done()
+        if run is not None and passed_on:
+            _LOG.warning("run %s was passed on, which the database has lost: another is begun", run.products_dir)
+            run = None
         ended = run.ended if run else None
         if run is None or ended is None or ended.orphaned or ended.cancelled:
             run = self._runs.begin(delivery.message, request)
@@ -127,10 +139,9 @@ class Driver:
         """Tell whether an OUS has left the Processing that this message had ``taken`` it into.
 
         A driver that died may have seen to that, on another host, and xtss answers what it was asked before as it did
-        then. So the OUS is looked at as it is now: what was passed on must not be run again.
+        then. So the OUS is looked at as it is now: what was passed on must not be run again, and what a database that
+        was restored knows nothing of has to be.
         """
-        if run is not None and run.is_passed_on:
-            return True
         now = self._me.state.get(request.ousUID)
         ours = Expected(states=(lifecycle.PROCESSING,), launched=request.launchedAt or launch_of(taken))
         gone = ours.contradicted_by(now) if now else "is no more"

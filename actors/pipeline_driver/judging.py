@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
 from typing import TYPE_CHECKING, Final
 
-from shared import manifest, names, report
+from shared import manifest, names, report, weblog
 from shared.errors import BadInput, CacheError
 
 if TYPE_CHECKING:
@@ -47,4 +46,8 @@ def _report_problem(run: Run, sizes: dict[str, int]) -> str:
 
 def _weblog_problem(run: Run) -> str:
     name = names.weblog(run.request.ousUID, run.timestamp)
-    return "" if zipfile.is_zipfile(run.products / name) else f"the weblog {name} is missing or not a zip file"
+    try:
+        weblog.check(run.products / name)
+    except (BadInput, CacheError) as error:
+        return f"the weblog {name} is missing or cannot be expanded: {error}"
+    return ""

@@ -170,7 +170,9 @@ class Runs:
         return Run(request, timestamp, self._work / f"{names.products_dir(request.progID, timestamp)}.run")
 
     def _note(self, message: Message) -> Path:
-        hashed = hashlib.sha256(f"{message.epoch}\n{message.id}".encode()).hexdigest()[:32]
+        # With the moment it was sent: databases that are made anew have the same ids again, for other launches.
+        of_message = f"{message.epoch}\n{message.id}\n{message.creation_timestamp}"
+        hashed = hashlib.sha256(of_message.encode()).hexdigest()[:32]
         return self._work / "by-message" / f"{hashed}.json"
 
     def _reserve(self, prog_id: str) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from drw.letters import Letter
     from shared.bus.pauses import Pause
     from shared.cancels import Cancellation
+    from shared.proofs import Unproved
     from shared.status import StatusEntity
 
 NOTHING: Final = "nothing"
@@ -34,8 +35,8 @@ class Facts:
     ``letters`` are its messages, open and dead; ``workers`` every actor by its signs of life. ``has_report`` is about
     the run that is reviewed; ``in_cache`` tells whether the JAO cache has its products and its weblog, None where that
     cache is not on this machine. ``missing`` is what the archive or the records lack of the run, ``products`` how many
-    they have. ``cancelled`` is what was cancelled of it, ``drained`` the actors that take nothing new. ``spare_s`` is
-    how far clocks may disagree (seconds).
+    they have, ``unproved`` what was wrong when its files were read back. ``cancelled`` is what was cancelled of it,
+    ``drained`` the actors that take nothing new. ``spare_s`` is how far clocks may disagree (seconds).
     """
 
     uid: str
@@ -48,6 +49,7 @@ class Facts:
     in_cache: bool | None = None
     missing: str = ""
     products: int = 0
+    unproved: Unproved | None = None
     cancelled: Cancellation | None = None
     drained: Collection[str] = ()
     spare_s: float = 5.0

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from drw import crew, letters
 from drw.explain.case import Facts
-from shared import cancels, delivery, launching, lifecycle, messages, names, ngas, reports
+from shared import cancels, launching, lifecycle, messages, names, reports
 from shared.bus import drains, envelope, pauses, queue
 from shared.cache import MARKER
 from shared.entities import Entities
-from shared.errors import ArchiveError
+from shared.proofs import Described, Proofs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +31,9 @@ def gather(connection: DbConnection, settings: Settings, ous_uid: str) -> Facts:
     now = connection.clock.now()
     if entity is None:
         return Facts(uid=ous_uid, now=now, entity=None)
-    lacks = _Lacks(connection).of(entity)
+    proofs = Proofs(connection)
+    ingested = entity.state == lifecycle.DELIVERED or entity.substate == lifecycle.PRODUCTS_INGESTED
+    described = proofs.described(entity) if ingested else Described()
     return Facts(
         uid=ous_uid,
         now=connection.clock.now(),
@@ -42,8 +43,9 @@ def gather(connection: DbConnection, settings: Settings, ous_uid: str) -> Facts:
         pauses=pauses.current(queue_, now),
         has_report=bool(entity.run) and _has_report(connection, entity),
         in_cache=_in_cache(settings, entity),
-        missing=lacks.what,
-        products=lacks.products,
+        missing=described.lacks,
+        products=max(0, len(described.files) - 1),  # the weblog is none
+        unproved=proofs.kept(entity) if ingested else None,
         cancelled=cancels.of_ous(queue_, ous_uid),
         drained=drains.current(queue_),
         spare_s=settings.clock_spare_s,
@@ -61,47 +63,6 @@ def _in_cache(settings: Settings, entity: StatusEntity) -> bool | None:
         return None
     products = cache / names.products_path(entity.prog_id, entity.run, entity.entity_id)
     return products.is_dir() and (cache / names.weblog(entity.entity_id, entity.run)).is_file()
-
-
-@dataclass(frozen=True)
-class _Lack:
-    what: str = ""
-    products: int = 0
-
-
-class _Lacks:
-    """Compares what was recorded of a delivery with what the archive says that it has. Nothing is read back."""
-
-    def __init__(self, connection: DbConnection) -> None:
-        self._records = delivery.Records(connection)
-        self._archive = ngas.Archive(connection.database(ngas.DATABASE), connection.clock)
-
-    def of(self, entity: StatusEntity) -> _Lack:
-        if entity.state != lifecycle.DELIVERED and entity.substate != lifecycle.PRODUCTS_INGESTED:
-            return _Lack()
-        found = self._records.status(entity.id)
-        if found is None or not found.complete:
-            return _Lack("its delivery status is not complete")
-        if entity.run and found.timestamp != entity.run:
-            return _Lack(f"its delivery status is that of run {found.timestamp}")
-        try:
-            lacks = filter(None, [*map(self._product, found.data_products), self._weblog(entity, found.timestamp)])
-            return _Lack(next(lacks, ""), len(found.data_products))
-        except ArchiveError as error:
-            return _Lack(str(error), len(found.data_products))
-
-    def _product(self, name: str) -> str:
-        metadata, archived = self._records.metadata(name), self._archive.describe(name)
-        if metadata is None:
-            return f"product {name} has no metadata"
-        if archived is None:
-            return f"product {name} is not in the archive"
-        same = (archived.size, archived.sha256) == (metadata.size, metadata.sha256)
-        return "" if same else f"product {name} in the archive is another than its metadata says"
-
-    def _weblog(self, entity: StatusEntity, run: str) -> str:
-        weblog = names.weblog(entity.entity_id, run)
-        return "" if self._archive.describe(weblog) else f"weblog {weblog} is not in the archive"
 
 
 def of_ous(connection: DbConnection, entity: StatusEntity, runs: Sequence[str] = ()) -> list[Letter]:

@@ -106,13 +106,13 @@ def nobody_alive(case: Case, post: Post, work: str) -> Answer | None:
     if drained:
         return case.answer(
             "drained",
-            f"{work} waits for a {post.name}, and {listed(drained)} is to take nothing new",
+            f"{work} waits for {post.name}, and {listed(drained)} is to take nothing new",
             f"'drw drain {drained[0]} --end' lets it, or start another: {post.start}",
             PERSON,
         )
     return case.answer(
         f"no {post.kind} alive",
-        f"{work} waits for a {post.name}, and none is alive",
+        f"{work} waits for {post.name}, and none is alive",
         f"start one: {post.start}",
         PERSON,
     )

@@ -170,7 +170,19 @@ def _proof(case: Case) -> Answer:
             f"'drw check {case.facts.uid}' compares records, caches and archive",
             PERSON,
         )
-    return moving.nobody_alive(case, tracker, "the proof of its delivery") or case.answer(
+    absent = moving.nobody_alive(case, tracker, "the proof of its delivery")
+    if absent:
+        return absent
+    unproved = case.facts.unproved
+    if unproved:
+        return case.answer(
+            "archive damaged",
+            f"its files do not read back whole, as the data-tracker has found for {case.age(unproved.since)}: "
+            f"{unproved.what}",
+            f"'drw check --repair {case.facts.uid}' reads them back too, and mends what the caches have",
+            PERSON,
+        )
+    return case.answer(
         "proof of delivery",
         "the data-tracker reads its files back from the archive",
         "nothing is to be done",

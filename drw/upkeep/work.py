@@ -68,17 +68,18 @@ class OldWork:
 
     def _busy(self) -> set[str]:
         """Return the timestamps of runs whose message is open or dead: a driver may come back for them."""
-        messages: dict[str, str] = {}
+        messages: dict[str, set[str]] = {}  # a database that was made anew has the same ids again
         folder = self._work / _NOTES
         for path in folder.glob("*.json") if folder.is_dir() else ():
             try:
                 noted = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-                messages[noted["message"]] = noted["timestamp"]
+                messages.setdefault(noted["message"], set()).add(noted["timestamp"])
                 self._notes.setdefault(noted["timestamp"], []).append(path)
             except (OSError, msgspec.DecodeError, KeyError):
                 continue  # it names no run
         found = self._connection.database(queue.DATABASE).fetch(messages) if messages else []
-        return {messages[doc["_id"]] for doc in found if doc and doc.get("state") not in _SETTLED}
+        open_ones = [doc["_id"] for doc in found if doc and doc.get("state") not in _SETTLED]
+        return {timestamp for message_id in open_ones for timestamp in messages[message_id]}
 
     def remove(self, path: Path) -> None:
         """Remove a directory, and the note of which message it was for; raises OSError."""

@@ -231,6 +231,44 @@ def test_a_document_of_the_archive_that_was_made_by_hand_is_named_and_mended(sys
     assert "Traceback" not in tracker.text
 
 
+def test_a_damaged_file_of_the_archive_is_told_by_why_until_it_is_mended(system, drw):
+    ingested(system, {FIRST: RUN_OF[FIRST]})
+    database = system.connection.database(ngas.DATABASE)
+    described = database.get("product-0.data")
+    database.attach(
+        "product-0.data", "product-0.data", described["_rev"], [b"e" * described["size"]], described["size"]
+    )
+    damaged = database.get("product-0.data")
+    database.put({**described, "_rev": damaged["_rev"], "_attachments": damaged["_attachments"]})
+    tracker = system.start("data-tracker")
+    tracker.wait_for("not delivered yet: product-0.data in the archive has")
+    told = drw("why", FIRST, status=1)
+    assert (told["place"], told["moved_by"]) == ("archive damaged", "a person")
+    assert "product-0.data in the archive has" in told["waits_for"]
+    drw("check", "--repair", FIRST, status=1)  # what else is missing of this run, made by hand, stays missing
+    system.wait_for_state(FIRST, "Delivered")
+    assert drw("why", FIRST)["place"] == "delivered"
+    assert not [doc["_id"] for doc in system.messages("control")]
+
+
+def test_nothing_is_read_back_while_anything_is_missing(system):
+    ingested(system, {FIRST: RUN_OF[FIRST]})
+    database = system.connection.database(ngas.DATABASE)
+    weblog = names.weblog(FIRST, RUN_OF[FIRST])
+    archived = database.get(weblog)
+    database.put({key: value for key, value in archived.items() if key != "sha256"})
+    with Proxy(system.couchlet.url) as proxy:
+        reading = proxy.rule(troubles.asks("/product-0.data/product-0.data", "GET"), troubles.delay(0))
+        system.environ["DRW_COUCHDB_URL"] = proxy.url
+        tracker = system.start("data-tracker")
+        tracker.wait_for(f"not delivered yet: weblog {weblog} is not in the archive")
+        assert reading.struck == 0
+        database.put({**archived, "_rev": database.get(weblog)["_rev"]})
+        system.wait_for_state(FIRST, "Delivered")
+        assert reading.struck == 1
+        assert tracker.stop() == 0
+
+
 def test_a_product_that_cannot_be_read_for_a_while_is_waited_for(system):
     """The cache goes between the look at it and the archiving: as when it is unmounted."""
     system.start("xtss", "--strict")

@@ -163,6 +163,26 @@ def test_a_review_with_a_verdict_on_its_way_is_neither_given_back_nor_taken(syst
     assert system.entity(ous).state == ("ReadyForReview" if given_back else "Reviewing")
 
 
+def test_an_ous_that_xtss_refuses_keeps_no_other_from_being_given_back(system):
+    ouss = [uid("P", name) for name in ("bad", "good")]
+    make_ready_for_review(system, *ouss)
+    database = system.connection.database("status-entities")
+    with operator(system) as me:
+        for ous in ouss:
+            Desk(me, "ada").take(ous)
+            aged = {**database.get(system.entity(ous).id), "timestamp": "2026-11-20T10:00:00.000000"}
+            if ous == ouss[0]:  # made by hand: xtss knows no OUS of this name
+                aged |= {"entityId": uid("P", "unknown")}
+            database.put(aged)
+    listening = system.start("aqua-qa2", "--listen")
+    system.wait_for_state(ouss[1], "ReadyForReview")
+    listening.wait_for(f"WARNING.*{uid('P', 'unknown')} cannot be given back.*there is no OUS", times=2)
+    database.remove(
+        [(doc["_id"], doc["_rev"]) for doc in database.every() if doc.get("entityId") == uid("P", "unknown")]
+    )
+    assert listening.stop() == 0
+
+
 def test_a_long_list_is_there_before_all_of_its_reports_are_read(system):
     ouss = [uid("L", number) for number in range(3)]
     make_ready_for_review(system, *ouss)

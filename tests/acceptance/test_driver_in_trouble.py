@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
 import stat
 import sys
@@ -15,6 +16,7 @@ from troubles import fail, writes
 
 from actors import pipeline
 from actors.pipeline_driver.runs import Runs
+from drw import clear
 from shared import names
 from shared.bus import Message
 
@@ -113,6 +115,79 @@ def test_a_driver_on_another_host_that_takes_over_what_was_passed_on_begins_no_s
     assert [doc["body"]["timestamp"] for doc in system.messages(REPORTS)] == [system.entity(OUS).run]
     assert states(system) == ["ReadyForProcessing", "Processing", "ReadyForReview"]
     assert "is ReadyForReview, not Processing" in second.text
+
+
+# What it makes
+
+
+def test_a_weblog_that_no_replicator_expands_is_a_problem_and_goes_nowhere(system, xtss):
+    pack = """
+import zipfile
+(weblog,) = run.rglob("weblog-*.zip")
+with zipfile.ZipFile(weblog, "a") as opened:
+    opened.writestr("../../evil", "x")
+"""
+    start_driver(system, "--attempts", "1", after=pack)
+    message_id = launch(system)
+    assert system.wait_for_message(message_id, "consumed", "dead")["state"] == "consumed"
+    assert states(system)[-1] == "ProcessingProblem"
+    assert "'../../evil' may not be expanded" in system.entity(OUS).history[-1].note
+    assert not system.messages("cached.JAO")
+
+
+# Notes that outlive the database
+
+
+def end_all(system):
+    """End whatever runs, as one does before the databases are made anew or restored."""
+    for each in system.running:
+        each.stop()
+    system.running.clear()
+
+
+@pytest.mark.parametrize(
+    ("before", "first"),
+    [("", "ReadyForReview"), ("if not state.exists(): state.touch(); sys.exit(3)", "ProcessingProblem")],
+)
+def test_a_launch_after_all_was_cleared_is_no_launch_from_before(system, xtss, before, first):
+    start_driver(system, before=before)
+    message_id = launch(system)
+    system.wait_for_message(message_id, "consumed")
+    assert states(system) == ["ReadyForProcessing", "Processing", first]
+    end_all(system)
+    clear.clear(system.connection, [system.eu, system.jao])
+    system.start("xtss", "--strict")
+    start_driver(system, before=before)
+    assert launch(system) == message_id
+    assert system.wait_for_message(message_id, "consumed", "dead")["state"] == "consumed"
+    assert states(system) == ["ReadyForProcessing", "Processing", "ReadyForReview"]
+    assert len(runs(system)) == 2
+    assert [doc["body"]["timestamp"] for doc in system.messages(REPORTS)] == [system.entity(OUS).run]
+
+
+def test_a_database_restored_from_before_the_run_has_it_done_again(system, xtss):
+    data, backup = system.couchlet.home / "couchlet", system.home / "backup"
+    message_id = launch(system)
+    end_all(system)
+    system.couchlet.stop()
+    shutil.copytree(data, backup)
+    system.couchlet.start()
+    system.start("xtss", "--strict")
+    start_driver(system)
+    system.wait_for_message(message_id, "consumed")
+    lost = system.entity(OUS).run
+    end_all(system)
+    system.couchlet.stop()
+    shutil.rmtree(data)
+    backup.rename(data)
+    system.couchlet.start()
+    system.start("xtss", "--strict")
+    driver = start_driver(system)
+    assert system.wait_for_message(message_id, "consumed", "dead")["state"] == "consumed"
+    assert states(system) == ["ReadyForProcessing", "Processing", "ReadyForReview"]
+    assert [doc["body"]["timestamp"] for doc in system.messages(REPORTS)] == [system.entity(OUS).run]
+    assert system.entity(OUS).run > lost
+    assert "which the database has lost" in driver.text
 
 
 # A full work disk

@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from proxy import Proxy
+from troubles import fail
 
 from drw import cli
 from shared import audit, cancels, names
@@ -276,9 +278,12 @@ def test_calling_by_hand(place):
     assert answer(place, "call", "xtss", request, status=1)["error"]["kind"] == "BadMessage"
     assert "xtss answered with BadMessage: there is no OUS" in refused(place, "call", "xtss", request, status=1)
     assert audited(place, "xtss")[-1] == ("call", audit.who(), request.replace(" ", ""))
-    late = refused(place, "call", "nobody.there", "{}", "--deadline", "0.5s", status=1)
-    assert "did not answer" in late
-    assert "it was not begun and is withdrawn" in late
+    late = run(place, "call", "nobody.there", "{}", "--deadline", "0.5s")
+    assert late.returncode == 1
+    hint, failed = late.stderr.splitlines()
+    assert "nobody listens to nobody.there now" in hint
+    assert "did not answer" in failed
+    assert "it was not begun and is withdrawn" in failed
 
 
 def test_the_audit_is_shown(place):
@@ -411,13 +416,22 @@ def test_a_drained_actor_finishes_what_it_has_and_takes_nothing_new(place):
     assert drains.current(place.connection.database(queue.DATABASE)) == {}
 
 
+def test_a_database_that_goes_away_during_a_launch_is_no_refusal(place, couchlet_of_module, monkeypatch):
+    ouss = some(20)
+    with Proxy(couchlet_of_module.url) as proxy:
+        proxy.rule(lambda request: "/status-entities/uid" in request.path, fail(503))
+        monkeypatch.setitem(place.environ, "DRW_COUCHDB_URL", proxy.url)
+        done = answer(place, "launch", "--program", PROGRAM, *ouss, status=3)["ous"]
+    assert {each["outcome"] for each in done} == {"not answered", "not tried"}
+
+
 def test_without_xtss_nothing_more_is_tried_than_what_it_takes_to_see_that(place):
     """The last test, because it ends xtss."""
     ouss = some(20)
     assert place.running[0].stop() == 0
     place.environ["DRW_RPC_DEADLINE_S"] = "1"
     done = answer(place, "launch", "--program", PROGRAM, *ouss, status=1)["ous"]
-    assert {each["outcome"] for each in done} == {"not tried"}
+    assert done[0]["outcome"] == "not answered"
     assert "xtss did not answer" in done[0]["said"]
-    assert done[-1]["said"] == "because one before it was not answered"
+    assert (done[-1]["outcome"], done[-1]["said"]) == ("not tried", "because one before it was not answered")
     assert not [ous for ous in ouss if place.entity(ous)]

@@ -81,6 +81,7 @@ def nested(depth):
         (["status", "--watch", "abc"], "'abc' is no number of seconds above 0"),
         (["status", "--watch", "inf"], "no number of seconds above 0"),
         (["ous", OUS, "--state", "Delivered", "--page", "2"], "--state and --page choose among all OUSs"),
+        (["rerun", "--limit", "3"], "which OUSs? say --state"),
         (["launch", "--from", "/"], "'/' cannot be read: Is a directory"),
         (["launch", "--from", "/no/such/file"], "cannot be read: No such file"),
         (["launch", "--from", "/bin/sh"], "/bin/sh is no text"),
@@ -143,6 +144,11 @@ def test_names_that_are_mistyped_get_those_that_are_close(drw, place):
     assert "did you mean verdict.JAO" in tail.text
     assert f"there is no OUS '{UNKNOWN}'" in tail.text
     assert tail.stop(2) == 130
+
+
+def test_who_sends_to_a_selector_that_is_mistyped_hears_of_those_that_are_close(drw):
+    for command in (["send", "ingest.JAP", "{}"], ["call", "xtsx", "{}", "--deadline", "0.1s"]):
+        assert "did you mean" in drw(*command, "--reason", "x")[2]
 
 
 def test_a_message_is_printed_by_how_its_id_begins(drw, place):

@@ -108,6 +108,12 @@ def test_actors_alive_and_dead(launched):
 def test_logs_of_an_actor(launched):
     logs = launched.settings.logs_dir()
     logs.mkdir()
+    many = [f"{n} {'x' * n}." for n in range(1000)]
+    (logs / "long.log").write_text("\n".join(many))
+    assert answer(launched, "logs", "long", "-n", "900")["lines"] == many[-900:]
+    assert answer(launched, "logs", "long", "-n", "3000")["lines"] == many
+    (logs / "xtss.log").write_text("one\ntwo\nthr\x1bee\n")
+    assert launched.run("drw", "logs", "xtss", "-n", "1").stdout == "thr\\x1bee\n"
     (logs / "xtss.log").write_text("one\ntwo\nthree\n")
     assert launched.run("drw", "logs", "xtss", "-n", "2").stdout == "two\nthree\n"
     assert answer(launched, "logs", "xtss@host:12")["lines"] == ["one", "two", "three"]
@@ -148,6 +154,16 @@ def test_doctor_finds_all_well_and_says_what_is_not(system, couchlet):
     good = answer(system, "doctor")
     assert {each["subject"] for each in good} >= {"CouchDB", "rights", "databases", "indexes", "clock", "rsync"}
     assert not [each for each in good if each["stands"] == "wrong"]
+    stranger = subprocess.run(
+        [str(system.scripts / "drw"), "doctor"],
+        env={**system.environ, "COUCHDB_USER": "drw", "COUCHDB_PASSWORD": "mistyped"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (stranger.returncode, stranger.stderr) == (1, "")
+    assert re.search(r"^wrong +CouchDB: .* refuses the user", stranger.stdout, re.MULTILINE)
+    assert re.search(r"^ok +disk of ", stranger.stdout, re.MULTILINE)
     system.connection.drop_database(queue.DATABASE)
     done = system.run("drw", "doctor")
     assert done.returncode == 1

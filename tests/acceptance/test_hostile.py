@@ -11,10 +11,12 @@ import zipfile
 from dataclasses import replace
 
 import pytest
+from ports import free_port
 
-from shared import names
+from shared import names, news
 from shared.bus import Bus
 from shared.cache import MARKER
+from shared.clock import stamp
 from shared.errors import DrwError
 from shared.launching import Launching
 from shared.messages import ProcessRequest
@@ -58,6 +60,23 @@ def test_messages_that_our_own_bus_would_not_send_harm_themselves_only(system):
         assert re.search(NO_UID, dead["errors"][-1]["what"]), kind
     assert aqua.process.poll() is None
     assert "Traceback" not in aqua.text
+
+
+def test_a_sign_of_life_that_no_actor_gives_keeps_no_lost_one_from_being_told(system):
+    system.environ["DRW_WEBHOOK_URL"] = f"http://127.0.0.1:{free_port()}/"
+    notifier = system.start("notifier")
+    actors = system.connection.database("actors")
+    sign = {"schema": 1, "kind": "xtss", "at": stamp(system.connection.clock.now()), "ended": False}
+    for name, every in (("a@h:1", "abc"), ("b@h:2", None), ("c@h:3", [1]), ("xtss@h:4", 0.1)):
+        actors.put({"_id": name, **sign, "every": every})
+
+    def told():
+        return [doc["body"]["subject"] for doc in system.messages(news.SELECTOR)]
+
+    system.wait_until(told, database="msgq")
+    assert told() == ["xtss@h:4"]
+    assert notifier.stop() == 0
+    assert "Traceback" not in notifier.text
 
 
 NO_DOCUMENTS = [b"NaN", b"1e999", b"[" * 10_000 + b"]" * 10_000, b"x" * 50_000_000, b'"\xff"', b"{"]

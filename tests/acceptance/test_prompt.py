@@ -11,6 +11,9 @@ import pytest
 from desk_place import RUN, make_ready_for_review
 
 from actors.aqua_qa2 import prompt
+from shared import names, reports
+from shared.bus import pauses, queue
+from shared.messages import VERDICT
 
 ASKED, FLAG = "Please enter", "ancel\\?"
 FRESH = itertools.count()
@@ -154,6 +157,24 @@ def test_the_number_of_an_ous_that_has_gone_opens_no_other_that_ends_so(system, 
     assert system.entity(tempting).reviewer.name == "ada"
 
 
+def test_a_report_that_is_not_base64_is_said_to_be_unreadable_and_its_run_can_be_failed(system, ous, sit):
+    database = system.connection.database(reports.DATABASE)
+    database.mutate(names.report_id(ous, RUN), lambda doc: doc | {"encodedReport": "abc"})
+    ada = sit("ada", term="dumb")
+    take(ada, ous)
+    assert "This report cannot be read:" in ada.before
+    for more in ("report", "xml"):
+        ada.sendline(more)
+        ada.expect("is not BASE64")
+        ada.expect(FLAG)
+    ada.sendline("f")
+    ada.expect("Reason")
+    ada.sendline("pipeline")
+    ada.expect("Comment: ")
+    ada.sendline("no report")
+    ada.expect(f"Fail: {ous} is ReadyForProcessing")
+
+
 def test_a_narrow_terminal_breaks_between_words(system, ous, sit):
     ada = sit("ada", size=(100, 40), term="dumb")
     ada.expect(r"Please enter the UID of the OUS to\r\nreview \(\? for help\): ")
@@ -262,3 +283,17 @@ def test_scripts_review_without_a_prompt_and_list_what_waits(system, ous, capsys
             prompt.main([*argv, *more])
         said = capsys.readouterr().err
         assert (ended_with.value.code, complaint in said, said.count("\n")) == (2, True, 1)
+
+
+def test_a_verdict_that_is_carried_out_later_is_given_all_the_same(system, ous, monkeypatch):
+    database, now = system.connection.database(queue.DATABASE), system.connection.clock.now()
+    pauses.pause(database, VERDICT, by="bob", reason="being mended", now=now, until=None)
+    monkeypatch.setitem(system.environ, "DRW_RPC_DEADLINE_S", "2")
+    done = system.run("aqua-qa2", "--reviewer", "ada", "--ous", ous, "--flag", "P")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Pass: the verdict on {ous} is given, and is carried out as soon as")
+    assert system.entity(ous).state == "Reviewing"
+    pauses.resume(database, VERDICT)
+    listening = system.start("aqua-qa2", "--listen")
+    assert system.wait_for_state(ous, "DeliveryInProgress").history[-2].by == "ada"
+    assert listening.stop() == 0

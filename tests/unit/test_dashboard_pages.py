@@ -267,6 +267,17 @@ def test_discarding_needs_a_reason_and_editing_a_json_object(browser):
     for body in ("{", "[1]", '"x"', ""):
         post(browser, "/dead/requeue", token=kept, id="a:1:b", body=body)
         assert "is no JSON object" in browser.get("/flow", base_url=URL).text
+    for body, said in (
+        ('{"a":' + "[" * 5000 + "]" * 5000 + "}", "nested too deep"),
+        ('{"a":' + "9" * 5000 + "}", "the body "),
+        ('{"a":"\\ud800"}', "is no JSON object"),
+        ('{"a":"' + "x" * 7_000_000 + '"}', "more than the 7000000"),
+    ):
+        answer = post(browser, "/dead/requeue", token=kept, id="a:1:b", body=body)
+        assert answer.status_code == 303
+        page = browser.get("/flow", base_url=URL).text
+        assert "Nothing was changed: " in page
+        assert said in page
 
 
 @pytest.mark.parametrize(

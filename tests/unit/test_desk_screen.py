@@ -268,7 +268,7 @@ def test_earlier_runs_come_with_their_verdicts():
         "    Fail [imaging] by ada, 2026-11-20 10:00 UTC: too wide",
         "  2026-11-20T11:00:00.001  no report",
     ]
-    assert texts(reading.earlier([], [], {}, 80)) == ["This is its first run."]
+    assert texts(reading.earlier([], [], {}, 80)) == ["No earlier run has a report."]
 
 
 def test_scores_of_what_is_no_report():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import BadInput, CacheError, DrwError, SourceAway
-from shared.weblog import Limits, expand
+from shared.weblog import Limits, check, expand
 
 NAME = "weblog-X1-X1-Xa1-2018-07-19T07:10:03.781"
 
@@ -46,6 +46,15 @@ def test_expands_files_and_folders(pack, into):
     ]
     assert (made / "index.html").read_text() == "<h1>"
     assert [each.name for each in into.iterdir()] == [NAME]
+
+
+def test_what_can_be_expanded_is_checked_without_doing_it(pack, into):
+    path = pack(("index.html", "<h1>"), ("html/", ""))
+    check(path)
+    assert list(into.iterdir()) == []
+    path.write_bytes(b"<html>")
+    with pytest.raises(BadInput, match="not a whole zip file"):
+        check(path)
 
 
 def test_does_nothing_when_it_is_expanded_already(pack, into):
@@ -103,6 +112,8 @@ def test_members_that_may_not_be_expanded(pack, into, tmp_path, members, complai
     path = pack(*((each, "x") for each in members))
     with pytest.raises(BadInput, match=complaint):
         expand(path, into)
+    with pytest.raises(BadInput, match=complaint):
+        check(path)
     assert list(into.iterdir()) == []
     assert sorted(each.name for each in tmp_path.iterdir()) == [path.name, "weblogs"]
 
@@ -168,6 +179,32 @@ def test_a_member_that_unpacks_to_more_than_it_claims_is_refused(pack, into):
     with pytest.raises(BadInput, match="'a' cannot be unpacked"):
         expand(path, into)
     assert list(into.iterdir()) == []
+
+
+DECOY = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, 50, 0)
+
+
+def in_64(path, *, locator_says=0):
+    """Give a zip the end records of a large one."""
+    content = path.read_bytes()
+    body, end = content[:-22], struct.unpack("<4s4H2LH", content[-22:])
+    count, size, offset = end[4:7]
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, offset)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, locator_says or len(body), 1)
+    closing = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    path.write_bytes(body + record + locator + closing)
+    return path
+
+
+def test_the_table_of_contents_of_a_large_zip_is_limited_too(pack, into):
+    members = [("decoy", DECOY), *((f"{number}.txt", "") for number in range(50))]
+    stored = {"method": zipfile.ZIP_STORED}
+    with pytest.raises(BadInput, match="lists more than"):
+        expand(in_64(pack(*members, **stored)), into, limits=Limits(directory_bytes=1000))
+    decoy_at = pack(*members, **stored).read_bytes().index(DECOY)
+    with pytest.raises(BadInput, match="not where its locator says"):
+        expand(in_64(pack(*members, **stored), locator_says=decoy_at), into, limits=Limits(directory_bytes=1000))
+    assert len(list(expand(in_64(pack(*members, **stored)), into).iterdir())) == 51
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, -1, -10])

@@ -29,6 +29,7 @@ from shared.lifecycle import (
     REVIEWING,
     VERIFIED,
 )
+from shared.proofs import Unproved
 from shared.status import HistoryEntry, Reviewer, StatusEntity
 
 UID = "uid://X1/X1/Xb0"
@@ -491,6 +492,12 @@ PLACES = {
         "no data-tracker alive",
         PERSON,
         ["start one: data-tracker"],
+    ),
+    "damaged in the archive": (
+        lambda: explain(INGESTED, unproved=Unproved(RUN, ago(hours=2), "p in the archive has 4 bytes with sha256 ab")),
+        "archive damaged",
+        PERSON,
+        ["found for 2 h: p in the archive has 4 bytes", f"drw check --repair {UID}"],
     ),
     "proof of delivery": (lambda: explain(INGESTED), "proof of delivery", ITSELF, ["reads its files back"]),
     "delivered": (
