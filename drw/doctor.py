@@ -301,8 +301,9 @@ def _ports(context: Context, *, answers: bool) -> Iterator[Finding]:
         elif (kind, executive) in here:
             yield Finding(setting, "ok", f"port {port} is in use, and {name} lives here")
         else:
-            remedy = f"end what uses it, or set {setting} to another"
-            yield Finding(setting, "note", f"port {port}, for {name}, is in use by something else", remedy)
+            remedy = f"where that is something else, end it, or set {setting} to another"
+            fact = f"port {port}, for {name}, is in use, and none gives signs of life here"
+            yield Finding(setting, "note", fact, remedy)
 
 
 def _alive_here(context: Context) -> set[tuple[str, str]]:
