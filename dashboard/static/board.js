@@ -161,9 +161,11 @@ function reload() {
     try {
       const page = await fetchPage();
       const focused = document.activeElement?.closest?.(".card")?.dataset.id;
+      const longer = columns().filter((each) => each.dataset.most).map((each) => [each.dataset.state, Number(each.dataset.most)]);
       main.querySelectorAll(".notice").forEach((each) => each.remove());
       main.querySelector("#board").before(...page.querySelectorAll("main > .notice"));
       main.querySelector("#board").replaceWith(page.querySelector("#board"));
+      longer.forEach(([state, most]) => lengthen(state, most));
       main.querySelector("#needs").textContent = page.querySelector("#needs").textContent;
       if (focused) main.querySelector(`.card[data-id="${CSS.escape(focused)}"] a`)?.focus();
       age();
@@ -173,21 +175,28 @@ function reload() {
   }, REFILL_MS);
 }
 
-main.addEventListener("click", async (event) => {
-  const more = event.target.closest(".more");
-  if (!more) return;
-  const column = more.closest(".column");
-  const list = column.querySelector("ul");
+// Shows as many cards of a column as asked for, and notes it, so that it stays as long when the board is fetched anew.
+async function lengthen(state, most) {
+  columnOf(state).dataset.most = most;
+  const start = columnOf(state).querySelector("ul").children.length;
+  if (start >= most) return;
   const query = new URLSearchParams(filter);
-  query.set("start", list.children.length);
+  query.set("start", start);
+  query.set("limit", most - start);
   try {
-    const page = await fetchPage(`/column/${encodeURIComponent(column.dataset.state)}?${query}`);
+    const page = await fetchPage(`/column/${encodeURIComponent(state)}?${query}`);
+    const column = columnOf(state); // the board may be another by now
+    const list = column.querySelector("ul");
     const have = new Set([...list.children].map((each) => each.dataset.id));
     list.append(...[...page.querySelectorAll(".card")].filter((each) => !have.has(each.dataset.id)));
-    column.dataset.most = list.children.length;
     tell(column);
     age();
   } catch {
-    column.querySelector(".rest span").textContent = "no answer: press again";
+    columnOf(state).querySelector(".rest span").textContent = "no answer: press again";
   }
+}
+
+main.addEventListener("click", (event) => {
+  const column = event.target.closest(".more")?.closest(".column");
+  if (column) lengthen(column.dataset.state, column.querySelector("ul").children.length + STEP);
 });

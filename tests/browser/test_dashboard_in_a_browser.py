@@ -144,6 +144,10 @@ def test_search_finds_and_what_needs_a_human_is_counted(system, page, url):
     expect(column.locator(".count")).to_have_text("37")
     column.locator(".more").click()
     expect(column.locator(".card")).to_have_count(37)
+    page.evaluate("document.getElementById('board').dataset.old = 'yes'")
+    page.evaluate("import('/static/live.js').then(({ events }) => events.dispatchEvent(new Event('reload')))")
+    expect(page.locator("#board[data-old]")).to_have_count(0)  # fetched anew, and as long as it was
+    expect(column.locator(".card")).to_have_count(37)
     page.get_by_label("Search").fill("x1/x07")
     page.get_by_label("Search").press("Enter")
     expect(page.locator(".card")).to_have_count(1)
