@@ -127,14 +127,18 @@ def unheard(connection: DbConnection, selector: str) -> str:
 
     Known are those of our own actors, those at which something waits, and those that somebody listens to.
     """
+    pattern = Pattern(selector)
+    if any(map(pattern.covers, OURS)):
+        return ""
     try:
         workers = crew.workers(connection)
-        rows, _ = tally(connection, workers)
+        if crew.listening(selector, workers):
+            return ""
+        rows, _ = tally(connection, workers)  # last, because it reads every message that is open or dead
     except DatabaseError:  # for the sake of a hint nothing that was asked for fails
         return ""
     known = {*OURS, *(row.selector for row in rows if any(row.counts.values()) or row.listening)}
-    pattern = Pattern(selector)
-    if any(map(pattern.covers, known)) or crew.listening(selector, workers):
+    if any(map(pattern.covers, known)):
         return ""
     if pattern.is_range:
         known = {f"{each.rpartition('.')[0]}.*" for each in known if "." in each}

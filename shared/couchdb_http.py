@@ -322,7 +322,7 @@ def _what_happened(error: Exception) -> str:
         return "timed out"
     if isinstance(error, ProtocolError) and error.args:
         return str(error.args[-1]) or str(error)
-    return str(error) or type(error).__name__
+    return errors.text_of(error)
 
 
 def _reason(answer: Answer) -> str:

@@ -216,6 +216,14 @@ class Database:
             self._make_sure(doc["_id"], row.rev)
         return row.rev
 
+    def delete(self, doc_id: str) -> bool:
+        """Delete a document as it is now; False where there is none. Raises Conflict where it changes meanwhile."""
+        doc = self.get(doc_id)
+        if doc is None:
+            return False
+        self.put({"_id": doc_id, "_rev": doc["_rev"], "_deleted": True})
+        return True
+
     def put_row(self, doc_id: str, content: bytes, *, timeout_s: float = TIME_LIMIT_S) -> Row:
         """Write one document from its bytes, so that a repetition sends the very same; a refusal is a row too."""
         try:

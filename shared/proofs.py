@@ -93,10 +93,8 @@ class Proofs:
 
     def keep(self, entity: StatusEntity, wrong: str) -> None:
         """Keep what is wrong with an OUS's files, or that nothing is any more."""
-        before = self._queue.get(_PREFIX + entity.id)
         if not wrong:
-            if before:
-                self._queue.put({"_id": before["_id"], "_rev": before["_rev"], "_deleted": True})
+            self._queue.delete(_PREFIX + entity.id)
             return
         fields = {"schema": _SCHEMA, "run": entity.run, "since": stamp(self._clock.now()), "what": wrong}
 

@@ -11,7 +11,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from drw.machine import ending, processes, starting
 from drw.machine.running import Home, status
-from shared.errors import DrwError
+from shared.errors import DrwError, text_of
 from shared.settings import read_settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def answers(settings: Settings) -> bool:
     except (NewConnectionError, ConnectTimeoutError):
         return False
     except HTTPError as error:
-        raise _stranger(settings, str(error) or type(error).__name__) from error
+        raise _stranger(settings, text_of(error)) from error
     if reply.status == _UNAUTHORIZED or b'"couchdb"' in reply.data:
         return True
     raise _stranger(settings, f"it answers with status {reply.status} and no welcome")

@@ -49,11 +49,7 @@ def drain(database: Database, actor: str, *, by: str, reason: str, now: datetime
 
 def end(database: Database, actor: str) -> bool:
     """Let an actor take work again; False where it is not drained."""
-    doc = database.get(document_id(actor))
-    if doc is None:
-        return False
-    database.put({"_id": doc["_id"], "_rev": doc["_rev"], "_deleted": True})
-    return True
+    return database.delete(document_id(actor))
 
 
 def current(database: Database) -> dict[str, Drain]:

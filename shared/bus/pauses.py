@@ -76,11 +76,7 @@ def held(database: Database, pattern: str) -> tuple[str, Pause | None]:
 
 def resume(database: Database, pattern: str) -> bool:
     """Lift the pause of exactly this pattern; False where there is none."""
-    doc = database.get(_PREFIX + Pattern(pattern).text)
-    if doc is None:
-        return False
-    database.put({"_id": doc["_id"], "_rev": doc["_rev"], "_deleted": True})
-    return True
+    return database.delete(_PREFIX + Pattern(pattern).text)
 
 
 def current(database: Database, now: datetime, heard_of: Iterable[str] = ()) -> list[Pause]:
