@@ -20,7 +20,7 @@ from shared.clock import Clock
 from shared.couchdb_http import TIME_LIMIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from shared.settings import Settings
 
@@ -145,6 +145,10 @@ class Database:
         info: Doc = self.server.call("GET", self._path, timeout_s=timeout_s)
         return info
 
+    def made(self) -> str:
+        """Return when the database was made, in CouchDB's own terms: another one of the same name has another."""
+        return str(self.info().get("instance_start_time"))
+
     def copies(self, *, timeout_s: float = TIME_LIMIT_S) -> int:
         """Return how many copies there are of each shard; a process asks once for each database."""
         if self.name not in self.server.copies:
@@ -168,7 +172,7 @@ class Database:
 
         What begins with an underscore is CouchDB's own (``_all_docs``, ``_security``), and no document of anybody's.
         """
-        if not doc_id or doc_id.startswith("_"):
+        if not _is_documents(doc_id):
             return None
         try:
             doc: Doc = self.server.call("GET", self.path(doc_id), params=_query(query), timeout_s=timeout_s)
@@ -177,10 +181,14 @@ class Database:
         return doc
 
     def fetch(self, ids: Iterable[str], *, timeout_s: float = TIME_LIMIT_S) -> list[Doc | None]:
-        """Return the documents with these ids, in one request, None for each that does not exist."""
-        content, params = msgspec.json.encode({"keys": list(ids)}), {"include_docs": "true"}
-        answer = self.server.call("POST", self.path("_all_docs"), content=content, params=params, timeout_s=timeout_s)
-        return [row.get("doc") for row in answer["rows"]]
+        """Return the documents with these ids, in one request, None for each that does not exist; as :meth:`get`.
+
+        Through ``_bulk_get``, which answers for as many in a third of the time that ``_all_docs`` takes with ``keys``,
+        and on a cluster asks as many copies of each as a GET does.
+        """
+        wanted = list(ids)
+        leaves = self.leaves(filter(_is_documents, wanted), timeout_s=timeout_s)
+        return [forks.shown(leaves.get(each, ())) for each in wanted]
 
     def leaves(
         self, ids: Iterable[str], *, ancestors: bool = False, timeout_s: float = TIME_LIMIT_S
@@ -396,7 +404,7 @@ class Database:
         with self.server.stream(self.path(doc_id, name), read_timeout_s=_STREAM_READ_TIMEOUT_S) as response:
             yield from response.stream(chunk_bytes)
 
-    def feed(self, since: str, *, heartbeat_s: float) -> Iterator[Doc]:
+    def feed(self, since: str, *, heartbeat_s: float) -> Generator[Doc]:
         """Yield the rows of a continuous ``_changes`` feed, an empty one for each heartbeat, until the line breaks.
 
         Silence for 2.5 heartbeats is DatabaseAway: such feeds can die without a word.
@@ -418,6 +426,11 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
         yield from lines
+
+
+def _is_documents(doc_id: str) -> bool:
+    """Tell whether an id is one that a document of somebody's can have, and not CouchDB's own."""
+    return bool(doc_id) and not doc_id.startswith("_")
 
 
 def _query(query: Doc) -> Doc:

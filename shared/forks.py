@@ -32,6 +32,15 @@ def rivals(rev: str, leaves: Iterable[Doc]) -> list[str]:
     ]
 
 
+def shown(leaves: Iterable[Doc]) -> Doc | None:
+    """Return the leaf that CouchDB shows for a document: of the living the longest, and of those the greatest.
+
+    None where all are deleted, or there is none (CouchDB's documentation, ``replication/conflicts``).
+    """
+    living = [leaf for leaf in leaves if not leaf.get("_deleted")]
+    return max(living, key=lambda leaf: (generation(leaf["_rev"]), leaf["_rev"]), default=None)
+
+
 def longest(leaves: Iterable[Doc], *, but: Collection[str] = ()) -> list[Doc]:
     """Return the longest of living leaves, the one that CouchDB shows first; ``but`` some, where others are as long."""
     living = list(leaves)

@@ -87,7 +87,7 @@ class Bus:
             self._pauses,
             back_off=BackOff(first_s=settings.poll_s, longest_s=settings.poll_max_s),
             stopping=self._stopping,
-            wrote=self.feed.own_writes.note,
+            feed=self.feed,
         )
         self._settler = Settler(self.queue, self._keeper, on_handled=self._taker.wake, on_settled=self._settled)
         self._taking = threading.Thread(target=self._taker.run, name="taker", daemon=True)
@@ -176,8 +176,10 @@ class Bus:
         """Start the feed and, where there are listeners, everything that serves them."""
         self._started = True
         if self._listeners:
-            self.feed.watch(self._pauses)
-            self.feed.watch(self._taker)
+            self.feed.when_broken(self._keeper.doubt_all)
+            self.feed.when_unheard(self._pauses.restarted)
+            self.feed.watch(self._pauses, is_impatient=lambda: False)
+            self.feed.watch(self._taker, is_impatient=lambda: False)
             for listener in self._listeners:
                 listener.start(self._work_of(listener).run_once)
             self._keeper.start()

@@ -1,40 +1,41 @@
-"""Keeping several consumers of one selector out of each other's way.
+"""Where a consumer reads the ready messages of a selector, and how several keep out of each other's way.
 
-All would nominate the same messages, the oldest, and all but one would lose each. So whoever loses moves to a lane of
-its own: it reads on from a place between the oldest and the newest message that is chosen by chance, and comes back to
-the front when the lane is at its end, and now and then, so that nothing urgent or old is passed over for long. Whoever
-sees that another was where it would go on is careful: in a lane it moves to a new one, at the front it reaches for few
-at first. Whoever is alone always reads at the front, in order. Where the queue begins and ends is believed for a
-second, so that a new lane costs two queries as a rule.
+The index is read far ahead, and only the places in it; each message is read just before it is reached for, which also
+tells of those that others took meanwhile. What was read is believed for a second, or until a new message is heard of,
+so that nothing urgent is passed over for long.
+
+Whoever is alone reads at the front, in order. Several would all reach for the oldest there, and all but one would lose
+each. So whoever meets others moves to a lane of its own: it reads on from a place between the oldest and the newest
+message that is chosen by chance, and comes back to the front when the lane is at its end, and now and then.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from shared.bus import envelope
 from shared.clock import elapsed_s, stamp
 from shared.names import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shared.bus.envelope import Message
-    from shared.bus.queue import Queue
+    from shared.bus.queue import Place, Queue
 
 _FIRST_REACH: Final = 16
+_FIRST_REACH_IN_A_LANE: Final = 200
 _LONGEST_REACH: Final = 1024
-_FIRST_REACH_IN_A_LANE: Final = 32
-_LONGEST_REACH_IN_A_LANE: Final = 128
-_PROBE: Final = 4
+_FIRST_STEP: Final = 16
+_LONGEST_STEP: Final = 128
+_FEW: Final = 16
+_A_PART: Final = 4
 _IN_A_LANE_S: Final = 10.0
 _BELIEVED_S: Final = 1.0
-_TO_CHOOSE_FROM: Final = 200
 _MET: Final = 0.3
-_GAP: Final = 10.0
 _SELECTORS_KEPT: Final = 5000
 
 
@@ -53,127 +54,170 @@ class _Span:
 class _Lane:
     """Where one selector is read: in ``span`` from ``start`` (creation) on, or at the front without it.
 
-    ``in_company`` is whether others were met since the queue was empty last, ``crowded`` whether so many that another
-    place is to be chosen, ``upcoming`` the place in the index of the message behind the last one that was reached for.
+    ``places`` were read, are believed until ``believed_s`` and are still to be reached for; ``behind`` is the one after
+    them. ``reach`` is how many to read the next time. ``in_company`` is whether others were met since the queue was
+    empty last, ``crowded`` whether so many that another place is to be chosen. In company ``step`` is how many to reach
+    for at once, more each time that none was lost.
     """
 
     in_company: bool = False
     crowded: bool = False
+    step: int = _FIRST_STEP
     reach: int = _FIRST_REACH
     span: _Span | None = None
     start: str = ""
     until_s: float = 0.0
-    upcoming: tuple[int, str] | None = None
+    places: list[Place] = field(default_factory=list)
+    behind: Place | None = None
+    believed_s: float = 0.0
 
-    @property
-    def longest_reach(self) -> int:
-        """How many to reach for at most: in company it is better to lose few."""
-        return _LONGEST_REACH_IN_A_LANE if self.start or self.in_company else _LONGEST_REACH
+    def read(self, found: list[Place], reach: int) -> None:
+        """Take what was read, one place more than the reach."""
+        self.places, self.behind = found[:reach], found[reach] if len(found) > reach else None
+        self.believed_s = elapsed_s() + _BELIEVED_S
+
+    def take(self, room: int) -> list[Place]:
+        """Return the next places to reach for; of the last ones, of which others want some too, a part anywhere."""
+        room, at = min(room, self.step) if self.in_company else room, 0
+        if self.in_company and self.behind is None:
+            room = min(room, max(_FEW, len(self.places) // _A_PART))
+            at = random.randint(0, max(0, len(self.places) - room))  # noqa: S311 (no secret)
+        taken = self.places[at : at + room]
+        del self.places[at : at + room]
+        return taken
+
+    def learn(self, reached: int, gone: int) -> None:
+        """Note how many of those that were reached for were others'."""
+        if not gone:
+            self.step = min(self.step * 2, _LONGEST_STEP)
+        else:
+            self.step = _FIRST_STEP
+            self.in_company, self.crowded = True, self.crowded or gone > _MET * reached
 
 
 class Lanes:
     """Nominates ready messages of a selector, out of others' way."""
 
-    def __init__(self, queue: Queue) -> None:
-        """Take the queue to read."""
+    def __init__(self, queue: Queue, *, holds: Callable[[str], bool] = lambda _: False) -> None:
+        """Take the queue to read, and what tells which messages are ours already."""
         self._queue = queue
+        self._holds = holds
         self._lanes: dict[str, _Lane] = {}
+        self._news: set[str] = set()
+
+    def doubt(self, selector: str) -> None:
+        """Hear that there is a new message: where it stands among those that were read is not known."""
+        if len(self._news) > _SELECTORS_KEPT:
+            self._news.clear()
+        self._news.add(selector)
 
     def look(self, selector: str, room: int) -> tuple[list[Message], bool]:
-        """Return up to ``room`` ready messages, and whether these are all there are; raises DatabaseError."""
+        """Return up to ``room`` messages that were ready just now, and whether these are all there are.
+
+        What is past its time comes besides. Raises DatabaseError.
+        """
         if len(self._lanes) > _SELECTORS_KEPT:
             self._lanes.clear()
         lane = self._lanes.setdefault(selector, _Lane())
-        found = [] if lane.crowded else self._read(selector, lane, min(room, lane.reach))
-        met = _is_anothers(lane, found)
-        if lane.crowded or (met and lane.start):
-            lane = self._lanes[selector] = self._new_lane(selector, lane.span)
-            found = self._choose(selector, lane, room)
-        limit = min(room, lane.reach)
-        if met and not lane.start:
-            limit = min(limit, _PROBE)
-        if lane.in_company:
-            limit = _up_to_a_gap(found, limit)
-        is_all = len(found) <= limit
-        self._go_on(selector, lane, found[limit] if len(found) > limit else None, is_all=is_all)
-        return found[:limit], is_all and not lane.start
-
-    def _go_on(self, selector: str, lane: _Lane, upcoming: Message | None, *, is_all: bool) -> None:
-        lane.upcoming = _place(upcoming) if upcoming else None
-        if not lane.start:
-            lane.in_company = lane.in_company and not is_all
-        elif upcoming is None or elapsed_s() > lane.until_s:
-            self._lanes[selector] = _Lane(in_company=True, reach=_PROBE)
-        else:
-            lane.start = upcoming.creation_timestamp
+        if lane.crowded:
+            lane = self._lanes[selector] = self._another_lane(selector, lane.span)
+        elif not lane.places or elapsed_s() > lane.believed_s or selector in self._news:
+            self._read(selector, lane)
+        messages = self._reach(selector, lane, room)
+        is_all = not lane.places and lane.behind is None and not lane.start
+        if not lane.places:
+            self._go_on(selector, lane)
+        return messages, is_all
 
     def claimed(self, selector: str, tried: Sequence[Message], lost: int) -> None:
         """Learn what became of the messages that were reached for."""
         lane = self._lanes.get(selector)
-        if lane is None or not tried:
-            return
-        if lost:
-            lane.in_company, lane.crowded = True, lost > _MET * len(tried)
+        if lane is not None:
+            lane.learn(len(tried), lost)
+
+    def _reach(self, selector: str, lane: _Lane, room: int) -> list[Message]:
+        """Return what is ready in the next places; what is past its time takes no room.
+
+        Of a crowd's, only what stands before the first that another has: what follows, that one is about to take.
+        """
+        messages: list[Message] = []
+        more, now = room, self._queue.clock.now()
+        while more and lane.places and room > 0:
+            taken, past = lane.take(more), 0
+            ready = self._ready(selector, lane, taken)
+            for at, place in enumerate(taken):
+                if lane.crowded and place.id not in ready:
+                    return messages
+                if not room:
+                    lane.places[:0] = taken[at:]
+                    break
+                if message := ready.get(place.id):
+                    messages.append(message)
+                    is_past = envelope.is_expired(message, now)
+                    past, room = past + is_past, room - (not is_past)
+            more = min(2 * past, _FIRST_REACH_IN_A_LANE)
+        return messages
+
+    def _ready(self, selector: str, lane: _Lane, taken: list[Place]) -> dict[str, Message]:
+        """Return the messages of some places that are ready still, by their ids."""
+        wanted = [place.id for place in taken if not self._holds(place.id)]
+        found = {message.id: message for message in self._queue.fetch(wanted)} if wanted else {}
+        ready = {each: found[each] for each in found if _is_ready(found[each], selector)}
+        gone = sum(not (each in ready or self._queue.is_in_the_way(each)) for each in wanted)
+        if gone:
+            lane.learn(len(wanted), gone)
+        return ready
+
+    def _go_on(self, selector: str, lane: _Lane) -> None:
+        """Note where to read next, and farther, now that all that was read is reached for."""
+        lane.reach = min(lane.reach * 2, _LONGEST_REACH)
+        if not lane.start:
+            lane.in_company = lane.in_company and lane.behind is not None
+        elif lane.behind is None or elapsed_s() > lane.until_s:
+            self._lanes[selector] = _Lane(in_company=True)
         else:
-            lane.reach = min(lane.reach * 2, lane.longest_reach)
+            lane.start = lane.behind.created
 
-    def _read(self, selector: str, lane: _Lane, limit: int) -> list[Message]:
-        """Return what a lane has next, and one message more."""
+    def _read(self, selector: str, lane: _Lane) -> None:
+        if lane.places:  # what was read was too much to be of use in time
+            lane.reach = max(_FIRST_REACH, lane.reach // 2)
+        self._news.discard(selector)
         if lane.span and lane.start:
-            return self._queue.ready_since(selector, lane.span.priority, lane.start, limit + 1)
-        return self._queue.ready(selector, limit + 1)
+            found = self._queue.ready_since(selector, lane.span.priority, lane.start, lane.reach + 1)
+        else:
+            found = self._queue.ready(selector, lane.reach + 1)
+        lane.read(found, lane.reach)
 
-    def _new_lane(self, selector: str, known: _Span | None) -> _Lane:
-        """Return a lane whose place is not chosen yet."""
+    def _another_lane(self, selector: str, known: _Span | None) -> _Lane:
+        """Return a lane that begins at a place chosen by chance.
+
+        What was sent together is of nearly one moment, so chance has to choose among what was found, too.
+        """
         span = known if known and elapsed_s() < known.until_s else self._span(selector)
-        return _Lane(in_company=True, reach=_FIRST_REACH_IN_A_LANE if span else _FIRST_REACH, span=span)
+        if span is None:
+            lane = _Lane(in_company=True)
+            self._read(selector, lane)
+            return lane
+        lane = _Lane(in_company=True, reach=_FIRST_REACH_IN_A_LANE, span=span, until_s=elapsed_s() + _IN_A_LANE_S)
+        lane.start = _between(span.oldest, span.newest)
+        found = self._queue.ready_since(selector, span.priority, lane.start, 2 * lane.reach + 1)
+        skipped = random.randint(0, len(found) // 2)  # noqa: S311 (no secret)
+        lane.read(found[skipped:], lane.reach)
+        return lane
 
     def _span(self, selector: str) -> _Span | None:
         """Return between which moments the ready messages lie; None where there is nothing between."""
         first = self._queue.ready(selector, 1)
         if not first:
             return None
-        priority, oldest = _place(first[0])
-        newest = self._queue.newest_ready(selector, priority)
-        return _Span(priority, oldest, newest, elapsed_s() + _BELIEVED_S) if newest > oldest else None
-
-    def _choose(self, selector: str, lane: _Lane, room: int) -> list[Message]:
-        """Choose by chance where a lane begins, and return what it has there, and one message more.
-
-        What was sent together is of nearly one moment, so chance has to choose among it, too. Where few are left, all
-        consumers are close together, and each reaches for few.
-        """
-        if lane.span is None:
-            return self._read(selector, lane, min(room, lane.reach))
-        since = _between(lane.span.oldest, lane.span.newest)
-        moments = self._queue.ready_moments(selector, lane.span.priority, since, _TO_CHOOSE_FROM)
-        lane.start = random.choice(moments) if moments else since  # noqa: S311 (no secret)
-        lane.reach = min(lane.reach, max(_PROBE, len(moments) // _PROBE))
-        lane.until_s = elapsed_s() + _IN_A_LANE_S
-        return self._read(selector, lane, min(room, lane.reach))
+        newest = self._queue.newest_ready(selector, first[0].priority)
+        if newest <= first[0].created:
+            return None
+        return _Span(first[0].priority, first[0].created, newest, elapsed_s() + _BELIEVED_S)
 
 
-def _place(message: Message) -> tuple[int, str]:
-    return message.priority, message.creation_timestamp
-
-
-def _is_anothers(lane: _Lane, found: Sequence[Message]) -> bool:
-    """Tell whether the message that was to come next is gone: somebody else takes messages here."""
-    return lane.upcoming is not None and bool(found) and _place(found[0]) > lane.upcoming
-
-
-def _up_to_a_gap(found: Sequence[Message], limit: int) -> int:
-    """Return how many messages to reach for: ``limit``, or those before a gap that nine of ten others are far below.
-
-    Where one is, another may have taken what was there, and be at work on what follows. To stop there costs little;
-    the next look tells.
-    """
-    made = [moment(message.creation_timestamp).timestamp() for message in found[: limit + 1]]
-    steps = [after - before for before, after in pairwise(made)]
-    if len(steps) < _PROBE:
-        return limit
-    usual = sorted(steps)[len(steps) * 9 // 10 - 1]
-    return next((at for at, step in enumerate(steps, 1) if step > _GAP * usual), limit)
+def _is_ready(message: Message, selector: str) -> bool:
+    return message.state == envelope.READY and message.selector == selector
 
 
 def _between(first: str, last: str) -> str:

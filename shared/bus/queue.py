@@ -47,9 +47,21 @@ _SURVEY_PAGES: Final = 50
 _READ_S: Final = 10.0
 
 
+_SURVEYED: Final = {READY_INDEX: ["_id", "selector"], DUE_INDEX: ["_id", "selector", "state", "due"]}
+"""What a survey asks for. Of ready messages that is in the index, so that CouchDB reads no document."""
+
+
+class Place(msgspec.Struct, frozen=True, order=True, rename={"id": "_id", "created": "creationTimestamp"}):
+    """Where a message stands among the ready ones of its selector: what the index sorts by, and its id."""
+
+    priority: int
+    created: str
+    id: str
+
+
 @dataclass(frozen=True)
 class Prospect:
-    """A message seen in an index: to whom it is addressed, in which state, and when it is due (empty if ready)."""
+    """A message seen in an index: to whom it is addressed, and if not ready, in which state and when it is due."""
 
     id: str
     selector: str
@@ -109,37 +121,45 @@ class Queue:
         """Return the messages with these ids that exist, in one request."""
         return self._messages(self.database.fetch(ids))
 
-    def ready(self, selector: str, limit: int) -> list[Message]:
-        """Return up to ``limit`` ready messages for one selector, most urgent and then oldest first."""
-        in_the_way = [message_id for message_id in self._unusable if selector_of(message_id) == selector]
-        most = limit + len(in_the_way)
-        docs = self.database.find({"selector": selector}, index=READY_INDEX, sort=INDEXES[READY_INDEX][0], limit=most)
-        if in_the_way and len(docs) < most:  # all that are ready are here: the others are out of the way
-            here = {doc["_id"] for doc in docs}
-            for message_id in in_the_way:
-                if message_id not in here:
-                    self._unusable.pop(message_id, None)
-        return self._messages(docs)[:limit]
+    def ready(self, selector: str, limit: int) -> list[Place]:
+        """Return where up to ``limit`` ready messages for one selector stand, most urgent and then oldest first.
 
-    def ready_since(self, selector: str, priority: int, since: str, limit: int) -> list[Message]:
-        """Return ready messages of one priority, the oldest first, from a moment of creation on."""
-        where = {"selector": selector, "priority": priority, "creationTimestamp": {"$gte": since}}
-        docs = self.database.find(where, index=READY_INDEX, sort=INDEXES[READY_INDEX][0], limit=limit)
-        return self._messages(docs)
+        Only the index is read for it; what is parked or newer than this program does not count for the limit.
+        """
+        in_the_way = sum(selector_of(message_id) == selector for message_id in self._unusable)
+        return self._places({"selector": selector}, limit + in_the_way)
 
-    def ready_moments(self, selector: str, priority: int, since: str, limit: int) -> list[str]:
-        """As :meth:`ready_since`, but only when each was made."""
+    def ready_since(self, selector: str, priority: int, since: str, limit: int) -> list[Place]:
+        """Return where ready messages of one priority stand, the oldest first, from a moment of creation on."""
         where = {"selector": selector, "priority": priority, "creationTimestamp": {"$gte": since}}
-        sort = INDEXES[READY_INDEX][0]
-        docs = self.database.find(where, index=READY_INDEX, sort=sort, limit=limit, fields=["creationTimestamp"])
-        return [doc["creationTimestamp"] for doc in docs]
+        return self._places(where, limit)
 
     def newest_ready(self, selector: str, priority: int) -> str:
         """Return when the youngest ready message of one priority was made; nothing where there is none."""
-        newest_first: list[Doc] = [{field: "desc"} for field in INDEXES[READY_INDEX][0]]
-        where = {"selector": selector, "priority": priority}
-        docs = self.database.find(where, index=READY_INDEX, sort=newest_first, limit=1, fields=["creationTimestamp"])
-        return str(docs[0]["creationTimestamp"]) if docs else ""
+        found = self._places({"selector": selector, "priority": priority}, 1, newest_first=True)
+        return found[0].created if found else ""
+
+    def _places(self, where: Doc, limit: int, *, newest_first: bool = False) -> list[Place]:
+        """Return places in the index of ready messages; what stands there and is no message is parked, not returned.
+
+        Fields of the index alone are asked for: then CouchDB reads no document, and takes a sixth of the time.
+        """
+        fields = INDEXES[READY_INDEX][0]
+        sort: list[str | Doc] = [{field: "desc"} for field in fields] if newest_first else [*fields]
+        docs = self.database.find(where, index=READY_INDEX, sort=sort, limit=limit, fields=["_id", *fields])
+        places, odd = [], []
+        for doc in docs:
+            try:
+                places.append(msgspec.convert(doc, Place))
+            except msgspec.ValidationError:
+                odd.append(doc["_id"])
+        if odd:
+            self.fetch(odd)
+        return places
+
+    def is_in_the_way(self, message_id: str) -> bool:
+        """Tell whether a message is one that this process leaves alone until somebody changes it."""
+        return message_id in self._unusable
 
     def survey(self, index: str, patterns: Sequence[Pattern]) -> list[Prospect]:
         """Return what an index holds for some patterns, of every selector something, in few requests.
@@ -155,9 +175,10 @@ class Queue:
             docs = self._page(index, *stretch)
             full = len(docs) == _SURVEY_ROWS
             prospects += [
-                Prospect(doc["_id"], doc["selector"], doc["state"], doc.get("due") or "", full and doc is docs[-1])
+                Prospect(
+                    doc["_id"], doc["selector"], doc.get("state", ""), doc.get("due") or "", full and doc is docs[-1]
+                )
                 for doc in docs
-                if self._unusable.get(doc["_id"]) != doc["_rev"]
             ]
             if not full:
                 break
@@ -171,7 +192,7 @@ class Queue:
             index=index,
             sort=INDEXES[index][0],
             limit=_SURVEY_ROWS,
-            fields=["_id", "_rev", "selector", "state", "due"],
+            fields=_SURVEYED[index],
         )
 
     def due_in_s(self, state: str, due: str) -> float:

@@ -34,7 +34,7 @@ class Replies:
         self._feed = feed
         self._waiting: dict[str, list[threading.Event]] = {}
         self._lock = threading.Lock()
-        feed.watch(self)
+        feed.watch(self, is_impatient=lambda: bool(self._waiting))
 
     def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
         """Wake whoever waits for this message, once it can be settled: it was sent, then claimed, then settled."""
@@ -53,11 +53,11 @@ class Replies:
     @contextmanager
     def expecting(self, message_id: str) -> Iterator[threading.Event]:
         """Watch a message, from before it is sent; the event is set whenever it may have come to its end."""
-        self._feed.start()
         event = threading.Event()
         with self._lock:
             self._waiting[message_id] = [*self._waiting.get(message_id, ()), event]
         try:
+            self._feed.start()
             yield event
         finally:
             with self._lock:

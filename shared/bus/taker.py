@@ -31,14 +31,22 @@ if TYPE_CHECKING:
     from shared.bus.listener import Listener
     from shared.bus.pauses import Pauses
     from shared.bus.queue import Queue
+    from shared.bus.wake import Feed
 
 _LOG = logging.getLogger(__name__)
 _OTHERS: Final = BackOff(first_s=1.0, longest_s=10.0, factor=2.0)
 _AWAY: Final = BackOff(first_s=0.25, longest_s=1.0)
-_LOST: Final = BackOff(first_s=0.05, longest_s=5.0, factor=2.0)
-_LOST_AT_ONCE: Final = 3
+_LOST: Final = BackOff(first_s=0.04, longest_s=5.0, factor=2.0)
+_LOST_AT_ONCE: Final = 1
 _LOOKING_SHARE: Final = 0.25
 """For so much of a lease selectors are looked through before what was found is claimed."""
+
+_FIRST_SURVEY_S: Final = 0.5
+_PUT_OFF_S: Final = 2.0
+"""For so long a survey that is due waits while it is known what to take next."""
+
+_SURVEYING_SHARE: Final = 0.05
+"""For so much of the time the queue is surveyed at most: an index that has to catch up first is asked less often."""
 
 _REFUSED: Final = BackOff(first_s=1.0, longest_s=30.0, factor=2.0)
 
@@ -55,18 +63,18 @@ class Taker:
         *,
         back_off: BackOff,
         stopping: threading.Event,
-        wrote: Callable[[str], None],
+        feed: Feed,
     ) -> None:
-        """Take the queue, whom to claim for, what is paused, when to stop; ``wrote`` hears of what is no news."""
+        """Take the queue, whom to claim for, what is paused, when to stop, and the feed that wakes it."""
         self._queue = queue
         self._keeper = keeper
         self._listeners = listeners
         self._pauses = pauses
         self._back_off = back_off
         self._stopping = stopping
-        self._wrote = wrote
+        self._feed = feed
         self._agenda = Agenda()
-        self._lanes = Lanes(queue)
+        self._lanes = Lanes(queue, holds=keeper.holds)
         self._giving_way: set[int] = set()
         self._wake = threading.Event()
         self._others_s = 0.0
@@ -75,6 +83,7 @@ class Taker:
         self._vain_looks = 0
         self._others_wrote = False
         self._was_passed_over = False
+        self._has_more = False
 
     # What wakes the loop
 
@@ -87,6 +96,7 @@ class Taker:
         if own or not envelope.is_message_id(doc_id) or not self._listener_of(selector):
             return
         if generation == 1:
+            self._lanes.doubt(selector)
             self._agenda.fetch_new(doc_id, selector, elapsed_s())
             self._wake.set()
         else:
@@ -95,8 +105,7 @@ class Taker:
                 self._wake.set()
 
     def restarted(self) -> None:
-        """Hear that changes may have been missed: survey at once, and be sure of nothing that is held."""
-        self._keeper.doubt_all()
+        """Hear that changes may have been missed: survey at once."""
         self._agenda.survey_by(0.0)
         self._wake.set()
 
@@ -132,6 +141,8 @@ class Taker:
     def run(self) -> None:
         """Look, claim and wait until told to stop; a database that is away or refuses is tried again."""
         failures = 0
+        self._agenda.take_survey(elapsed_s())
+        self._agenda.survey_by(elapsed_s() + _FIRST_SURVEY_S)  # the feed will have it made as soon as it is open
         while True:
             self._wake.clear()
             if self._stopping.is_set():  # looked at after the clearing, so that no wake-up to stop is lost
@@ -139,8 +150,10 @@ class Taker:
             try:
                 wait_s = 0.0 if self.run_once() else self._wait_s()
                 failures = 0
+                self._feed.hurry(not self._has_more)
             except errors.DatabaseError as error:
                 failures += 1
+                self._feed.hurry(True)
                 wait_s = self._failed(error, failures)
             self._wake.wait(wait_s)
 
@@ -162,7 +175,7 @@ class Taker:
         if not any(listener.free() for listener in self._listeners):
             return False
         asked_s = elapsed_s()
-        if self._agenda.take_survey(asked_s):
+        if self._agenda.take_survey(asked_s - (_PUT_OFF_S if self._has_more else 0.0)):
             self._survey()
         self._make_way()
         nominated = self._nominated(asked_s + self._queue.lease_s * _LOOKING_SHARE)
@@ -182,9 +195,11 @@ class Taker:
     def _pause_s(self) -> float:
         """Return how long to wait because all that was reached for was others', time and again.
 
-        A copy of the index that lags behind goes on showing what is long taken.
+        They are about to take what is left; and a copy of the index that lags goes on showing what is long taken.
         """
-        return _LOST.wait_s(self._lost_in_a_row - _LOST_AT_ONCE) if self._lost_in_a_row > _LOST_AT_ONCE else 0.0
+        if self._lost_in_a_row <= _LOST_AT_ONCE:
+            return 0.0
+        return _LOST.wait_s(self._lost_in_a_row - _LOST_AT_ONCE) * random.uniform(0.5, 1)  # noqa: S311 (jitter)
 
     def _has_room(self, selector: str, lapsed: bool = False) -> bool:
         listener = self._listener_of(selector)
@@ -197,6 +212,7 @@ class Taker:
     def _survey(self) -> None:
         """Learn from both indexes where there is something for us, and when what is delayed is due."""
         patterns = [listener.pattern for listener in self._listeners]
+        asked_s = elapsed_s()
         try:
             ready = self._queue.survey(READY_INDEX, patterns)
             waiting = self._queue.survey(DUE_INDEX, patterns)
@@ -207,7 +223,7 @@ class Taker:
         for each in ready:
             if self._listener_of(each.selector):
                 self._agenda.look_through(each.selector)
-                found += not self._pauses.holds(each.selector)
+                found += not (self._pauses.holds(each.selector) or self._queue.is_in_the_way(each.id))
         for each in waiting:
             if not self._listener_of(each.selector):
                 continue
@@ -221,7 +237,8 @@ class Taker:
         self._vain_looks = self._vain_looks + 1 if self._others_wrote and not found else 0
         self._others_wrote = False
         wait_s = self._back_off.wait_s(self._empty_surveys, random.random())  # noqa: S311 (jitter)
-        self._agenda.survey_by(min(now_s + wait_s, next_s))
+        sparing_s = min((now_s - asked_s) / _SURVEYING_SHARE, self._back_off.longest_s)
+        self._agenda.survey_by(max(min(now_s + wait_s, next_s), now_s + sparing_s))
 
     def _make_way(self) -> None:
         """Note which listeners have claimed ahead while what lapsed waits for them: they take nothing more ahead.
@@ -298,14 +315,14 @@ class Taker:
                 unlooked.append(selector)
                 continue
             found, is_all = self._lanes.look(selector, room[key])
-            fresh = [each for each in found if each.id not in known and not self._keeper.holds(each.id)]
+            fresh = [each for each in found if each.id not in known]
             room[key] -= len(fresh)
             nominated += fresh
-            if found and not fresh:  # an index that is behind shows what we hold; to ask again at once is no use
-                self._agenda.survey_by(self._next_look_at_others_s())
-            elif not is_all:
+            if not is_all:
+                self._lost_in_a_row += not found  # all that was seen is others', or ours already
                 unfinished.append(selector)
         self._was_passed_over = bool(unlooked) and bool(already)
+        self._has_more = bool(unfinished)
         for selector in [*unlooked, *unfinished]:  # in this order, so that a full one cannot hold back the others
             self._agenda.look_through(selector)
         return nominated
@@ -328,7 +345,7 @@ class Taker:
         if len(mine) + len(others) < len(messages):  # perhaps it is not known whether they are ours
             self._agenda.survey_by(self._next_look_at_others_s())
         for message in mine:
-            self._wrote(message.rev)
+            self._feed.own_writes.note(message.rev)
         self._lost_in_a_row = self._lost_in_a_row + 1 if others and not mine else 0
         listener.accept(self._keeper.hold(mine, asked_s))
         for selector in {message.selector for message in messages}:

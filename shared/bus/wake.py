@@ -3,6 +3,9 @@
 The ids of messages begin with their selector, so that the rows of the feed need neither filter nor fetching. After
 every start and every break the feed begins at now, and whoever listens is told to look once by himself: nothing is
 replayed and no sequences are compared.
+
+A process that knows what to take next needs no waking, and each row costs the database as much as reading a message
+does, for every process that hears of it. So in a flood the feed rests as long as there is work at hand.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shared import errors, forks
@@ -17,10 +21,17 @@ from shared.bus.retry import BackOff
 from shared.clock import elapsed_s
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.dbcon import Database, Doc
 
 _LOG = logging.getLogger(__name__)
 _OWN_WRITES_KEPT: Final = 10_000
+_FLOOD_A_S: Final = 200.0
+"""So many rows a second are a flood."""
+_MEASURED_S: Final = 0.25
+_LONGEST_REST_S: Final = 5.0
+_UNHEARD_S: Final = 0.5
 
 
 class Watcher(Protocol):
@@ -31,6 +42,23 @@ class Watcher(Protocol):
 
     def restarted(self) -> None:
         """Hear that changes may have been missed: look for yourself, once."""
+
+
+class _Flow:
+    """How many rows come, counted over a moment."""
+
+    def __init__(self) -> None:
+        """Begin to count."""
+        self._rows, self._since_s = 0, elapsed_s()
+
+    def is_flood(self) -> bool:
+        """Count a row; tell whether those of the moment that is just over were very many."""
+        self._rows += 1
+        took_s = elapsed_s() - self._since_s
+        if took_s < _MEASURED_S:
+            return False
+        rate, self._rows, self._since_s = self._rows / took_s, 0, elapsed_s()
+        return rate > _FLOOD_A_S
 
 
 class OwnWrites:
@@ -62,17 +90,41 @@ class Feed:
         self._database = database
         self._heartbeat_s = heartbeat_s
         self._watchers: list[Watcher] = []
+        self._impatient: list[Callable[[], bool]] = []
+        self._on_break: list[Callable[[], None]] = []
+        self._unheard: list[Callable[[], None]] = []
         self._stopped = threading.Event()
+        self._hurry = threading.Event()
+        self._hurry.set()
+        self._made = ""
+        """When the database was made that was read last, before a rest."""
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._start_lock = threading.Lock()
         self.own_writes = OwnWrites()
 
-    def watch(self, watcher: Watcher) -> None:
-        """Add somebody who wants to hear of changes."""
+    def watch(self, watcher: Watcher, *, is_impatient: Callable[[], bool] = lambda: True) -> None:
+        """Add somebody who wants to hear of changes; the feed does not rest while ``is_impatient``."""
         self._watchers.append(watcher)
+        self._impatient.append(is_impatient)
+
+    def when_broken(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when the line broke: the database may be another one from now on."""
+        self._on_break.append(callback)
+
+    def when_unheard(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called twice a second while the feed rests, to look for what cannot wait."""
+        self._unheard.append(callback)
+
+    def hurry(self, wanted: bool) -> None:
+        """Take whether the process has nothing else to go by: without that the feed may rest from a flood."""
+        if wanted:
+            self._hurry.set()
+        else:
+            self._hurry.clear()
 
     def start(self) -> None:
-        """Start reading, unless it has been started."""
+        """Start reading, unless it has been started; one that rests goes on."""
+        self._hurry.set()
         with self._start_lock:
             if not self._thread.is_alive() and not self._stopped.is_set():
                 self._thread.start()
@@ -80,6 +132,7 @@ class Feed:
     def stop(self) -> None:
         """Stop reading; a silent line ends when the connection is closed."""
         self._stopped.set()
+        self._hurry.set()
 
     @property
     def is_alive(self) -> bool:
@@ -91,7 +144,10 @@ class Feed:
         while not self._stopped.is_set():
             begun_s = elapsed_s()
             try:
-                self._read()
+                may_be_another = True
+                while self._read(may_be_another=may_be_another):
+                    self._rest()
+                    may_be_another = self._database.made() != self._made
             except errors.DatabaseError as error:
                 _LOG.debug("feed of %s broke: %s", self._database.name, error)
             # A line that dies at once, cleanly or not, is no line: others who look after each break must not look all
@@ -99,14 +155,35 @@ class Feed:
             breaks = 0 if elapsed_s() - begun_s > self._heartbeat_s else breaks + 1
             self._stopped.wait(pause.wait_s(breaks))
 
-    def _read(self) -> None:
+    def _read(self, *, may_be_another: bool) -> bool:
+        """Read from now on, until the line breaks, or there is a flood that the process can do without: then True.
+
+        ``may_be_another`` is whether the database may not be the one that was read before.
+        """
         since = self._database.last_seq()
+        if may_be_another:
+            _call_all(self._on_break)
         for watcher in self._watchers:
             watcher.restarted()
-        for row in self._database.feed(since, heartbeat_s=self._heartbeat_s):
-            if self._stopped.is_set():
-                return
-            self._tell(row)
+        flow = _Flow()
+        with closing(self._database.feed(since, heartbeat_s=self._heartbeat_s)) as rows:
+            for row in rows:
+                if self._stopped.is_set():
+                    return False
+                self._tell(row)
+                if flow.is_flood() and self._may_rest():
+                    self._made = self._database.made()
+                    return True
+        return False
+
+    def _may_rest(self) -> bool:
+        return not (self._stopped.is_set() or self._hurry.is_set() or any(each() for each in self._impatient))
+
+    def _rest(self) -> None:
+        until_s = elapsed_s() + _LONGEST_REST_S
+        while self._may_rest() and elapsed_s() < until_s:
+            self._hurry.wait(_UNHEARD_S)
+            _call_all(self._unheard)
 
     def _tell(self, row: Doc) -> None:
         revisions = [change["rev"] for change in row.get("changes", ())]
@@ -116,3 +193,8 @@ class Feed:
         own = all(revision in self.own_writes for revision in revisions)
         for watcher in self._watchers:
             watcher.changed(row["id"], generation, own=own)
+
+
+def _call_all(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        callback()

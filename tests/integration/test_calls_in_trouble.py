@@ -143,7 +143,7 @@ def test_a_request_of_which_nobody_knows_whether_it_was_sent_is_executed_once_wh
 ):
     serve()
     kept = proxy.rule(writes("send"), keep_answer)
-    unread = proxy.rule(asks("/_all_docs"), fail(503))
+    unread = proxy.rule(asks("/_bulk_get"), fail(503))
     with pytest.raises(OutcomeUnknown, match="may or may not be sent"):
         client.call({"n": 1}, message_id=ID, deadline_s=1.0)
     for rule in (kept, unread):

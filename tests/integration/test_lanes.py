@@ -1,7 +1,9 @@
 """Consumers of one selector keep out of each other's way, and pass nothing over."""
 
 import pytest
+from troubles import asks
 
+from shared.bus import lanes as lanes_of
 from shared.bus.lanes import Lanes
 
 
@@ -20,82 +22,111 @@ def claim(bus, found):
     return bus.queue.claim(found, bus.policy, "token")
 
 
-def test_whoever_is_alone_reads_at_the_front_and_reaches_farther_each_time(bus):
-    lanes, seen = Lanes(bus.queue), []
-    while True:
-        found, is_all = lanes.look("work.EU", 200)
-        claim(bus, found)
-        lanes.claimed("work.EU", found, lost=0)
+def first(bus, count, since=0):
+    """Return the first ready messages from a number on."""
+    ready = bus.queue.fetch(place.id for place in bus.queue.ready("work.EU", 300))
+    return [message for message in ready if message.body["n"] >= since][:count]
+
+
+def consume(lanes, bus, room=200, selector="work.EU"):
+    """Look and claim until nothing is left; return what each look found."""
+    seen = []
+    for _ in range(60):
+        found, is_all = lanes.look(selector, room)
+        _, others = claim(bus, found)
+        lanes.claimed(selector, found, lost=len(others))
         seen.append(numbers(found))
         if is_all:
-            break
+            return seen
+    raise AssertionError(f"there is no end to it: {seen}")
+
+
+def test_whoever_is_alone_reads_at_the_front_in_order_and_farther_each_time(bus):
+    seen = consume(Lanes(bus.queue), bus)
     assert [len(each) for each in seen] == [16, 32, 64, 128, 60]
     assert [n for each in seen for n in each] == list(range(300))
+
+
+def test_what_was_read_in_the_index_serves_several_looks(place, proxy, bus, monkeypatch):
+    monkeypatch.setattr(lanes_of, "_BELIEVED_S", 60.0)
+    consumer = place.bus("consumer", through=proxy)
+    seen = consume(Lanes(consumer.queue), consumer, room=8)
+    assert [n for each in seen for n in each] == list(range(300))
+    assert len(proxy.requests(asks("/_find"))) == 5, "one for each time that it reads farther"
+
+
+def test_what_was_read_is_not_believed_for_long(bus, monkeypatch):
+    lanes = Lanes(bus.queue)
+    monkeypatch.setattr(lanes_of, "_BELIEVED_S", 0.0)
+    claim(bus, lanes.look("work.EU", 4)[0])
+    bus.send("work.EU", {"n": "urgent"}, priority=0)
+    assert numbers(lanes.look("work.EU", 2)[0]) == ["urgent", 4]
+
+
+def test_nor_after_a_new_message_was_heard_of(bus, monkeypatch):
+    lanes = Lanes(bus.queue)
+    monkeypatch.setattr(lanes_of, "_BELIEVED_S", 60.0)
+    claim(bus, lanes.look("work.EU", 4)[0])
+    bus.send("work.EU", {"n": "urgent"}, priority=0)
+    lanes.doubt("work.EU")
+    assert numbers(lanes.look("work.EU", 2)[0]) == ["urgent", 4]
+
+
+def test_what_others_took_since_it_was_read_is_not_reached_for(place, bus, monkeypatch):
+    lanes = Lanes(bus.queue)
+    monkeypatch.setattr(lanes_of, "_BELIEVED_S", 60.0)
+    claim(bus, lanes.look("work.EU", 4)[0])
+    claim(place.bus("another"), first(bus, 1, since=5))
+    assert numbers(lanes.look("work.EU", 4)[0]) == [4, 6, 7]
+
+
+def test_nor_what_is_ours_already(bus):
+    ours = {message.id for message in first(bus, 3)}
+    assert numbers(Lanes(bus.queue, holds=ours.__contains__).look("work.EU", 5)[0]) == [3, 4]
 
 
 def test_whoever_loses_moves_to_a_lane_of_its_own_and_comes_back_to_the_front(bus):
     lanes = Lanes(bus.queue)
     front, _ = lanes.look("work.EU", 200)
     lanes.claimed("work.EU", front, lost=len(front))
-    lane, is_all = lanes.look("work.EU", 200)
+    lane, is_all = lanes.look("work.EU", 20)
     assert not is_all
     assert numbers(lane) != numbers(front)
     assert numbers(lane) == list(range(lane[0].body["n"], lane[0].body["n"] + len(lane)))
-    handled = set()
-    for _ in range(60):
-        found, is_all = lanes.look("work.EU", 200)
-        claim(bus, found)
-        lanes.claimed("work.EU", found, lost=0)
-        handled |= set(numbers(found))
-        if is_all:
-            break
-    assert handled == set(range(300))
-
-
-def test_whoever_sees_that_another_was_at_the_front_reaches_for_few_at_first(place, bus):
-    lanes = Lanes(bus.queue)
-    found, _ = lanes.look("work.EU", 200)
-    claim(bus, found)
-    lanes.claimed("work.EU", found, lost=0)
-    claim(place.bus("another"), bus.queue.ready("work.EU", 20))
-    assert numbers(lanes.look("work.EU", 200)[0]) == list(range(36, 40))
-    assert len(lanes.look("work.EU", 200)[0]) == 32, "nobody else took what comes next: all is as before"
-
-
-def test_whoever_meets_another_in_its_lane_moves_on_to_a_new_one_without_reaching(place, bus):
-    lanes = Lanes(bus.queue)
-    front, _ = lanes.look("work.EU", 200)
-    lanes.claimed("work.EU", front, lost=len(front))
-    lane, _ = lanes.look("work.EU", 200)
     claim(bus, lane)
-    behind = [each for each in bus.queue.ready("work.EU", 300) if each.body["n"] > lane[-1].body["n"]]
-    claim(place.bus("another"), behind[:5])
-    following, _ = lanes.look("work.EU", 200)
-    assert not {lane[-1].body["n"] + n for n in range(1, 6)} & set(numbers(following))
+    handled = {n for each in consume(lanes, bus) for n in each}
+    assert handled == set(range(300)) - set(numbers(lane))
 
 
-def test_whoever_is_in_company_reaches_up_to_a_gap(place, bus):
+def test_whoever_meets_another_moves_on_to_a_new_lane(place, bus, monkeypatch):
     lanes = Lanes(bus.queue)
-    first, _ = lanes.look("work.EU", 200)
-    lanes.claimed("work.EU", first, lost=1)  # so it is not alone
-    claim(bus, first)
-    another = place.bus("another")
-    claim(another, [each for each in bus.queue.ready("work.EU", 300) if 20 <= each.body["n"] < 280])
-    assert numbers(lanes.look("work.EU", 200)[0]) == list(range(16, 20))
-    alone = Lanes(bus.queue)
-    assert len(alone.look("work.EU", 200)[0]) == 16, "whoever is alone minds no gap"
+    claim(bus, lanes.look("work.EU", 16)[0])
+    assert numbers(lanes.look("work.EU", 1)[0]) == [16]
+    claim(place.bus("another"), first(bus, 10, since=19))
+    assert numbers(lanes.look("work.EU", 14)[0]) == [17, 18], "what follows, the other is about to take"
+    monkeypatch.setattr(lanes_of, "_between", lambda oldest, newest: newest)
+    assert numbers(lanes.look("work.EU", 12)[0]) == [299]
 
 
-def test_what_is_left_at_last_is_reached_for_however_few(bus):
+def test_of_what_is_left_at_last_whoever_is_in_company_takes_a_part(bus):
     lanes = Lanes(bus.queue)
     found, _ = lanes.look("work.EU", 200)
     lanes.claimed("work.EU", found, lost=1)  # so it is not alone
-    claim(bus, bus.queue.ready("work.EU", 290))
+    claim(bus, first(bus, 250))
     few, is_all = lanes.look("work.EU", 200)
-    assert (numbers(few), is_all) == ([290, 291, 292, 293], False)
+    assert (len(few), is_all) == (16, False)
     claim(bus, few)
-    rest, is_all = lanes.look("work.EU", 200)
-    assert (numbers(rest), is_all) == (list(range(294, 300)), True)
+    rest = [n for each in consume(lanes, bus) for n in each]
+    assert sorted([*numbers(few), *rest]) == list(range(250, 300))
+
+
+def test_what_is_past_its_time_takes_no_room(bus):
+    bus.send_many([bus.compose("late.EU", {"n": n}, expires_s=0) for n in range(40)])
+    bus.send_many([bus.compose("late.EU", {"n": n}) for n in range(40, 44)])
+    seen = consume(Lanes(bus.queue), bus, room=2, selector="late.EU")
+    assert [n for each in seen for n in each] == list(range(44))
+    assert len(seen) < 6
+    assert max(sum(n >= 40 for n in each) for each in seen) == 2
 
 
 def test_two_that_reach_for_the_same_lose_little_and_leave_nothing(place, bus):

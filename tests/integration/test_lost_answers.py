@@ -55,7 +55,7 @@ def test_a_send_that_is_never_answered_ends_in_time_and_may_be_repeated(place, p
     bus.send("other.EU", {})
     messages = compose(bus, size)
     proxy.rule(writes("send"), keep_answer)
-    unread = proxy.rule(asks("/_all_docs"), fail(503))
+    unread = proxy.rule(asks("/_bulk_get"), fail(503))
     with pytest.raises(OutcomeUnknown, match="may or may not be sent"):
         bus.send_many(messages, within_s=1.0)
     unread.lift()
@@ -173,7 +173,7 @@ def test_what_is_given_back_without_an_answer_is_given_back_once(place, proxy, s
 def test_a_write_that_is_never_answered_holds_nobody_up(place, proxy, op):
     """The line stays open and silent for two tries; after a settlement the reading that would tell fails as well."""
     rule = proxy.rule(writes(*OPS) if op == "settle" else writes(op), keep_answer, times=2)
-    proxy.rule(asks("/_all_docs", "POST"), fail(503), times=1)
+    proxy.rule(asks("/_bulk_get"), fail(503), times=1)
     handler = Settling(OPS)
     ids = place.bus("sender").send_many(compose(place.bus("sender"), 8))
     bus = listening(place, proxy, handler, 8)
@@ -194,7 +194,7 @@ def test_a_renewal_that_is_never_answered_costs_no_lease(place, proxy, seen):
 
 def test_a_stop_whose_writes_are_never_answered_ends_and_settles_what_has_begun(place, proxy, seen):
     rule = proxy.rule(writes("give_back"), keep_answer, times=2)
-    proxy.rule(asks("/_all_docs", "POST"), fail(503), times=1)
+    proxy.rule(asks("/_bulk_get"), fail(503), times=1)
     begun, release = threading.Event(), threading.Event()
 
     def handle(delivery):

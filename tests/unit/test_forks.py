@@ -61,3 +61,18 @@ def test_what_is_read_is_the_longest_and_of_equals_what_couchdb_shows():
     assert [each["_rev"] for each in forks.longest(leaves[:1], but={"2-b"})] == ["2-b"], "where there is no other"
     assert [each["_rev"] for each in forks.longest([leaf("3-a"), leaf("2-b")], but={"3-a"})] == ["3-a"], "nor as long"
     assert forks.longest([]) == []
+
+
+@pytest.mark.parametrize(
+    ("leaves", "expected"),
+    [
+        ([], None),
+        ([leaf("2-a", _deleted=True)], None),
+        ([leaf("9-a"), leaf("10-a")], "10-a"),
+        ([leaf("2-b"), leaf("2-c"), leaf("2-a")], "2-c"),
+        ([leaf("2-b"), leaf("3-c", _deleted=True)], "2-b"),
+    ],
+)
+def test_the_leaf_that_is_shown_is_alive_then_long_then_great(leaves, expected):
+    for order in itertools.permutations(leaves):
+        assert (forks.shown(order) or {"_rev": None})["_rev"] == expected
