@@ -130,25 +130,28 @@ class Queue:
         return self._places({"selector": selector}, limit + in_the_way)
 
     def ready_since(self, selector: str, priority: int, since: str, limit: int) -> list[Place]:
-        """Return where ready messages of one priority stand, the oldest first, from a moment of creation on."""
+        """Return where messages of one priority stood, the oldest first, from a moment of creation on.
+
+        That is as the index was when it was read last: it is not brought up to date for it.
+        """
         where = {"selector": selector, "priority": priority, "creationTimestamp": {"$gte": since}}
-        return self._places(where, limit)
+        return self._places(where, limit, update=False)
 
     def newest_ready(self, selector: str, priority: int) -> str:
         """Return when the youngest ready message of one priority was made; nothing where there is none."""
         found = self._places({"selector": selector, "priority": priority}, 1, newest_first=True)
         return found[0].created if found else ""
 
-    def _places(self, where: Doc, limit: int, *, newest_first: bool = False) -> list[Place]:
+    def _places(self, where: Doc, limit: int, *, newest_first: bool = False, **more: bool) -> list[Place]:
         """Return places in the index of ready messages; what stands there and is no message is parked, not returned.
 
         Fields of the index alone are asked for: then CouchDB reads no document, and takes a sixth of the time.
         """
         fields = INDEXES[READY_INDEX][0]
         sort: list[str | Doc] = [{field: "desc"} for field in fields] if newest_first else [*fields]
-        docs = self.database.find(where, index=READY_INDEX, sort=sort, limit=limit, fields=["_id", *fields])
+        asked = self.database.find(where, index=READY_INDEX, sort=sort, limit=limit, fields=["_id", *fields], **more)
         places, odd = [], []
-        for doc in docs:
+        for doc in asked:
             try:
                 places.append(msgspec.convert(doc, Place))
             except msgspec.ValidationError:
