@@ -11,7 +11,7 @@ import socket
 import threading
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
     from shared.settings import Settings
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 TIME_LIMIT_S: Final = 30.0
@@ -57,9 +59,9 @@ class Answer(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     content: bytes
 
-    def json(self) -> Any:  # noqa: ANN401 (any JSON)
-        """Return the body decoded; raise DatabaseAway for one that was cut off."""
-        return decoded(self.content)
+    def json(self, kind: type[T]) -> T:
+        """Return the body decoded; raise DatabaseAway for one that was cut off, or is not of the kind expected."""
+        return decoded(self.content, kind)
 
 
 class Outage:
@@ -286,10 +288,10 @@ def pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
         yield piece
 
 
-def decoded(text: bytes) -> Any:  # noqa: ANN401 (any JSON)
-    """Return what CouchDB answered; an answer that was cut off, or is somebody else's page, is DatabaseAway."""
+def decoded(text: bytes, kind: type[T]) -> T:
+    """Return what CouchDB answered; an answer that was cut off, or is somebody else's, is DatabaseAway."""
     try:
-        return readable_json.decode(text)
+        return readable_json.decode(text, kind)
     except msgspec.DecodeError as error:
         raise errors.DatabaseAway(f"CouchDB's answer is not whole, or not its own: {error}") from error
 

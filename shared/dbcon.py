@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from urllib.parse import quote
 
 import msgspec
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 Doc = dict[str, Any]
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _STREAM_READ_TIMEOUT_S: Final = 25.0
@@ -34,6 +35,51 @@ _ATTACHED_S: Final = 120.0
 _INDEX_TRIES: Final = 3
 _PURGED_AT_ONCE: Final = 100
 """CouchDB refuses more ids in one request (``max_document_id_number``)."""
+
+
+class _Written(msgspec.Struct):
+    """The answer to one write."""
+
+    rev: str
+
+
+class _Got(msgspec.Struct):
+    """The answer of ``_bulk_get``."""
+
+    class Result(msgspec.Struct):
+        """What there is under one id."""
+
+        class Leaf(msgspec.Struct):
+            """A revision, or why there is none."""
+
+            ok: dict[str, Any] | None = None
+            error: dict[str, Any] = {}
+
+        id: str
+        docs: list[Leaf]
+
+    results: list[Result]
+
+
+class _Found(msgspec.Struct):
+    """The answer of ``_find``."""
+
+    docs: list[dict[str, Any]]
+    bookmark: str = ""
+    warning: str = ""
+
+
+class _Listed(msgspec.Struct):
+    """The answer of ``_all_docs``."""
+
+    rows: list[dict[str, Any]]
+
+
+class _Changed(msgspec.Struct):
+    """The answer of ``_changes``."""
+
+    last_seq: Any
+    results: list[dict[str, Any]]
 
 
 class DbConnection:
@@ -62,8 +108,7 @@ class DbConnection:
 
     def welcome(self) -> Doc:
         """Return what ``GET /`` answers: version, vendor, features."""
-        welcome: Doc = self.call("GET", "/")
-        return welcome
+        return self.call("GET", "/")
 
     def check_credentials(self) -> None:
         """Ask for something that needs a login; raise WrongPassword where it fails."""
@@ -75,8 +120,7 @@ class DbConnection:
 
     def database_names(self) -> list[str]:
         """Return the names of all databases, in order."""
-        names: list[str] = self.call("GET", "/_all_dbs")
-        return names
+        return self.call("GET", "/_all_dbs", kind=list[str])
 
     def create_database(self, name: str, **options: int) -> bool:
         """Create a database (``n`` copies, ``q`` shards); return False where it exists."""
@@ -113,6 +157,23 @@ class DbConnection:
             else:
                 return
 
+    @overload
+    def call(
+        self, method: str, path: str, *, content: bytes | None = ..., params: Doc | None = ..., timeout_s: float = ...
+    ) -> Doc: ...
+
+    @overload
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = ...,
+        params: Doc | None = ...,
+        timeout_s: float = ...,
+        kind: type[T],
+    ) -> T: ...
+
     def call(
         self,
         method: str,
@@ -121,9 +182,14 @@ class DbConnection:
         content: bytes | None = None,
         params: Doc | None = None,
         timeout_s: float = TIME_LIMIT_S,
-    ) -> Any:  # noqa: ANN401 (any JSON)
-        """Send one request and return its answer, decoded from JSON; raise one of :mod:`shared.errors`."""
-        return self.send(method, path, content=content, params=params, timeout_s=timeout_s).json()
+        kind: type[Any] = dict,
+    ) -> Any:
+        """Send one request and return its answer, decoded from JSON; raise one of :mod:`shared.errors`.
+
+        ``kind`` is what CouchDB answers there, an object if nothing is said. Another answer is not its own, but for
+        instance a proxy's: DatabaseAway.
+        """
+        return self.send(method, path, content=content, params=params, timeout_s=timeout_s).json(kind)
 
 
 class Database:
@@ -142,8 +208,7 @@ class Database:
 
     def info(self, *, timeout_s: float = TIME_LIMIT_S) -> Doc:
         """Return what ``GET /{db}`` answers: sizes in bytes, counts, ``cluster``."""
-        info: Doc = self.server.call("GET", self._path, timeout_s=timeout_s)
-        return info
+        return self.server.call("GET", self._path, timeout_s=timeout_s)
 
     def made(self) -> str:
         """Return when the database was made, in CouchDB's own terms: another one of the same name has another."""
@@ -164,7 +229,7 @@ class Database:
 
         Only where it is another number: to set it, CouchDB 3.5.0 waits for every node, also for one that is down.
         """
-        if self.server.call("GET", self.path("_revs_limit")) != count:
+        if self.server.call("GET", self.path("_revs_limit"), kind=int) != count:
             self.server.send("PUT", self.path("_revs_limit"), content=str(count).encode())
 
     def get(self, doc_id: str, *, timeout_s: float = TIME_LIMIT_S, **query: object) -> Doc | None:
@@ -175,9 +240,12 @@ class Database:
         if not _is_documents(doc_id):
             return None
         try:
-            doc: Doc = self.server.call("GET", self.path(doc_id), params=_query(query), timeout_s=timeout_s)
+            response = self.server.send("GET", self.path(doc_id), params=_query(query), timeout_s=timeout_s)
         except errors.NotFound:
             return None
+        doc: Doc = response.json(Doc)
+        if "_rev" not in doc:
+            raise errors.DatabaseAway(f"{self.server.url} answers what is not a document: {response.content[:100]!r}")
         return doc
 
     def fetch(self, ids: Iterable[str], *, timeout_s: float = TIME_LIMIT_S) -> list[Doc | None]:
@@ -200,14 +268,16 @@ class Database:
         wanted = list(ids)
         content = msgspec.json.encode({"docs": [{"id": each} for each in wanted]})
         params = {"revs": "true"} if ancestors else None
-        answer = self.server.call("POST", self.path("_bulk_get"), content=content, params=params, timeout_s=timeout_s)
+        answer = self.server.call(
+            "POST", self.path("_bulk_get"), content=content, params=params, timeout_s=timeout_s, kind=_Got
+        )
         found: dict[str, list[Doc]] = {each: [] for each in wanted}
-        for result in answer["results"]:
-            for each in result["docs"]:
-                if "ok" in each:
-                    found[result["id"]].append(each["ok"])
-                elif each.get("error", {}).get("error") != "not_found":
-                    raise errors.DatabaseAway(f"CouchDB could not read document {result['id']}: {each.get('error')}")
+        for result in answer.results:
+            for each in result.docs:
+                if each.ok is not None:
+                    found[result.id].append(each.ok)
+                elif each.error.get("error") != "not_found":
+                    raise errors.DatabaseAway(f"CouchDB could not read document {result.id}: {each.error}")
         return found
 
     def put(self, doc: Doc) -> str:
@@ -240,28 +310,26 @@ class Database:
             return Row(doc_id, error="conflict", reason=str(error))
         except errors.Refused as error:
             return Row(doc_id, error="refused", reason=str(error))
-        return Row(doc_id, response.json()["rev"], sure=response.status != HTTPStatus.ACCEPTED)
+        return Row(doc_id, response.json(_Written).rev, sure=response.status != HTTPStatus.ACCEPTED)
 
     def bulk(self, docs: list[Doc], *, new_edits: bool = True) -> list[Row]:
         """Write many documents in one request; the rows are in the order of ``docs``, conflicts are rows too."""
         body: Doc = {"docs": docs} if new_edits else {"docs": docs, "new_edits": False}
-        return self.bulk_bytes(msgspec.json.encode(body))
+        return self.bulk_bytes(msgspec.json.encode(body), len(docs) if new_edits else None)
 
-    def bulk_bytes(self, content: bytes, *, timeout_s: float = TIME_LIMIT_S) -> list[Row]:
+    def bulk_bytes(self, content: bytes, count: int | None, *, timeout_s: float = TIME_LIMIT_S) -> list[Row]:
         """As :meth:`bulk`, with the request's bytes, so that a repetition sends the very same.
 
-        Raises DatabaseAway too where no document could be written for now, as on a disk that is full.
+        ``count`` is how many rows there have to be. Raises DatabaseAway too where no document could be written for now,
+        as on a disk that is full.
         """
-        rows = self.server.call("POST", self.path("_bulk_docs"), content=content, timeout_s=timeout_s)
-        made = [
-            Row(row["id"], error=row["error"], reason=row.get("reason", ""))
-            if "error" in row
-            else Row(row["id"], row["rev"])
-            for row in rows
-        ]
-        if made and all(row.is_away for row in made):
-            raise errors.DatabaseAway(f"{self.name} takes no document now: {made[0].error}: {made[0].reason}")
-        return made
+        path = self.path("_bulk_docs")
+        rows = self.server.call("POST", path, content=content, timeout_s=timeout_s, kind=list[Row])
+        if count is not None and len(rows) != count:
+            raise errors.DatabaseAway(f"{self.name} is not CouchDB's: {len(rows)} rows for {count} documents")
+        if rows and all(row.is_away for row in rows):
+            raise errors.DatabaseAway(f"{self.name} takes no document now: {rows[0].error}: {rows[0].reason}")
+        return rows
 
     def find(self, selector: Doc, *, index: str, sort: Sequence[str | Doc], limit: int, **more: object) -> list[Doc]:
         """Return at most ``limit`` documents that match, read from the named index and from nothing else.
@@ -281,11 +349,10 @@ class Database:
         body = {"selector": selector, "use_index": index, "sort": sort, "limit": limit, "allow_fallback": False, **more}
         if bookmark:
             body["bookmark"] = bookmark
-        answer = self.server.call("POST", self.path("_find"), content=msgspec.json.encode(body))
-        if answer.get("warning"):
-            _LOG.warning("_find on %s by %s: %s", self.name, index, answer["warning"])
-        docs: list[Doc] = answer["docs"]
-        return docs, str(answer.get("bookmark", "")) if docs else ""
+        answer = self.server.call("POST", self.path("_find"), content=msgspec.json.encode(body), kind=_Found)
+        if answer.warning:
+            _LOG.warning("_find on %s by %s: %s", self.name, index, answer.warning)
+        return answer.docs, answer.bookmark if answer.docs else ""
 
     def pages(
         self,
@@ -329,8 +396,7 @@ class Database:
 
     def rows(self, **query: object) -> list[Doc]:
         """Return the rows of ``_all_docs`` for its own options (``startkey``, ``endkey``, ``limit``, …)."""
-        rows: list[Doc] = self.server.call("GET", self.path("_all_docs"), params=_query(query))["rows"]
-        return rows
+        return self.server.call("GET", self.path("_all_docs"), params=_query(query), kind=_Listed).rows
 
     def count(self) -> int:
         """Return how many documents there are, without design documents."""
@@ -394,7 +460,7 @@ class Database:
         response = self.server.send(
             "PUT", self.path(doc_id, name), content=content, params=params, headers=headers, answer_s=_ATTACHED_S
         )
-        stored = str(response.json()["rev"])
+        stored = response.json(_Written).rev
         if response.status == HTTPStatus.ACCEPTED:
             self._make_sure(doc_id, stored)
         return stored
@@ -412,12 +478,12 @@ class Database:
         params = {"feed": "continuous", "since": since, "heartbeat": str(int(heartbeat_s * 1000))}
         with self.server.stream(self.path("_changes"), params, read_timeout_s=2.5 * heartbeat_s) as response:
             for line in _lines(couchdb_http.pieces(response)):
-                yield couchdb_http.decoded(line) if line else {}
+                yield couchdb_http.decoded(line, Doc) if line else {}
 
     def last_seq(self) -> str:
         """Return the update sequence of now, for a feed that begins here."""
-        info = self.server.call("GET", self.path("_changes"), params={"since": "now", "limit": "1"})
-        return str(info["last_seq"])
+        params = {"since": "now", "limit": "1"}
+        return str(self.server.call("GET", self.path("_changes"), params=params, kind=_Changed).last_seq)
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:

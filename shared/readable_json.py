@@ -7,9 +7,11 @@ them must not fail with everything that lies beside it. Pure.
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 DEEPEST: Final = 100
 """What we write ourselves is a dozen levels deep."""
@@ -21,15 +23,15 @@ TOO_LONG: Final = "(a number too long to be read)"
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|-?[0-9]{%d,}[0-9.eE+-]*' % LONGEST_DIGITS, re.DOTALL)
 
 
-def decode(text: bytes) -> Any:  # noqa: ANN401 (any JSON)
+def decode(text: bytes, kind: type[T]) -> T:
     """Return JSON decoded; what is nested deeper than :data:`DEEPEST`, or too long a number, is a text that says so.
 
-    Raises msgspec.DecodeError for what is no JSON, or cut off.
+    Raises msgspec.DecodeError for what is no JSON, or cut off, or not of the kind that is expected (Any for any).
     """
     try:
-        return msgspec.json.decode(text)
+        return msgspec.json.decode(text, type=kind)
     except (RecursionError, msgspec.ValidationError):
-        return msgspec.json.decode(_readable(text))
+        return msgspec.json.decode(_readable(text), type=kind)
 
 
 def _readable(text: bytes) -> bytes:

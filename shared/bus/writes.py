@@ -118,7 +118,8 @@ class Writer:
 
     def _send(self, messages: Sequence[Message], encoded: list[bytes], timeout_s: float) -> list[Row]:
         if not self._database.may_fork(timeout_s=timeout_s):
-            return self._database.bulk_bytes(b'{"docs":[' + b",".join(encoded) + b"]}", timeout_s=timeout_s)
+            content = b'{"docs":[' + b",".join(encoded) + b"]}"
+            return self._database.bulk_bytes(content, len(encoded), timeout_s=timeout_s)
         if len(messages) > 1:
             raise _OneByOne
         return [self._database.put_row(messages[0].id, encoded[0], timeout_s=timeout_s)]

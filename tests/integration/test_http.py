@@ -102,6 +102,31 @@ def test_what_is_not_couchdbs_answer_is_an_outage_and_is_said_once(server, conne
     assert "is back" in ended
 
 
+ASKED = {
+    "a document": lambda database: database.get("x"),
+    "documents": lambda database: database.fetch(["x"]),
+    "an index": lambda database: database.find({}, index="i", sort=["a"], limit=1),
+    "ids": lambda database: database.rows(),
+    "a write": lambda database: database.put({"_id": "x"}),
+    "writes": lambda database: database.bulk([{"_id": "x"}]),
+    "a sequence": lambda database: database.last_seq(),
+    "the database": lambda database: database.copies(),
+    "databases": lambda database: database.server.database_names(),
+}
+
+
+@pytest.mark.parametrize("answer", [{}, [], [{}], {"rows": 1, "docs": "x", "results": [{}]}, 7, None])
+@pytest.mark.parametrize("ask", ASKED)
+def test_json_that_is_not_what_couchdb_answers_there_is_an_outage(server, connection, ask, answer):
+    """A proxy's, for instance; an empty list of databases may be true, and so may a database that tells no copies."""
+    server.answers += [(200, {}, answer)] * 2
+    if (ask, answer) == ("databases", []) or (ask == "the database" and isinstance(answer, dict)):
+        assert ASKED[ask](connection.database("queue")) in ([], 1)
+        return
+    with pytest.raises(errors.DatabaseAway, match="not"):
+        ASKED[ask](connection.database("queue"))
+
+
 def test_an_outage_of_one_node_which_others_answer_for_by_turns_is_said_once(server, connection, caplog, monkeypatch):
     down = (412, {}, {"error": "nodedown", "reason": "progress not possible"})
     server.answers = [down, (200, {}, {"couchdb": "Welcome"})] * 3 + [(200, {}, {"couchdb": "Welcome"})]
@@ -139,7 +164,7 @@ def test_a_server_that_takes_its_time_over_a_long_body_is_not_one_that_cannot_be
     server.bytes_a_second = 8_000_000
     server.answers = [(201, {}, [])]
     begun = time.monotonic()
-    assert connection.database("msgq").bulk_bytes(b" " * 12_000_000) == []
+    assert connection.database("msgq").bulk_bytes(b" " * 12_000_000, 0) == []
     assert time.monotonic() - begun > 0.9, "the server was not slow: this has shown nothing"
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,7 +27,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_what_any_program_can_read_is_read_as_it_is(value):
-    assert decode(json.dumps(value).encode()) == value
+    assert decode(json.dumps(value).encode(), Any) == value
 
 
 @pytest.mark.parametrize("depth", [DEEPEST, sys.getrecursionlimit() + 1, 10_000, 100_000])
@@ -34,14 +35,14 @@ def test_what_any_program_can_read_is_read_as_it_is(value):
 def test_only_what_is_too_deep_is_left_out(depth, brackets):
     first, last = brackets
     deep = first * depth + b"1" + last * depth
-    found = decode(b'{"_id":"a\\"[[[","deep":' + deep + b',"beside":[1,2]}')
+    found = decode(b'{"_id":"a\\"[[[","deep":' + deep + b',"beside":[1,2]}', Any)
     assert (found["_id"], found["beside"]) == ('a"[[[', [1, 2])
     assert (TOO_DEEP in json.dumps(found)) == (depth > DEEPEST)
 
 
 @pytest.mark.parametrize("number", [b"1" * 5000, b"-" + b"1" * 5000, b"1" * 5000 + b".5e-3"])
 def test_only_a_number_that_is_too_long_is_left_out(number):
-    found = decode(b'{"n":' + number + b',"text":"' + b"1" * 5000 + b'"}')
+    found = decode(b'{"n":' + number + b',"text":"' + b"1" * 5000 + b'"}', Any)
     assert found == {"n": found["n"], "text": "1" * 5000}
     assert found["n"] == TOO_LONG or isinstance(found["n"], float)
 
@@ -49,13 +50,13 @@ def test_only_a_number_that_is_too_long_is_left_out(number):
 @pytest.mark.parametrize("text", [b"", b"{", b"[" * 10_000, b"[" * 10_000 + b"]" * 9_999, b"]" * 10, b"NaN", b"<html>"])
 def test_what_is_cut_off_or_no_json_is_refused(text):
     with pytest.raises(msgspec.DecodeError):
-        decode(text)
+        decode(text, Any)
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(text):
     with contextlib.suppress(msgspec.DecodeError):
-        decode(text)
+        decode(text, Any)
 
 
 def nested(depth):
