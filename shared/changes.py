@@ -22,6 +22,8 @@ from shared.clock import elapsed_s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from shared.answers import Row
+
     Doc = dict[str, Any]
     Change = Callable[[Doc | None], Doc | None]
 
@@ -33,38 +35,6 @@ _TURN_S: Final = 30.0
 _DISPUTE_S: Final = 2.0
 _LOOK_S: Final = 0.05
 _REMEMBERED_S: Final = 1.0
-
-
-_PASSING: Final = frozenset(
-    {
-        "error",
-        "insufficent_storage",  # CouchDB spells it so
-        "insufficient_storage",
-        "internal_server_error",
-        "not_found",  # "no_db_file": a shard is being moved or made
-        "timeout",
-        "unknown_error",
-    }
-)
-"""Errors of single documents of a ``_bulk_docs`` that say nothing of their content."""
-
-
-class Row(msgspec.Struct, frozen=True):
-    """What was answered for one document: its new revision, or an error's name and reason.
-
-    ``sure`` is False where too few nodes of a cluster took a single PUT (202 instead of 201).
-    """
-
-    id: str
-    rev: str = ""
-    error: str = ""
-    reason: str = ""
-    sure: bool = True
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the document could not be written for now, as on a disk that is full, whatever it holds."""
-        return self.error in _PASSING
 
 
 class Documents(Protocol):

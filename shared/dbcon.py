@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from shared import couchdb_http, errors, forks
-from shared.changes import Changes, Row
+from shared import answers, couchdb_http, errors, forks
+from shared.answers import Row
+from shared.changes import Changes
 from shared.clock import Clock
 from shared.couchdb_http import TIME_LIMIT_S
 
@@ -35,51 +36,6 @@ _ATTACHED_S: Final = 120.0
 _INDEX_TRIES: Final = 3
 _PURGED_AT_ONCE: Final = 100
 """CouchDB refuses more ids in one request (``max_document_id_number``)."""
-
-
-class _Written(msgspec.Struct):
-    """The answer to one write."""
-
-    rev: str
-
-
-class _Got(msgspec.Struct):
-    """The answer of ``_bulk_get``."""
-
-    class Result(msgspec.Struct):
-        """What there is under one id."""
-
-        class Leaf(msgspec.Struct):
-            """A revision, or why there is none."""
-
-            ok: dict[str, Any] | None = None
-            error: dict[str, Any] = {}
-
-        id: str
-        docs: list[Leaf]
-
-    results: list[Result]
-
-
-class _Found(msgspec.Struct):
-    """The answer of ``_find``."""
-
-    docs: list[dict[str, Any]]
-    bookmark: str = ""
-    warning: str = ""
-
-
-class _Listed(msgspec.Struct):
-    """The answer of ``_all_docs``."""
-
-    rows: list[dict[str, Any]]
-
-
-class _Changed(msgspec.Struct):
-    """The answer of ``_changes``."""
-
-    last_seq: Any
-    results: list[dict[str, Any]]
 
 
 class DbConnection:
@@ -269,7 +225,7 @@ class Database:
         content = msgspec.json.encode({"docs": [{"id": each} for each in wanted]})
         params = {"revs": "true"} if ancestors else None
         answer = self.server.call(
-            "POST", self.path("_bulk_get"), content=content, params=params, timeout_s=timeout_s, kind=_Got
+            "POST", self.path("_bulk_get"), content=content, params=params, timeout_s=timeout_s, kind=answers.Got
         )
         found: dict[str, list[Doc]] = {each: [] for each in wanted}
         for result in answer.results:
@@ -310,7 +266,7 @@ class Database:
             return Row(doc_id, error="conflict", reason=str(error))
         except errors.Refused as error:
             return Row(doc_id, error="refused", reason=str(error))
-        return Row(doc_id, response.json(_Written).rev, sure=response.status != HTTPStatus.ACCEPTED)
+        return Row(doc_id, response.json(answers.Written).rev, sure=response.status != HTTPStatus.ACCEPTED)
 
     def bulk(self, docs: list[Doc], *, new_edits: bool = True) -> list[Row]:
         """Write many documents in one request; the rows are in the order of ``docs``, conflicts are rows too."""
@@ -349,7 +305,7 @@ class Database:
         body = {"selector": selector, "use_index": index, "sort": sort, "limit": limit, "allow_fallback": False, **more}
         if bookmark:
             body["bookmark"] = bookmark
-        answer = self.server.call("POST", self.path("_find"), content=msgspec.json.encode(body), kind=_Found)
+        answer = self.server.call("POST", self.path("_find"), content=msgspec.json.encode(body), kind=answers.Found)
         if answer.warning:
             _LOG.warning("_find on %s by %s: %s", self.name, index, answer.warning)
         return answer.docs, answer.bookmark if answer.docs else ""
@@ -396,7 +352,7 @@ class Database:
 
     def rows(self, **query: object) -> list[Doc]:
         """Return the rows of ``_all_docs`` for its own options (``startkey``, ``endkey``, ``limit``, …)."""
-        return self.server.call("GET", self.path("_all_docs"), params=_query(query), kind=_Listed).rows
+        return self.server.call("GET", self.path("_all_docs"), params=_query(query), kind=answers.Listed).rows
 
     def count(self) -> int:
         """Return how many documents there are, without design documents."""
@@ -460,7 +416,7 @@ class Database:
         response = self.server.send(
             "PUT", self.path(doc_id, name), content=content, params=params, headers=headers, answer_s=_ATTACHED_S
         )
-        stored = response.json(_Written).rev
+        stored = response.json(answers.Written).rev
         if response.status == HTTPStatus.ACCEPTED:
             self._make_sure(doc_id, stored)
         return stored
@@ -483,7 +439,7 @@ class Database:
     def last_seq(self) -> str:
         """Return the update sequence of now, for a feed that begins here."""
         params = {"since": "now", "limit": "1"}
-        return str(self.server.call("GET", self.path("_changes"), params=params, kind=_Changed).last_seq)
+        return str(self.server.call("GET", self.path("_changes"), params=params, kind=answers.Changed).last_seq)
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -19,8 +19,8 @@ from shared.clock import elapsed_s
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shared.answers import Row
     from shared.bus.envelope import Message
-    from shared.changes import Row
     from shared.dbcon import Database, Doc
 
 _FIRST_PAUSE_S: Final = 0.05

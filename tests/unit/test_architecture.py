@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("shared", "actors", "drw", "dashboard", "couchlet")
 PURE = {
     "shared.errors",
+    "shared.answers",
     "shared.names",
     "shared.lifecycle",
     "shared.status",
