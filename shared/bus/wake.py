@@ -147,6 +147,8 @@ class Feed:
                 may_be_another = True
                 while self._read(may_be_another=may_be_another):
                     self._rest()
+                    if self._stopped.is_set():
+                        return
                     may_be_another = self._database.made() != self._made
             except errors.DatabaseError as error:
                 _LOG.debug("feed of %s broke: %s", self._database.name, error)
