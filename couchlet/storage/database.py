@@ -136,9 +136,7 @@ class Database:
             others = [document for document in documents if not document.id.startswith("_local/")]
             outcomes = iter(Editor(transaction).apply(others, new_edits=new_edits))
             return [
-                local_documents.write_local(transaction.connection, document)
-                if document.id.startswith("_local/")
-                else next(outcomes)
+                _local_outcome(transaction, document) if document.id.startswith("_local/") else next(outcomes)
                 for document in documents
             ]
 
@@ -248,3 +246,11 @@ def create_file(path: Path) -> None:
             connection.close()
     except sqlite3.Error as error:
         raise storage_error(error) from error
+
+
+def _local_outcome(transaction: Transaction, document: NewDocument) -> Outcome:
+    """Write a `_local` document; one that is refused does not keep the others of its request from being written."""
+    try:
+        return local_documents.write_local(transaction.connection, document)
+    except CouchError as error:
+        return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from couchlet.errors import CouchError, bad_request
+from couchlet.errors import CouchError
 from couchlet.revisions import Revision
 
 if TYPE_CHECKING:
@@ -18,9 +18,13 @@ LocalDocument: TypeAlias = tuple[Revision, bytes]
 
 
 def write_local(connection: sqlite3.Connection, document: NewDocument) -> Revision:
-    """Write or delete one; the revision it names is counted on, not compared, as CouchDB does it."""
-    if document.attachments:
-        raise bad_request("_local documents do not accept attachments.")
+    """Write or delete one; the revision it names is counted on, not compared, as CouchDB does it.
+
+    Attachments are passed over.
+
+    Raises:
+        CouchError: 500, as from CouchDB, for a revision that is no number of generation 0.
+    """
     if document.deleted:
         connection.execute("DELETE FROM local_doc WHERE id = ?", (document.id,))
         return Revision(0, "0")
@@ -28,7 +32,7 @@ def write_local(connection: sqlite3.Connection, document: NewDocument) -> Revisi
     if document.history:
         last = document.history[0]
         if document.start != 0 or not (last.isascii() and last.isdigit()) or len(last) > 15:  # noqa: PLR2004 - int
-            raise CouchError(400, "bad_request", "Invalid rev format")
+            raise CouchError(500, "error", "Invalid rev format")
         number = int(last) + 1
     connection.execute("INSERT OR REPLACE INTO local_doc VALUES (?, ?, ?)", (document.id, number, document.body))
     return Revision(0, str(number))

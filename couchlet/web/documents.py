@@ -50,7 +50,7 @@ async def _read(call: Call, database: Database, id_: str) -> web.StreamResponse:
     opened = _opened(call)
     revision = parse_revision(call.query["rev"]) if "rev" in call.query and not options.latest else None
     if id_.startswith("_local/") and opened is None and revision is None:
-        return _read_local(call, database, id_)
+        return _read_local(call, database, id_, options)
     row = database.reader.document(id_)
     if opened is not None:
         return await _read_open_revisions(call, database, row, opened, options)
@@ -89,13 +89,14 @@ def _wanted(database: Database, row: StoredDocument, revision: Revision | None, 
     return content
 
 
-def _read_local(call: Call, database: Database, id_: str) -> web.StreamResponse:
+def _read_local(call: Call, database: Database, id_: str, options: ShowOptions) -> web.StreamResponse:
     found = database.reader.local(id_)
     if found is None:
         raise not_found()
     revision, body = found
     etag = etag_of(id_, revision, body)
-    return not_modified(call, etag) or raw_json_reply(show_local(id_, revision, body), headers={"ETag": etag})
+    shown = show_local(id_, revision, body, with_history=options.revs)
+    return not_modified(call, etag) or raw_json_reply(shown, headers={"ETag": etag})
 
 
 Opened = list[Revision] | Literal["all"]
@@ -230,16 +231,25 @@ async def _copy(call: Call, database: Database, id_: str) -> web.StreamResponse:
         raise bad_request("Destination header is mandatory for COPY.")
     target, target_revision = parse_destination(target_text)
     validate_id(target)
-    row = database.reader.document(id_)
-    if row is None:
-        raise not_found()
-    revision = named_revision(call)
-    content = _wanted(database, row, revision, ShowOptions())
+    content = _content_to_copy(call, database, id_)
     copy = NewDocument(id=target, body=content.body, deleted=content.deleted)
     if target_revision:
         copy.start, copy.history = target_revision.generation, (target_revision.id,)
     copy.kept_attachments = attachments_of(content.attachments)
     return await save_one(call, database, copy)
+
+
+def _content_to_copy(call: Call, database: Database, id_: str) -> Content:
+    revision = named_revision(call)
+    if id_.startswith("_local/"):
+        found = database.reader.local(id_)
+        if found is None or revision is not None:
+            raise not_found()
+        return Content(found[0], False, found[1], None)
+    row = database.reader.document(id_)
+    if row is None:
+        raise not_found()
+    return _wanted(database, row, revision, ShowOptions())
 
 
 async def save_one(

@@ -70,9 +70,10 @@ def parse_show_options(query: Mapping[str, str]) -> ShowOptions:
     )
 
 
-def show_local(id_: str, revision: Revision, body: bytes) -> bytes:
-    """Return a `_local` document as JSON."""
-    return _assemble(id_, revision, body, {})
+def show_local(id_: str, revision: Revision, body: bytes, *, with_history: bool = False) -> bytes:
+    """Return a `_local` document as JSON; its history is the one revision that it has."""
+    history = {"_revisions": {"start": revision.generation, "ids": [revision.id]}}
+    return _assemble(id_, revision, body, history if with_history else {})
 
 
 def _assemble(id_: str, revision: Revision, body: bytes, more: dict[str, Any]) -> bytes:
