@@ -140,6 +140,19 @@ def branches_by_rank(tree: Tree) -> list[Branch]:
     return sorted(tree, key=lambda branch: (not branch.deleted, branch.leaf.rank), reverse=True)
 
 
+def branches_by_root(tree: Tree) -> list[Branch]:
+    """Return the branches as a walk through CouchDB's trees meets them.
+
+    Of several roots the newest, or of one generation the highest, comes first; below a root, the lower id.
+    """
+    paths = sorted(tree, key=lambda branch: [raw_id(id_) for id_ in reversed(branch.ids)])
+    return sorted(paths, key=_root_rank, reverse=True)
+
+
+def _root_rank(branch: Branch) -> tuple[int, bytes]:
+    return Revision(branch.start - len(branch.ids) + 1, branch.ids[-1]).rank
+
+
 def holds(tree: Tree, revision: Revision) -> bool:
     """Whether the tree has the revision, as leaf or ancestor."""
     return any(branch.holds(revision) for branch in tree)

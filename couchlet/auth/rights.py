@@ -65,15 +65,30 @@ def require_database_admin(user: User, security: dict[str, Any]) -> None:
         raise unauthorized("You are not a db or server admin.")
 
 
+def require_design_author(user: User, security: dict[str, Any]) -> None:
+    """Let pass who may write design documents.
+
+    Raises:
+        CouchError: 401 for nobody in particular, 403 for a user.
+    """
+    if not is_database_admin(user, security):
+        raise (unauthorized if user.name is None else forbidden)("You are not a db or server admin.")
+
+
 def validate_security(security: object) -> dict[str, Any]:
     """Check a `_security` object.
 
     Raises:
-        CouchError: 500 if it is none: in CouchDB each copy of the database refuses it, so that none is left to agree.
+        CouchError: 500 if it is none.
     """
     if isinstance(security, dict) and all(_is_group(security.get(name, {})) for name in _GROUPS):
         return security
-    raise CouchError(500, "error", "no_majority")
+    raise no_majority()
+
+
+def no_majority() -> CouchError:
+    """500: in CouchDB each copy of the database refuses the object, so that none is left to agree."""
+    return CouchError(500, "error", "no_majority")
 
 
 def _is_group(group: object) -> bool:

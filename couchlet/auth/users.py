@@ -45,7 +45,7 @@ def prepare_user_document(id_: str, body: dict[str, Any]) -> dict[str, Any]:
         CouchError: 403 `forbidden` with what is wrong, as CouchDB's own check of these documents says it.
     """
     _check_user_document(id_, body)
-    if "password" not in body:
+    if body.get("password") is None:
         return body
     prepared = {name: value for name, value in body.items() if name != "password" and name not in _SECRET_FIELDS}
     salt = secrets.token_hex(16)
@@ -81,7 +81,7 @@ def _check_user_document(id_: str, body: dict[str, Any]) -> None:
 
 
 def _check_password_fields(body: dict[str, Any]) -> None:
-    if "password" in body and not isinstance(body["password"], str):
+    if not isinstance(body.get("password"), str | None):
         raise forbidden("doc.password must be a string")
     if body.get("password_scheme", "pbkdf2") != "pbkdf2":
         raise forbidden("couchlet knows the password scheme pbkdf2 only; set `password` and it makes the hash.")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from couchlet import json_text
 from couchlet.documents import NewDocument, parse_document, validate_id
 from couchlet.errors import CouchError, bad_request, unknown_error
-from couchlet.revisions import Revision, parse_revision
+from couchlet.revisions import Revision, branches_by_root, parse_revision
 from couchlet.storage.transaction import Content
 from couchlet.web.design_check import check_design
-from couchlet.web.documents import is_admin_of, open_revisions
+from couchlet.web.documents import open_revisions
 from couchlet.web.multipart_out import BulkPart, multipart_bulk
 from couchlet.web.reply import json_reply, raw_json_reply
 from couchlet.web.showing import ShowOptions, parse_show_options, show_content
@@ -70,7 +70,7 @@ async def _refusals(call: Call, database: Database, documents: list[NewDocument]
         if not is_users and document.id[0] != "_":
             continue
         try:
-            check_design(document, is_admin_of(call, database))
+            check_design(document, call.user, database.security)
             await before_write(database, document)
         except CouchError as error:
             refused[id(document)] = error
@@ -133,7 +133,11 @@ def _look_up(database: Database, rows: dict[str, StoredDocument], item: Any, opt
         except CouchError as error:
             return _refused(id_, text, error)
     row = rows.get(id_)
-    found = open_revisions(database, row, revisions[:1] if named else "all", latest=options.latest)
+    if named or row is None:
+        found = open_revisions(database, row, revisions[:1] if named else "all", latest=options.latest)
+    else:
+        leaves = [branch.leaf for branch in branches_by_root(row.tree)]
+        found = [database.reader.content(row, leaf) or leaf for leaf in leaves]
     failure = None if found else _failure(id_, "undefined", "not_found", "missing")
     return BulkPart(id_, row, found, failure, tuple(revisions[len(named) :]) or None)
 

@@ -134,13 +134,16 @@ class Call:
         if method not in methods:
             raise method_not_allowed(",".join(methods))
 
-    def database(self) -> Database:
+    def database(self, *, for_server_admins: bool = False) -> Database:
         """Return the database that the path names.
 
         Raises:
-            CouchError: 404 if there is none, 401 or 403 if this user may not use it.
+            CouchError: 404 if there is none, 401 or 403 if this user may not use it, or not for this.
         """
         database = self.context.catalog.get(self.parts[0])
+        if for_server_admins:
+            # Who is none is told so, whether he is a member or not.
+            self.require_server_admin()
         check_member(self.user, database.security)
         if self._held is None:
             # Held until the answer is sent, so that its files stay open.

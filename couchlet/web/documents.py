@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from couchlet import json_text
-from couchlet.auth.rights import is_database_admin
 from couchlet.documents import NewDocument, parse_document, validate_id
 from couchlet.errors import CouchError, bad_request, method_not_allowed, not_found, not_implemented
 from couchlet.revisions import Revision, Tree, holds, parse_revision, parse_revisions
@@ -267,7 +266,7 @@ async def save_one(
     Raises:
         CouchError: 409 for a conflict, and whatever else is wrong with it.
     """
-    check_design(document, is_admin_of(call, database))
+    check_design(document, call.user, database.security)
     await before_write(database, document)
     outcome = (await database.edit([document], new_edits=new_edits))[0]
     if call.query.get("batch") == "ok" and call.method in {"PUT", "POST"}:
@@ -286,8 +285,3 @@ async def save_one(
         headers["Location"] = call.location(database.name, document.id)
     body = {"ok": True, "id": document.id, "rev": str(outcome)}
     return json_reply(body, 201 if created_status else 200, headers)
-
-
-def is_admin_of(call: Call, database: Database) -> bool:
-    """Whether the caller administrates the database."""
-    return is_database_admin(call.user, database.security)

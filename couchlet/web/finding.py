@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from couchlet import json_text
+from couchlet.auth.rights import require_design_author
 from couchlet.documents import NewDocument, validate_id
 from couchlet.errors import CouchError, method_not_allowed, not_found
 from couchlet.mango.definitions import ALL_DOCS, IndexDefinition, parse_index_request
 from couchlet.mango.options import parse_bulk_delete, parse_find
 from couchlet.mango.planner import make_plan
-from couchlet.web.documents import is_admin_of
 from couchlet.web.explaining import explanation
 from couchlet.web.query_run import run_query
 from couchlet.web.reply import JsonStream, json_reply
@@ -125,8 +125,10 @@ def _design(database: Database, id_: str) -> tuple[dict[str, Any], NewDocument]:
 
 async def _save(call: Call, database: Database, document: NewDocument) -> bool:
     """Write a design document; False if somebody else did so in between."""
-    if not is_admin_of(call, database):
-        raise _not_saved("Unknown error while saving the design document: unauthorized")
+    try:
+        require_design_author(call.user, database.security)
+    except CouchError as error:
+        raise _not_saved(f"Unknown error while saving the design document: {error.error}") from error
     outcome = (await database.edit([document]))[0]
     if isinstance(outcome, CouchError):
         if outcome.error == "conflict":

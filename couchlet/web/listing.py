@@ -87,10 +87,10 @@ async def _write_listing(stream: JsonStream, database: Database, kind: str, list
     else:
         start, end = _bounds(kind, listing)
         total = _total(database, kind)
-        head = {"total_rows": total, "offset": min(_offset(database, kind, listing, start, end), total)}
+        head = {"total_rows": total, "offset": min(_offset(database, kind, listing), total)}
         rows = _range_rows(database, listing, start, end)
     if listing.update_seq:
-        is_range = listing.keys is None
+        is_range = listing.keys is None and kind != "_local_docs"
         head["update_seq"] = packed_sequence(database, database.counters.update_seq) if is_range else None
     await stream.add(json_text.encode(head)[:-1] + b',"rows":[\r\n')
     first = True
@@ -144,17 +144,19 @@ def _total(database: Database, kind: str) -> int:
     return database.reader.count_living(*_conditions((_DESIGN[0], True), (_DESIGN[1], False)))
 
 
-def _offset(database: Database, kind: str, listing: Listing, low: Bound, high: Bound) -> int:
-    """How many rows come before the first one shown."""
-    start = high if listing.descending else low
-    before = 0
-    if listing.startkey is not ABSENT and start is not None:
-        floor: Bound = (_DESIGN[0], True) if kind == "_design_docs" else None
-        ceiling: Bound = (_DESIGN[1], False) if kind == "_design_docs" else None
-        opposite = (start[0], not start[1])
-        span = (opposite, ceiling) if listing.descending else (floor, opposite)
-        before = database.reader.count_living(*_conditions(*span))
-    return before + listing.skip
+def _offset(database: Database, kind: str, listing: Listing) -> int:
+    """How many documents of the whole database come before the first row shown, whatever the list is of."""
+    start = _bound(listing.startkey, True)
+    if listing.descending and _excludes(listing):
+        start = ("", False)
+    if kind == "_design_docs":
+        edge = (_DESIGN[int(listing.descending)], not listing.descending)
+        start = (min if listing.descending else max)(start or edge, edge, key=lambda bound: bound[0])
+    if start is None:
+        return listing.skip
+    opposite = (start[0], not start[1])
+    span = (opposite, None) if listing.descending else (None, opposite)
+    return database.reader.count_living(*_conditions(*span)) + listing.skip
 
 
 async def _range_rows(database: Database, listing: Listing, low: Bound, high: Bound) -> AsyncIterator[bytes]:
@@ -192,10 +194,11 @@ async def _key_rows(database: Database, keys: list[Any], listing: Listing) -> As
         rows = database.reader.documents(key for key in part if isinstance(key, str))
         for key in part:
             row = rows.get(key) if isinstance(key, str) else None
-            if row is None:
-                yield json_text.encode({"key": key, "error": "not_found"})
-            else:
+            if row is not None:
                 yield _row(database, row, listing)
+            else:
+                is_local = isinstance(key, str) and key.startswith("_local/")
+                yield _local_row(key, database.reader.local(key) if is_local else None, listing)
         await breathe()
 
 
@@ -219,13 +222,17 @@ def _row(database: Database, row: StoredDocument, listing: Listing) -> bytes:
 
 async def _local_rows(database: Database, kind: str, listing: Listing) -> AsyncIterator[bytes]:
     for id_, found in _picked_local(database, kind, listing):
-        if found is None:
-            yield json_text.encode({"key": id_, "error": "not_found"})
-            continue
-        row: dict[str, Any] = {"id": id_, "key": id_, "value": {"rev": str(found[0])}}
-        if listing.include_docs:
-            row["doc"] = msgspec.Raw(show_local(id_, *found))
-        yield json_text.encode(row)
+        yield _local_row(id_, found, listing)
+
+
+def _local_row(key: Any, found: LocalDocument | None, listing: Listing) -> bytes:  # noqa: ANN401 - any JSON value
+    """Return the row of a `_local` document, or of a key that has none of any kind."""
+    if found is None:
+        return json_text.encode({"key": key, "error": "not_found"})
+    row: dict[str, Any] = {"id": key, "key": key, "value": {"rev": str(found[0])}}
+    if listing.include_docs:
+        row["doc"] = msgspec.Raw(show_local(key, *found))
+    return json_text.encode(row)
 
 
 def _picked_local(database: Database, kind: str, listing: Listing) -> Iterator[tuple[str, LocalDocument | None]]:

@@ -44,6 +44,8 @@ _ALIASES: Final = {
     "start_key_doc_id": "startkey_docid",
     "end_key_doc_id": "endkey_docid",
 }
+_MOST_ROWS: Final = 2**59 - 1
+"""The largest number that Erlang keeps in a machine word."""
 
 ABSENT: Final = object()
 """A bound that was not given, which differs from one that is null."""
@@ -131,6 +133,9 @@ def _checked_keys(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON value
 
 def _listing(values: Values) -> Listing:
     _check_combination(values)
+    for bound in ("startkey", "endkey"):
+        # A document's id is the key here; so CouchDB lets it stand for one that is not given.
+        values.setdefault(bound, values.get(f"{bound}_docid", ABSENT))
     # CouchDB does not check this one.
     values["include_system"] = values.get("include_system") == "true"
     return Listing(**{name: value for name, value in values.items() if name in Listing.__struct_fields__})
@@ -149,6 +154,8 @@ def _check_combination(values: Values) -> None:
         raise query_parse_error("Invalid use of grouping on a map view.")
     if "partition" in values:
         raise query_parse_error("`partition` parameter is not supported on this db")
+    if values.get("limit", 0) > _MOST_ROWS:
+        raise query_parse_error(f"Limit is too large, must not exceed {_MOST_ROWS}")
 
 
 def _parsed_query(parameters: Parameters) -> list[tuple[str, Any]]:

@@ -58,7 +58,7 @@ def _related(
     database: Database, row: StoredDocument, content: Content, options: ShowOptions, boundary: str, *, with_meta: bool
 ) -> tuple[str, Layout]:
     """Return the content type and the body of a document and the attachments that follow it."""
-    options = msgspec.structs.replace(options, attachments=True, follows=True)
+    options = msgspec.structs.replace(options, attachments=True, follows=True, att_encoding_info=True)
     text = show_content(database.reader, row, content, options, with_meta=with_meta)
     known = known_generation(row, content.revision, options)
     following = {

@@ -99,3 +99,54 @@ def test_couchdbs_own_marks_are_hidden(server, filled):
     assert keys(listed(server, filled, "_local_docs?skip=1&limit=1")) == seen[1:2]
     every = ["_local/a", "_local/b", "_local/purge-mine", "_local/purge-mrview-1", "_local/shard-sync-1"]
     assert keys(listed(server, filled, "_local_docs?include_system=true")) == every
+
+
+@pytest.mark.parametrize(
+    ("query", "offset"),
+    [
+        ("", 2),
+        ("limit=0", 2),
+        ("descending=true", 3),
+        ("skip=1", 3),
+        ('startkey="_design/d"', 5),
+        ('startkey="_design/d"&descending=true', 5),
+        ('startkey="0"', 2),
+        ('startkey="a"', 6),
+        ('key="A"', 2),
+        ("endkey=1", 2),
+    ],
+)
+def test_offsets_of_design_documents_count_the_others_before_them(server, database, query, offset):
+    ids = ["A", "B", *(f"_design/{name}" for name in "abcdef"), "z1", "z2", "z3"]
+    server.ask("POST", f"{database}/_bulk_docs", {"docs": [{"_id": id_} for id_ in ids]})
+    assert listed(server, database, f"_design_docs?{query}")["offset"] == offset
+
+
+def test_ids_of_documents_stand_for_keys_that_are_not_given(server, filled):
+    assert keys(listed(server, filled, "_all_docs?startkey_docid=m2")) == ["m2", "m3"]
+    assert keys(listed(server, filled, "_all_docs?endkey_docid=m1&inclusive_end=false")) == ["_design/d"]
+    assert keys(listed(server, filled, '_all_docs?startkey="m3"&startkey_docid=m1')) == ["m3"]
+
+
+def test_keys_may_name_local_documents(server, filled):
+    rows = listed(server, filled, "_all_docs?include_docs=true", {"keys": ["_local/a", "_local/none", "m1"]})["rows"]
+    assert rows[0]["value"] == {"rev": "0-1"}
+    assert rows[0]["doc"] == {"_id": "_local/a", "_rev": "0-1"}
+    assert rows[1] == {"key": "_local/none", "error": "not_found"}
+    assert rows[2]["id"] == "m1"
+
+
+@pytest.mark.parametrize("kind", ["_all_docs", "_design_docs", "_local_docs"])
+def test_a_limit_has_a_limit(server, filled, kind):
+    answer = server.ask("GET", f"{filled}/{kind}?limit={2**59}")
+    assert (answer.status, answer.json()["error"]) == (400, "query_parse_error")
+    assert server.ask("GET", f"{filled}/{kind}?limit={2**59 - 1}").status == 200
+
+
+def test_a_list_of_local_documents_has_no_sequence(server, filled):
+    assert listed(server, filled, "_local_docs?update_seq=true")["update_seq"] is None
+
+
+def test_nothing_comes_after_what_is_no_text_downwards(server, filled):
+    found = listed(server, filled, "_all_docs?startkey=true&descending=true")
+    assert (keys(found), found["offset"]) == ([], 4)

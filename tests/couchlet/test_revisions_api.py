@@ -339,3 +339,16 @@ def test_local_documents_have_no_revisions_to_open(server, database):
     assert server.ask("GET", f"{database}/_local/x?rev=0-1").status == 404
     assert server.ask("GET", f"{database}/_local/x?open_revs=all").status == 404
     assert server.ask("GET", f'{database}/_local/x?open_revs=["0-1"]').json() == [{"missing": "0-1"}]
+
+
+def test_leaves_come_in_bulk_as_the_tree_has_them(server, database):
+    replicate(
+        server,
+        database,
+        revision("x", (B, A)),
+        revision("x", (D, C, A), _deleted=True),
+        revision("x", (A, D, A)),
+        revision("x", (C, B), start=5),
+    )
+    (result,) = server.ask("POST", f"{database}/_bulk_get", {"docs": [{"id": "x"}]}).json()["results"]
+    assert [item["ok"]["_rev"] for item in result["docs"]] == [f"5-{C}", f"2-{B}", f"3-{D}", f"3-{A}"]
