@@ -172,7 +172,8 @@ def merge(tree: Tree, path: Branch) -> Tree:
     The path is joined at its newest revision that the tree knows. Older history that only one side knows is kept.
     """
     if holds(tree, path.leaf):
-        return _complete_history(tree, path)
+        completed = _complete_history(tree, path)
+        return tree if completed == tree else _joined(completed)
     for depth, revision in enumerate(path.revisions()):
         known = next((branch for branch in tree if branch.holds(revision)), None)
         if known is None:
@@ -181,8 +182,17 @@ def merge(tree: Tree, path: Branch) -> Tree:
         if len(tail) > len(path.ids) - depth:
             path = path._replace(ids=path.ids[:depth] + tail)
         kept = tuple(branch for branch in tree if branch.leaf != revision)
-        return (*_complete_history(kept, path), path)
+        grown = (*_complete_history(kept, path), path)
+        return grown if len(tail) >= len(path.ids) - depth else _joined(grown)
     return (*tree, path)
+
+
+def _joined(tree: Tree) -> Tree:
+    """Return the tree after history was learned: with leaves that are ancestors of others now taken into those."""
+    leaves = tuple(branch for branch in tree if not any(branch != other and other.holds(branch.leaf) for other in tree))
+    for branch in tree:
+        leaves = _complete_history(leaves, branch)
+    return leaves
 
 
 def _complete_history(tree: Tree, path: Branch) -> Tree:

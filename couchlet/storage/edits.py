@@ -40,6 +40,11 @@ def _revpos(attachment: AttachmentInput | None, generation: int | None) -> int:
     return (attachment.revpos or 0) if attachment else 0
 
 
+def _is_checked(document: NewDocument) -> bool:
+    """Whether CouchDB looks closer at a request with this document: it finds that a new one cannot have a revision."""
+    return bool(document.attachments or document.kept_attachments) or document.id.startswith("_design/")
+
+
 class _Draft:
     """One document while the edits of a request are applied to it."""
 
@@ -61,11 +66,13 @@ class Editor:
         """Work on this transaction."""
         self._transaction = transaction
         self._drafts: dict[str, _Draft] = {}
+        self._compares_revisions = False
 
     def apply(self, documents: Sequence[NewDocument], *, new_edits: bool) -> list[Outcome]:
         """Apply the edits in order; each gets its new revision or its error."""
         heads = self._transaction.heads(document.id for document in documents)
         self._drafts = {document.id: _Draft(document.id, heads.get(document.id)) for document in documents}
+        self._compares_revisions = new_edits and any(map(_is_checked, documents))
         step: Callable[[NewDocument], Revision] = self._edit if new_edits else self._replicate
         outcomes: list[Outcome] = []
         for document in documents:
@@ -94,6 +101,8 @@ class Editor:
                 if leaf is None:
                     raise conflict()
                 ancestors = leaf.ids
+        elif parent is not None and self._compares_revisions:
+            raise conflict()
         attachments = self._attachments(document, draft, parent, document.start + 1)
         digests = [f"{name}:{fields['content_type']}:{fields['digest']}" for name, fields in attachments.items()]
         id_ = new_revision_id(deleted=document.deleted, parent=parent, body=document.body, digests=digests)
@@ -110,7 +119,9 @@ class Editor:
         if revision is None:
             raise CouchError(400, "bad_request", "When `new_edits: false`, the document needs `_rev` or `_revisions`")
         path = Branch(document.start, document.history, document.deleted)
-        if holds(draft.tree, revision):
+        # Of a new document, what came in the same request as an ancestor may still bring its content.
+        known = draft.tree if draft.before else ()
+        if holds(known, revision) or revision in draft.contents:
             draft.tree = merge(draft.tree, path)
             return revision
         parent = next((ancestor for ancestor in path.revisions() if holds(draft.tree, ancestor)), None)

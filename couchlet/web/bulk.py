@@ -133,11 +133,10 @@ def _look_up(database: Database, rows: dict[str, StoredDocument], item: Any, opt
         except CouchError as error:
             return _refused(id_, text, error)
     row = rows.get(id_)
-    if named or row is None:
-        found = open_revisions(database, row, revisions[:1] if named else "all", latest=options.latest)
-    else:
-        leaves = [branch.leaf for branch in branches_by_root(row.tree)]
-        found = [database.reader.content(row, leaf) or leaf for leaf in leaves]
+    found = open_revisions(database, row, revisions[:1] if named else "all", latest=options.latest)
+    if row is not None and len(found) > 1:
+        order = [branch.leaf for branch in branches_by_root(row.tree)]
+        found.sort(key=lambda item: order.index(item.revision if isinstance(item, Content) else item))
     failure = None if found else _failure(id_, "undefined", "not_found", "missing")
     return BulkPart(id_, row, found, failure, tuple(revisions[len(named) :]) or None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
-from couchlet.errors import bad_request
+from couchlet.errors import CouchError, bad_request
 from couchlet.revisions import Revision, parse_revision
 from couchlet.web.call import parse_query
 
@@ -18,6 +18,11 @@ def parse_destination(header: str) -> tuple[str, Revision | None]:
     """
     if re.match("https?://", header):
         raise bad_request("Destination URL must be relative.")
-    path, _, query = header.partition("?")
-    revision = parse_query(query).get("rev") if query else None
-    return unquote_plus(path), parse_revision(revision) if revision else None
+    path, mark, query = header.partition("?")
+    if not header.isascii():
+        raise CouchError(400, "illegal_docid", "Document id must be valid UTF-8")
+    if not mark:
+        return unquote_plus(path), None
+    if not query.startswith("rev="):
+        raise bad_request("Invalid rev format")
+    return unquote_plus(path), parse_revision(parse_query(query)["rev"])

@@ -38,6 +38,8 @@ async def document(call: Call, id_: str) -> web.StreamResponse:
     if call.method == "COPY":
         return await _copy(call, database, id_)
     if call.method == "POST":
+        if not call.header("Referer"):
+            raise bad_request("Referer header required.")
         validate_id(id_)
         call.require_json("multipart/form-data")
         raise not_implemented("couchlet takes no forms: send the document or its attachments with PUT.")
@@ -226,7 +228,7 @@ async def _delete(call: Call, database: Database, id_: str) -> web.StreamRespons
 
 async def _copy(call: Call, database: Database, id_: str) -> web.StreamResponse:
     target_text = call.header("Destination")
-    if not target_text:
+    if target_text is None:
         raise bad_request("Destination header is mandatory for COPY.")
     target, target_revision = parse_destination(target_text)
     validate_id(target)
@@ -269,7 +271,7 @@ async def save_one(
     check_design(document, call.user, database.security)
     await before_write(database, document)
     outcome = (await database.edit([document], new_edits=new_edits))[0]
-    if call.query.get("batch") == "ok" and call.method in {"PUT", "POST"}:
+    if call.query.get("batch") == "ok" and call.method in {"PUT", "POST"} and document.kept_attachments is None:
         # CouchDB answers before it writes, and so never tells of a conflict; here it is written all the same.
         return json_reply({"ok": True, "id": document.id}, 202)
     if isinstance(outcome, CouchError):

@@ -352,3 +352,39 @@ def test_leaves_come_in_bulk_as_the_tree_has_them(server, database):
     )
     (result,) = server.ask("POST", f"{database}/_bulk_get", {"docs": [{"id": "x"}]}).json()["results"]
     assert [item["ok"]["_rev"] for item in result["docs"]] == [f"5-{C}", f"2-{B}", f"3-{D}", f"3-{A}"]
+
+
+def test_branches_are_joined_when_the_link_between_them_comes(server, database):
+    replicate(server, database, {"_id": "x", "_rev": f"3-{C}"})
+    replicate(server, database, revision("x", (B, A)))
+    assert server.ask("GET", f"{database}/x?conflicts=true").json()["_conflicts"] == [f"2-{B}"]
+    replicate(server, database, revision("x", (D, C, B), start=4))
+    shown = server.ask("GET", f"{database}/x?conflicts=true&revs=true").json()
+    assert "_conflicts" not in shown
+    assert shown["_revisions"] == {"start": 4, "ids": [D, C, B, A]}
+
+
+def test_a_revision_of_what_is_not_there_conflicts_if_couchdb_looks_closer(server, database):
+    attached = {"_rev": "1-abc", "_attachments": {"a": {"data": "aGVsbG8="}}}
+    assert server.ask("PUT", f"{database}/x", attached).status == 409
+    assert server.ask("PUT", f"{database}/_design/x", {"_rev": "1-abc"}).status == 409
+    assert server.ask("PUT", f"{database}/y", {"_rev": "1-abc"}).status == 201
+    docs = [{"_id": "v", "_rev": "1-abc"}, {"_id": "w", "_attachments": {"a": {"data": ""}}}]
+    rows = server.ask("POST", f"{database}/_bulk_docs", {"docs": docs}).json()
+    assert [row.get("error") for row in rows] == ["conflict", None]
+
+
+@pytest.mark.parametrize(
+    ("destination", "expected"),
+    [("y?rev=", "bad_request"), ("y?foo=bar", "bad_request"), ("y?", "bad_request"), ("", "illegal_docid")],
+)
+def test_destinations_that_are_none_are_refused(server, database, destination, expected):
+    server.ask("PUT", f"{database}/x", {})
+    refused = server.ask("COPY", f"{database}/x", headers={"Destination": destination})
+    assert (refused.status, refused.json()["error"]) == (400, expected)
+
+
+def test_a_destination_is_ascii(server, database):
+    server.ask("PUT", f"{database}/x", {})
+    refused = server.ask("COPY", f"{database}/x", headers={"Destination": "\xe9"})
+    assert (refused.status, refused.json()["error"]) == (400, "illegal_docid")
