@@ -134,6 +134,9 @@ def _check_quorum_and_partition(body: dict[str, Any]) -> None:
     partitioned = body.get("partitioned", False)
     if not isinstance(partitioned, bool):
         raise unknown_error(f"Unknown Error: invalid_partitioned_value {erlang_term(partitioned)}")
+    if partitioned:
+        reason = "partitioned option cannot be true in a non-partitioned database."
+        raise CouchError(500, "error_saving_ddoc", f"Unknown error while saving the design document: {reason}")
 
 
 def _parse_definition(index: Any) -> tuple[tuple[tuple[str, str], ...], Selector]:  # noqa: ANN401 - any JSON value

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from couchlet.errors import CouchError, unknown_error
+from couchlet.errors import CouchError, query_parse_error, unknown_error
 from couchlet.mango.erlang_text import erlang_term
 from couchlet.mango.selector import Selector, normalize
 from couchlet.mango.sorting import parse_sort
@@ -67,7 +67,7 @@ def parse_find(body: Any) -> FindOptions:  # noqa: ANN401 - any JSON value
     if stale is not False and stale not in ("ok", "false"):
         raise unknown_error(f"Unknown Error: invalid_ok_or_false_value {erlang_term(stale)}")
     if rest.pop("partition", ""):
-        raise CouchError(400, "bad_request", "`partition` is not supported on this database")
+        raise query_parse_error("`partition` parameter is not supported on this db")
     if rest:
         raise CouchError(400, "invalid_key", f"Invalid key {next(iter(rest))} for this request.")
     return options

@@ -41,6 +41,8 @@ _LISTS_OF_SELECTORS: Final = frozenset(("$and", "$or", "$nor"))
 _SELECTORS: Final = frozenset(("$not", "$elemMatch", "$allMatch", "$keyMapMatch"))
 _OF_ELEMENTS: Final = frozenset(("$elemMatch", "$allMatch", "$keyMapMatch"))
 _ANY_ARGUMENT: Final = frozenset(("$lt", "$lte", "$eq", "$ne", "$gte", "$gt"))
+_TEXT_ARGUMENT: Final = frozenset(("$regex", "$beginsWith"))
+"""With anything but text these are no operators to CouchDB."""
 _UNSUPPORTED: Final = frozenset(("$where", "$geoWithin", "$geoIntersects", "$near", "$nearSphere"))
 _ARGUMENTS: Final[dict[str, Callable[[object], bool]]] = {
     "$in": _is_list,
@@ -51,7 +53,7 @@ _ARGUMENTS: Final[dict[str, Callable[[object], bool]]] = {
     "$mod": _is_divisor_and_remainder,
     "$regex": _is_pattern,
     "$size": lambda value: _is_integer(value) and isinstance(value, int) and value >= 0,
-    "$beginsWith": lambda value: isinstance(value, str),
+    "$beginsWith": lambda _: True,
 }
 _OPPOSITES: Final = {
     "$lt": "$gte",
@@ -113,7 +115,7 @@ def _operator_argument(name: str, argument: Any, depth: int) -> Any:  # noqa: AN
         if not isinstance(argument, dict):
             raise _bad_argument(name, argument)
         return _explicit(argument, depth + 1)
-    if name in _ARGUMENTS:
+    if name in _ARGUMENTS and (name not in _TEXT_ARGUMENT or isinstance(argument, str)):
         if not _ARGUMENTS[name](argument):
             raise _bad_argument(name, argument)
         return argument

@@ -103,7 +103,7 @@ async def _send_encoded(
     """Give a compressed content as it is to who takes gzip, else expanded."""
     stored = stored_length(fields)
     pieces = database.reader.attachment_pieces(fields["key"], 0, stored - 1)
-    if "gzip" in (call.header("Accept-Encoding") or ""):
+    if _takes_gzip(call.header("Accept-Encoding") or ""):
         response = web.StreamResponse(headers={**headers, "Content-Encoding": fields["encoding"]})
         response.content_length = _whole(call, stored)
         return await _send(call, response, pieces)
@@ -112,6 +112,16 @@ async def _send_encoded(
         # Otherwise it came compressed, so that its plain length is not known.
         response.content_length = _whole(call, fields["length"])
     return await _send(call, response, expanded(pieces))
+
+
+def _takes_gzip(header: str) -> bool:
+    """Whether an `Accept-Encoding` names gzip, or all codings, and not to refuse them."""
+    qualities = {}
+    for item in header.lower().split(","):
+        name, _, quality = item.partition(";")
+        qualities[name.strip()] = quality.replace(" ", "")
+    asked = qualities.get("gzip", qualities.get("*"))
+    return asked is not None and re.fullmatch(r"q=0(\.0*)?", asked) is None
 
 
 def _whole(call: Call, length: int) -> int:
@@ -134,8 +144,9 @@ async def _send_parts(
 ) -> web.StreamResponse:
     """Give several parts, as `multipart/byteranges`."""
     boundary, part_type = secrets.token_hex(16), headers["Content-Type"]
+    left = {name: value for name, value in headers.items() if name not in {"ETag", "Accept-Ranges"}}
     response = web.StreamResponse(
-        status=206, headers={**headers, "Content-Type": f'multipart/byteranges; boundary="{boundary}"'}
+        status=206, headers={**left, "Content-Type": f'multipart/byteranges; boundary="{boundary}"'}
     )
 
     def pieces() -> Iterator[bytes]:

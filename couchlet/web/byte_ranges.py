@@ -22,11 +22,10 @@ def parse_ranges(header: str | None, length: int) -> list[Span]:
     Raises:
         CouchError: 416 if a part lies outside.
     """
-    unit, _, text = (header or "").partition("=")
-    if unit.strip().lower() != "bytes":
+    if header is None or not header.startswith("bytes="):
         return []
     spans = []
-    for item in text.split(","):
+    for item in filter(None, header.removeprefix("bytes=").split(",")):
         match = _RANGE.match(item)
         if match is None or match[1] == match[2] == "":
             return []
@@ -39,7 +38,8 @@ def parse_ranges(header: str | None, length: int) -> list[Span]:
 
 def _span(first: str, last: str, length: int) -> Span:
     if not first:
-        start, end = max(length - int(last), 0), length - 1
+        # As CouchDB counts, of a content that is shorter than the end asked for the first byte stays away.
+        start, end = length - min(int(last), length - 1), length - 1
     else:
         start, end = int(first), min(int(last or length), length - 1)
     if start > end or (first and last and int(last) < start):

@@ -205,7 +205,12 @@ class Call:
             raise bad_request("The request's body breaks off.") from error
         self.body_ms = int((time.perf_counter() - began) * 1000)
         body = b"".join(chunks)
-        return _decompress(body, limit) if self.header("Content-Encoding") == "gzip" else body
+        coding = self.header("Content-Encoding")
+        if coding in {None, "identity"}:
+            return body
+        if coding != "gzip":
+            raise CouchError(415, "bad_content_type", f"{coding} is not a supported content encoding.")
+        return _decompress(body, limit)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give the body as it comes, of whatever length."""

@@ -119,11 +119,13 @@ async def databases_info(call: Call) -> web.StreamResponse:
     else:
         names = _selected(call)
     catalog = call.context.catalog
-    return json_reply(
-        [
-            {"key": name, "info": describe(catalog.get(name))}
-            if isinstance(name, str) and catalog.exists(name)
-            else {"key": name, "error": "not_found"}
-            for name in names
-        ]
-    )
+    found = [
+        {"key": name, "info": describe(catalog.get(name))}
+        if isinstance(name, str) and catalog.exists(name)
+        else {"key": name, "error": "not_found"}
+        for name in names
+    ]
+    etag = etag_of(found)
+    if call.reads:
+        return not_modified(call, etag) or json_reply(found, headers={"ETag": etag})
+    return json_reply(found)

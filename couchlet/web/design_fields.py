@@ -41,6 +41,8 @@ def validate_design_fields(body: dict[str, Any]) -> None:
     """
     for path, types in _RULES:
         _check(body, path, types, ())
+    if body.get("options", {}).get("partitioned"):
+        raise _invalid("partitioned option cannot be true in a non-partitioned database.")
     map_type = "object" if body.get("language") == "query" else "string"
     _check(body, ("views", _ANY, "map"), (map_type,), ())
     for name, view in body.get("views", {}).items():

@@ -75,7 +75,8 @@ def _view_arguments(plan: Plan, options: FindOptions) -> dict[str, Any]:
     if options.descending:
         start, end = end, start
     return {
-        "include_docs": not covers(plan.index, options),
+        # For a quorum the documents are read apart from the index.
+        "include_docs": not covers(plan.index, options) and options.quorum == 1,
         "view_type": "map",
         "reduce": False,
         "partition": None,

@@ -75,9 +75,8 @@ _DATABASE: Final[dict[str, Handler]] = {
     "_sync_shards": settings.sync_shards,
     "_shards": settings.shards,
     "_partition": settings.partition,
-    "_temp_view": designs.scripted,
+    "_temp_view": designs.temporary_view,
     "_search_cleanup": settings.view_cleanup,
-    "_auto_purge": settings.auto_purge,
 }
 
 

@@ -44,7 +44,7 @@ async def up(call: Call) -> web.StreamResponse:
 
 async def uuids(call: Call) -> web.StreamResponse:
     """`/_uuids`: fresh ids."""
-    call.allow("GET", "HEAD")
+    call.allow("GET")
     text = call.query.get("count", "1")
     if not (text.isascii() and text.isdigit()):
         raise bad_request("count must be a positive integer")
@@ -90,7 +90,7 @@ def _tasks(database: Database) -> Iterator[dict[str, Any]]:
 
 async def membership(call: Call) -> web.StreamResponse:
     """`/_membership`: the one node there is."""
-    call.allow("GET", "HEAD")
+    call.allow("GET")
     return json_reply({"all_nodes": [_NODE], "cluster_nodes": [_NODE]})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from couchlet.auth.rights import is_database_admin, no_majority, validate_security
-from couchlet.errors import CouchError, bad_request, forbidden, not_found, not_implemented, unknown_error
+from couchlet.errors import CouchError, bad_request, forbidden, not_found, unknown_error
 from couchlet.storage.purging import DEFAULT_PURGED_INFOS_LIMIT
 from couchlet.storage.transaction import DEFAULT_REVS_LIMIT
 from couchlet.web.reply import json_reply
@@ -110,10 +110,5 @@ async def shards(call: Call) -> web.StreamResponse:
 async def partition(call: Call) -> web.StreamResponse:
     """`_partition`: no database here has partitions."""
     call.database()
+    call.allow("GET")
     raise bad_request("database is not partitioned")
-
-
-async def auto_purge(call: Call) -> web.StreamResponse:
-    """`_auto_purge`: not here."""
-    call.database()
-    raise not_implemented("couchlet does not purge by itself: use `_purge`.")

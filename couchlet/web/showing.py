@@ -62,7 +62,7 @@ def parse_show_options(query: Mapping[str, str]) -> ShowOptions:
         conflicts=on("conflicts") or on("meta"),
         deleted_conflicts=on("deleted_conflicts") or on("meta"),
         local_seq=on("local_seq"),
-        attachments=on("attachments") or bool(since),
+        attachments=on("attachments") or "atts_since" in query,
         att_encoding_info=on("att_encoding_info"),
         deleted=on("deleted"),
         latest=on("latest"),

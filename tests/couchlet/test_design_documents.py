@@ -53,3 +53,23 @@ def test_values_of_what_makes_no_difference_are_checked(server, database, query)
     answer = server.ask("GET", f"{database}/_all_docs?{query}")
     assert (answer.status, answer.json()["error"]) == (400, "query_parse_error")
     assert server.ask("GET", f"{database}/_all_docs?stale=ok&update=lazy&stable=true").status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "_view/none", (404, "not_found")),
+        ("POST", "_view/none", (404, "not_found")),
+        ("PUT", "_view/v", (405, "method_not_allowed")),
+        ("GET", "_view", (405, "method_not_allowed")),
+        ("GET", "_view/v", (501, "not_implemented")),
+        ("GET", "_show/none", (404, "not_found")),
+        ("GET", "_list/none/v", (404, "not_found")),
+        ("POST", "_update/none", (404, "not_found")),
+    ],
+)
+def test_functions_that_are_missing_are_told_from_those_that_are_not_run(server, database, method, path, expected):
+    design = {"views": {"v": {"map": "function (doc) { emit(doc._id); }"}}, "shows": {}}
+    assert server.ask("PUT", f"{database}/_design/x", design).status == 201
+    answer = server.ask(method, f"{database}/_design/x/{path}", None if method == "GET" else {})
+    assert (answer.status, answer.json()["error"]) == expected

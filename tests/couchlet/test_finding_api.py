@@ -199,7 +199,6 @@ def test_the_planner_takes_the_index_that_fits_best(server, database):
         ({"selector": {"a": {"$mod": [0, 1]}}}, "bad_arg"),
         ({"selector": {"a": {"$regex": "("}}}, "bad_arg"),
         ({"selector": {"a": {"$size": -1}}}, "bad_arg"),
-        ({"selector": {"a": {"$beginsWith": 1}}}, "bad_arg"),
         ({"selector": {"a": {"$elemMatch": 1}}}, "bad_arg"),
         ({"selector": {"$not": 1}}, "bad_arg"),
         ({"selector": {"a": {"$where": 1}}}, "not_supported"),
@@ -350,3 +349,36 @@ def test_indexes_are_deleted_together(server, database):
 def test_options_that_are_refused(server, database, path, body, expected):
     answer = server.ask("POST", f"{database}/{path}", body)
     assert (answer.status, answer.json()["error"]) == expected
+
+
+@pytest.mark.parametrize("operator", ["$regex", "$beginsWith"])
+@pytest.mark.parametrize("argument", [1, None, ["a"]])
+def test_operators_on_text_are_none_with_anything_else(server, database, operator, argument):
+    answer = server.ask("POST", f"{database}/_find", {"selector": {"a": {operator: argument}}})
+    assert (answer.status, answer.json()["error"]) == (400, "invalid_operator")
+
+
+@pytest.mark.parametrize("name", ["alpha", "alnum", "upper", "punct", "print", "graph", "word"])
+def test_classes_of_characters_take_bytes_for_latin_1(server, database, name):
+    server.ask("PUT", f"{database}/x", {"a": "\u00e9"})
+    assert ids(find(server, database, selector={"a": {"$regex": f"[[:{name}:]]"}})) == ["x"]
+
+
+@pytest.mark.parametrize("name", ["lower", "space", "cntrl", "digit"])
+def test_classes_of_other_characters_do_not_match(server, database, name):
+    server.ask("PUT", f"{database}/x", {"a": "\u00e9"})
+    assert ids(find(server, database, selector={"a": {"$regex": f"[[:{name}:]]"}})) == []
+
+
+def test_what_is_for_partitions_is_refused(server, database):
+    asked = {"selector": {}, "partition": "x"}
+    assert server.ask("POST", f"{database}/_find", asked).json()["error"] == "query_parse_error"
+    answer = server.ask("POST", f"{database}/_index", {"index": {"fields": ["a"]}, "partitioned": True})
+    assert (answer.status, answer.json()["error"]) == (500, "error_saving_ddoc")
+    answer = server.ask("PUT", f"{database}/_design/x", {"options": {"partitioned": True}})
+    assert (answer.status, answer.json()["error"]) == (400, "invalid_design_doc")
+
+
+def test_for_a_quorum_documents_are_read_apart(server, database):
+    asked = {"selector": {"a": 1}, "r": 2}
+    assert server.ask("POST", f"{database}/_explain", asked).json()["mrargs"]["include_docs"] is False

@@ -117,3 +117,30 @@ def test_the_boundary_inside_a_bulk_answer_has_no_quotes(server, database):
     path = f"{database}/_bulk_get?attachments=true"
     answer = server.ask("POST", path, {"docs": [{"id": "x"}]}, headers={"Accept": "multipart/mixed"})
     assert re.search(rb"Content-Type: multipart/related; boundary=--[0-9a-f]+\r\n", answer.body)
+
+
+@pytest.mark.parametrize("coding", ["deflate", "GZIP", ""])
+def test_codings_of_bodies_that_are_not_known_are_refused(server, database, coding):
+    answer = server.ask("PUT", f"{database}/x", {"a": 1}, headers={"Content-Encoding": coding})
+    assert (answer.status, answer.json()["error"]) == (415, "bad_content_type")
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "expected"),
+    [
+        ("POST", "x", (400, "bad_request")),
+        ("GET", "_temp_view", (410, "gone")),
+        ("POST", "_temp_view", (410, "gone")),
+        ("GET", "_auto_purge", (404, "not_found")),
+        ("PUT", "_partition/x", (405, "method_not_allowed")),
+    ],
+)
+def test_what_couchdb_has_no_more_or_not_so(server, database, method, name, expected):
+    answer = server.ask(method, f"{database}/{name}", {} if method != "GET" else None)
+    assert (answer.status, answer.json()["error"]) == expected
+
+
+def test_facts_of_databases_have_a_tag(server, database):
+    answer = server.ask("GET", "/_dbs_info")
+    assert server.ask("GET", "/_dbs_info", headers={"If-None-Match": answer.headers["etag"]}).status == 304
+    assert "etag" not in server.ask("POST", "/_dbs_info", {"keys": []}).headers
