@@ -41,7 +41,10 @@ def _revpos(attachment: AttachmentInput | None, generation: int | None) -> int:
 
 
 def _is_checked(document: NewDocument) -> bool:
-    """Whether CouchDB looks closer at a request with this document: it finds that a new one cannot have a revision."""
+    """Whether CouchDB looks closer at a request with this document.
+
+    It finds then that a new document has no revision to edit, and passes over replicated ones that it knows.
+    """
     return bool(document.attachments or document.kept_attachments) or document.id.startswith("_design/")
 
 
@@ -66,13 +69,13 @@ class Editor:
         """Work on this transaction."""
         self._transaction = transaction
         self._drafts: dict[str, _Draft] = {}
-        self._compares_revisions = False
+        self._looks_closer = False
 
     def apply(self, documents: Sequence[NewDocument], *, new_edits: bool) -> list[Outcome]:
         """Apply the edits in order; each gets its new revision or its error."""
         heads = self._transaction.heads(document.id for document in documents)
         self._drafts = {document.id: _Draft(document.id, heads.get(document.id)) for document in documents}
-        self._compares_revisions = new_edits and any(map(_is_checked, documents))
+        self._looks_closer = any(map(_is_checked, documents))
         step: Callable[[NewDocument], Revision] = self._edit if new_edits else self._replicate
         outcomes: list[Outcome] = []
         for document in documents:
@@ -101,7 +104,7 @@ class Editor:
                 if leaf is None:
                     raise conflict()
                 ancestors = leaf.ids
-        elif parent is not None and self._compares_revisions:
+        elif parent is not None and self._looks_closer:
             raise conflict()
         attachments = self._attachments(document, draft, parent, document.start + 1)
         digests = [f"{name}:{fields['content_type']}:{fields['digest']}" for name, fields in attachments.items()]
@@ -119,11 +122,13 @@ class Editor:
         if revision is None:
             raise CouchError(400, "bad_request", "When `new_edits: false`, the document needs `_rev` or `_revisions`")
         path = Branch(document.start, document.history, document.deleted)
-        # Of a new document, what came in the same request as an ancestor may still bring its content.
-        known = draft.tree if draft.before else ()
-        if holds(known, revision) or revision in draft.contents:
+        if holds(draft.tree, revision):
+            if draft.before and self._looks_closer:
+                return revision
             draft.tree = merge(draft.tree, path)
-            return revision
+            if self._content(draft, revision) is not None:
+                return revision
+            # Known as an ancestor only, so far: it may still bring its content.
         parent = next((ancestor for ancestor in path.revisions() if holds(draft.tree, ancestor)), None)
         attachments = self._attachments(document, draft, parent, None)
         self._add(draft, path, document, attachments)

@@ -89,7 +89,7 @@ def test_replicating_twice_changes_nothing(server, database):
     document = revision("x", (B, A), v=1)
     replicate(server, database, document)
     before = server.ask("GET", database).json()["update_seq"]
-    replicate(server, database, document, revision("x", (A,)))
+    replicate(server, database, document, document)
     assert server.ask("GET", database).json()["update_seq"] == before
 
 
@@ -388,3 +388,20 @@ def test_a_destination_is_ascii(server, database):
     server.ask("PUT", f"{database}/x", {})
     refused = server.ask("COPY", f"{database}/x", headers={"Destination": "\xe9"})
     assert (refused.status, refused.json()["error"]) == (400, "illegal_docid")
+
+
+@pytest.mark.parametrize(
+    ("late", "status", "seq"),
+    [
+        ([revision("x", (A,))], "available", 2),
+        ([revision("x", (C, B, A)), revision("x", (A,))], "available", 2),
+        ([revision("x", (A,), _attachments={"a": {"data": "YQ=="}})], "missing", 1),
+        ([revision("x", (B, A))], "missing", 1),
+    ],
+)
+def test_an_ancestor_that_comes_late_brings_its_content(server, database, late, status, seq):
+    replicate(server, database, revision("x", (B, A)))
+    replicate(server, database, *late)
+    shown = server.ask("GET", f"{database}/x?revs_info=true&local_seq=true").json()
+    assert shown["_revs_info"][-1] == {"rev": f"1-{A}", "status": status}
+    assert shown["_local_seq"] == seq
