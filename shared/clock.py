@@ -13,7 +13,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-_DATE_RESOLUTION_S: Final = 1.0
+_DATE_AGE_S: Final = 2.5
+"""How long ago the second may have begun that a ``Date`` names: CouchDB (MochiWeb) looks at its clock once a second, at
+a moment of its own on each node, and a node that has much to do is late with that."""
+
 _CONVINCING: Final = 3
 _STAMP_LENGTH: Final = len("2018-07-19T08:01:10.228000")
 
@@ -26,10 +29,10 @@ def elapsed_s() -> float:
 class Clock:
     """The database's time in UTC, as narrowly as the answers so far tell it.
 
-    An HTTP ``Date`` has whole seconds: an answer dated ``d`` that was asked for at ``a`` and had come at ``b`` tells
-    that the offset of the two clocks lies between ``d - b`` and ``d + 1 - a``. Every answer narrows that interval. One
-    that contradicts it is an error of somebody's until three in a row agree with each other: then a clock was set.
-    Within the interval, this machine's own clock is believed.
+    An HTTP ``Date`` has whole seconds, and CouchDB's may be older than that by more than another: an answer dated ``d``
+    that was asked for at ``a`` and had come at ``b`` tells that the offset of the two clocks lies between ``d - b`` and
+    ``d + 2.5 - a``. Every answer narrows that interval. One that contradicts it is an error of somebody's until three
+    in a row agree with each other: then a clock was set. Within the interval, this machine's own clock is believed.
     """
 
     def __init__(self) -> None:
@@ -47,7 +50,7 @@ class Clock:
             dated = parsedate_to_datetime(date).timestamp()
         except ValueError:
             return  # a proxy's own idea of a date teaches nothing
-        told = (dated - answered_s, dated + _DATE_RESOLUTION_S - asked_s)
+        told = (dated - answered_s, dated + _DATE_AGE_S - asked_s)
         with self._lock:
             if not self._sampled:
                 self._interval, self._sampled = told, True
