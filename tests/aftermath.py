@@ -139,10 +139,7 @@ class Aftermath:
         mark, found = f"DRW_HOME={self._system.home}".encode(), []
         for path in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):  # it may be gone, or somebody else's
-                if (
-                    mark in path.read_bytes().split(b"\0")
-                    and int(path.parent.name) != self._system.couchlet.process.pid
-                ):
+                if mark in path.read_bytes().split(b"\0") and int(path.parent.name) != self._system.couchlet.pid:
                     found.append(f"stray process {path.parent.name}: {(path.parent / 'cmdline').read_text()[:200]}")
         return found
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import standing
 from nursery import Forked, Nursery
 from ports import free_port
 
@@ -26,6 +27,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 class Couchlet:
     """A couchlet in a process of its own, that can be killed and started again on the same data."""
 
+    runs_javascript = False
+
     def __init__(self, home: Path, nursery: Nursery | None = None) -> None:
         """Take a folder for its data, its log and its credentials, and where it may be forked instead of started."""
         self.home = home
@@ -36,6 +39,10 @@ class Couchlet:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     def start(self) -> None:
         self.launch()
@@ -102,9 +109,13 @@ def spare_couchlet(tmp_path_factory):
 
 
 @pytest.fixture
-def couchlet(tmp_path, spare_couchlet):
-    """A fresh couchlet, empty; its credentials are in the test's folder."""
-    server = spare_couchlet.take()
+def couchlet(tmp_path, request):
+    """A fresh couchlet, empty, or the server that stands; the credentials are in the test's folder."""
+    if standing.ADDRESS:
+        with standing.lent(tmp_path) as server:
+            yield server
+        return
+    server = request.getfixturevalue("spare_couchlet").take()
     shutil.copy(server.home / "credentials", tmp_path)
     yield server
     if not server.process.stdout.closed:
@@ -113,8 +124,13 @@ def couchlet(tmp_path, spare_couchlet):
 
 @pytest.fixture(scope="module")
 def couchlet_of_module(tmp_path_factory):
-    """A couchlet that the tests of a module share."""
-    server = Couchlet(tmp_path_factory.mktemp("couchlet"))
+    """A couchlet that the tests of a module share, or the server that stands."""
+    home = tmp_path_factory.mktemp("couchlet")
+    if standing.ADDRESS:
+        with standing.lent(home) as server:
+            yield server
+        return
+    server = Couchlet(home)
     server.start()
     yield server
     server.stop()
