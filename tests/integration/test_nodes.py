@@ -1,0 +1,127 @@
+"""On a real cluster, through each of its nodes at once: DRW_TEST_COUCHDB_NODES has their addresses, spaces between.
+
+What test_cluster.py has a stand-in do, CouchDB does here by itself: of two who meet it tells both that they wrote.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from shared import changes
+from shared.bus import queue, trees
+from shared.dbcon import DbConnection
+from shared.settings import read_settings
+
+ENTITIES = "status-entities"
+ADDRESSES = os.environ.get("DRW_TEST_COUCHDB_NODES", "").split()
+
+pytestmark = pytest.mark.skipif(len(ADDRESSES) < 2, reason="needs the addresses of nodes in DRW_TEST_COUCHDB_NODES")
+
+
+@dataclass(frozen=True)
+class Node:
+    url: str
+
+
+@pytest.fixture
+def nodes(tmp_path, couchlet):
+    """The nodes of a cluster that has three copies of the queue too."""
+    connection = DbConnection(read_settings({"DRW_HOME": str(tmp_path), "DRW_COUCHDB_URL": couchlet.url}))
+    assert connection.create_database(queue.DATABASE, n=3)
+    assert connection.database(queue.DATABASE).copies() == 3
+    connection.close()
+    return [Node(address) for address in ADDRESSES]
+
+
+@pytest.fixture
+def hands(nodes, place, monkeypatch):
+    """Processes' hands on the entities, two at each node, who have all the time to give way."""
+    monkeypatch.setattr(changes, "_DISPUTE_S", 20.0)
+    urls = [node.url for node in nodes for _ in range(2)]
+    connections = [DbConnection(read_settings(place.environ | {"DRW_COUCHDB_URL": url})) for url in urls]
+    yield [connection.database(ENTITIES, remembers=5) for connection in connections]
+    for connection in connections:
+        connection.close()
+
+
+def forks(database):
+    """Return the living leaves of each document that has several.
+
+    A leaf may be in one copy only until the copies have told one another, and reading asks a majority of them.
+    """
+    threading.Event().wait(3)
+    found = {doc["_id"]: database.leaves([doc["_id"]])[doc["_id"]] for doc in database.every()}
+    living = {doc_id: [leaf for leaf in leaves if not leaf.get("_deleted")] for doc_id, leaves in found.items()}
+    return {doc_id: leaves for doc_id, leaves in living.items() if len(leaves) > 1}
+
+
+def test_no_message_is_handled_twice_or_stays_behind_and_what_lost_is_a_claim(nodes, place, seen):
+    lease = {"DRW_LEASE_S": "20", "DRW_CLOCK_SPARE_S": "3"}
+    workers = []
+    for number in range(6):
+        worker = place.bus(f"worker{number}", through=nodes[number % len(nodes)], **lease)
+        worker.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]), slots=2, batch=10)
+        workers.append(worker)
+        worker.start()
+    sender = place.bus("sender", **lease)
+    for start in range(0, 120, 20):
+        sender.send_many([sender.compose("work.EU", {"n": n}) for n in range(start, start + 20)])
+    seen.wait_for(120, timeout=120)
+    for worker in workers:
+        worker.stop()
+    assert sorted(seen.items) == list(range(120))
+    left = forks(place.database)
+    assert {doc["state"] for doc in place.database.every()} == {"consumed"}
+    for leaves in left.values():  # which the janitor purges with the message
+        assert sorted(leaf["state"] for leaf in leaves) == ["claimed"] * (len(leaves) - 1) + ["consumed"]
+        assert max(leaves, key=trees.generation)["state"] == "consumed"
+
+
+def test_no_change_of_a_document_is_lost_and_no_conflict_is_left(hands):
+    def add(database, what):
+        def change(doc):
+            before = doc["changes"] if doc else []
+            return None if what in before else {**(doc or {}), "changes": [*before, what]}
+
+        return database.mutate("a", change)["changes"]
+
+    def work(number):
+        for n in range(5):
+            assert [number, n] in add(hands[number], [number, n])
+
+    add(hands[0], [0, 0])
+    with ThreadPoolExecutor(len(hands)) as pool:
+        list(pool.map(work, range(len(hands))))
+    add(hands[0], "last")
+    expected = [[number, n] for number in range(len(hands)) for n in range(5)]
+    assert sorted(hands[0].get("a")["changes"][:-1]) == expected
+    assert forks(hands[0]) == {}
+
+
+def test_of_two_who_expect_the_same_one_makes_the_change(hands):
+    two = [hands[0], hands[-1]]
+    for n in range(30):
+        doc_id, start = f"ous{n}", threading.Barrier(len(two))
+        hands[0].put({"_id": doc_id, "state": "ReadyForReview"})
+
+        def take(number, doc_id=doc_id, start=start):
+            start.wait()
+
+            def change(doc):
+                if doc["state"] == "ReadyForReview":
+                    return doc | {"state": "Reviewing", "by": number}
+                return None
+
+            return two[number].mutate(doc_id, change)["by"]
+
+        with ThreadPoolExecutor(len(two)) as pool:
+            said = set(pool.map(take, range(len(two))))
+        assert said == {hands[0].get(doc_id)["by"]}
+    for doc_id in forks(hands[0]):  # the lesser of equals stays until the other has grown
+        assert hands[0].mutate(doc_id, lambda doc: doc | {"state": "Verified"})["state"] == "Verified"
+    assert forks(hands[0]) == {}
