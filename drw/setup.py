@@ -65,7 +65,7 @@ def ensure_databases(connection: DbConnection) -> list[str]:
 
 def ensure_queue(connection: DbConnection, name: str = queue.DATABASE) -> bool:
     """Make a database that is a message queue, and its indexes, where they are missing; tell whether it was made."""
-    made = connection.create_database(name, n=1)
+    made = connection.create_database(name, n=1, q=1)
     for index, (fields, only) in queue.INDEXES.items():
         connection.create_index(name, index, fields, only)
     return made

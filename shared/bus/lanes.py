@@ -30,7 +30,7 @@ _FIRST_REACH: Final = 16
 _FIRST_REACH_IN_A_LANE: Final = 200
 _LONGEST_REACH: Final = 1024
 _FIRST_STEP: Final = 16
-_LONGEST_STEP: Final = 128
+_LONGEST_STEP: Final = 256
 _FEW: Final = 16
 _A_PART: Final = 4
 _IN_A_LANE_S: Final = 10.0
@@ -88,11 +88,10 @@ class _Lane:
 
     def learn(self, reached: int, gone: int) -> None:
         """Note how many of those that were reached for were others'."""
-        if not gone:
-            self.step = min(self.step * 2, _LONGEST_STEP)
-        else:
-            self.step = _FIRST_STEP
+        if gone:
             self.in_company, self.crowded = True, self.crowded or gone > _MET * reached
+        else:
+            self.step = min(self.step * 2, _LONGEST_STEP)
 
 
 class Lanes:
