@@ -153,7 +153,7 @@ class _Ending:
         lapses_in_s = queue.takeable_in_s(message)
         if message.state == envelope.CLAIMED and (lapses_in_s is None or lapses_in_s > 0):
             return False
-        mine, _ = queue.claim([message], self.context.bus.policy, secrets.token_hex(8))
+        mine = queue.claim([message], self.context.bus.policy, secrets.token_hex(8)).mine
         if not mine:
             return False
         cancels.end(self.context.state, mine[0], self.cancellation)

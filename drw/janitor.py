@@ -110,7 +110,10 @@ def _forget_actors(connection: DbConnection, settings: Settings) -> None:
     now = connection.clock.now()
     horizon = stamp(now - timedelta(seconds=janitor.retention_s(settings.retention_s, settings.lease_s)))
     database = connection.database(actor.ACTORS_DATABASE)
-    over = (
-        doc for doc in database.every() if str(doc.get("at")) < horizon and heartbeats.standing(doc, now) != "alive"
-    )
-    database.purge({doc["_id"]: [doc["_rev"]] for doc in over})
+    over = [
+        doc["_id"]
+        for doc in database.every()
+        if str(doc.get("at")) < horizon and heartbeats.standing(doc, now) != "alive"
+    ]
+    found = database.leaves(over) if over else {}
+    database.purge({doc_id: [leaf["_rev"] for leaf in leaves] for doc_id, leaves in found.items()})

@@ -215,15 +215,16 @@ class Database:
         return [forks.shown(leaves.get(each, ())) for each in wanted]
 
     def leaves(
-        self, ids: Iterable[str], *, ancestors: bool = False, timeout_s: float = TIME_LIMIT_S
+        self, ids: Iterable[str], *, ancestors: bool = False, copies: int = 0, timeout_s: float = TIME_LIMIT_S
     ) -> dict[str, list[Doc]]:
         """Return every leaf of the revision trees of some documents, deleted ones too; none for what does not exist.
 
-        With ``ancestors`` each has ``_revisions``. Raises DatabaseAway where CouchDB could not read one of them.
+        With ``ancestors`` each has ``_revisions``. So many ``copies`` are asked, else a majority of them. Raises
+        DatabaseAway where CouchDB could not read one of them.
         """
         wanted = list(ids)
         content = msgspec.json.encode({"docs": [{"id": each} for each in wanted]})
-        params = {"revs": "true"} if ancestors else None
+        params = ({"revs": "true"} if ancestors else {}) | ({"r": str(copies)} if copies else {})
         answer = self.server.call(
             "POST", self.path("_bulk_get"), content=content, params=params, timeout_s=timeout_s, kind=answers.Got
         )

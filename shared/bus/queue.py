@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -57,6 +57,17 @@ class Place(msgspec.Struct, frozen=True, order=True, rename={"id": "_id", "creat
     priority: int
     created: str
     id: str
+
+
+class Claims(NamedTuple):
+    """What became of claims: what is ours now, the ids of what others have, and whether something is not known.
+
+    What was past its time, or has no attempt left, is neither.
+    """
+
+    mine: list[Message]
+    others: set[str]
+    unsure: bool
 
 
 @dataclass(frozen=True)
@@ -218,8 +229,8 @@ class Queue:
             return self.due_in_s(message.state, message.due)
         return None
 
-    def claim(self, messages: Sequence[Message], policy: RetryPolicy, token: str) -> tuple[list[Message], set[str]]:
-        """Claim what was nominated; return the messages that are ours now, and the ids of those that others have.
+    def claim(self, messages: Sequence[Message], policy: RetryPolicy, token: str) -> Claims:
+        """Claim what was nominated, and return what became of it.
 
         What is past its time is written ``expired`` instead, and what has no attempt left ``dead``. Raises
         DatabaseAway while too few copies answer for a claim to count.
@@ -246,7 +257,8 @@ class Queue:
         others = {result.message.id for result in results if result.standing in {"lost", "forked"}}
         self.claimed += len(mine)
         self.conflicts += len(others)
-        return mine, others
+        passed_over = len(changed) < len(messages)
+        return Claims(mine, others, passed_over or any(result.standing == "unknown" for result in results))
 
     def _reapable(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Return the nominated messages without those of which another leaf says that they are not free."""

@@ -41,6 +41,10 @@ _LOST_AT_ONCE: Final = 1
 _LOOKING_SHARE: Final = 0.25
 """For so much of a lease selectors are looked through before what was found is claimed."""
 
+_STALE_S: Final = 300.0
+"""What was found so long ago is not claimed any more: CouchDB would take a claim of what was purged meanwhile, which is
+an hour at least after it was settled. What others have taken meanwhile the revision tells."""
+
 _FIRST_SURVEY_S: Final = 0.5
 _PUT_OFF_S: Final = 2.0
 """For so long a survey that is due waits while it is known what to take next."""
@@ -179,9 +183,9 @@ class Taker:
             self._survey()
         self._make_way()
         nominated = self._nominated(asked_s + self._queue.lease_s * _LOOKING_SHARE)
-        if elapsed_s() - asked_s > self._queue.lease_s / 2:
+        if nominated and elapsed_s() - asked_s > _STALE_S:
             _LOG.warning("%d messages are not claimed because finding them took too long", len(nominated))
-            self._agenda.survey_by(0.0)
+            self._agenda.survey_by(elapsed_s() + _OTHERS.first_s)
             return False
         return self._claim(nominated) > 0
 
@@ -341,8 +345,8 @@ class Taker:
     def _claim_for(self, listener: Listener, messages: list[Message]) -> int:
         asked_s = elapsed_s()
         messages = sorted(messages, key=lambda message: (message.priority, message.creation_timestamp))
-        mine, others = self._queue.claim(messages, listener.policy, secrets.token_hex(8))
-        if len(mine) + len(others) < len(messages):  # perhaps it is not known whether they are ours
+        mine, others, unsure = self._queue.claim(messages, listener.policy, secrets.token_hex(8))
+        if unsure:
             self._agenda.survey_by(self._next_look_at_others_s())
         for message in mine:
             self._feed.own_writes.note(message.rev)

@@ -15,9 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import urllib3
+from troubles import asks, hang
 
 from shared import changes
-from shared.bus import janitor
+from shared.bus import janitor, trees
 from shared.dbcon import DbConnection
 from shared.errors import Conflict, DatabaseAway
 from shared.settings import read_settings
@@ -253,6 +254,22 @@ def test_a_fork_of_two_lapsed_claims_is_taken_over_once(place, cluster, seen):
         worker.stop()
     assert len(seen.items) == 1
     assert conflicts(place) == {}
+
+
+def test_leaves_that_lost_are_looked_for_in_every_copy_and_not_for_long_where_one_hangs(place, proxy, monkeypatch):
+    monkeypatch.setattr(trees, "_EVERY_COPY_S", 0.3)
+    bus = place.bus("worker", through=proxy)
+    bus.queue.database.server.copies["msgq"] = 3
+    message = bus.queue.get(bus.send("work.EU", {}))
+    doc = place.database.get(message.id)
+    for name in "01":
+        place.database.bulk([doc | {"_rev": f"1-{name * 32}"}], new_edits=False)
+        if name == "1":
+            proxy.rule(lambda request: request.query.get("r") == "3", hang)
+        bus.queue.prune(bus.queue.get(message.id))
+        assert len([leaf for leaf in place.database.leaves([message.id])[message.id] if not leaf.get("_deleted")]) == 1
+    bus.queue.prune(bus.queue.get(message.id))
+    assert [each.query.get("r") for each in proxy.requests(asks("/_bulk_get"))] == ["3", "3", None, None]
 
 
 @pytest.fixture

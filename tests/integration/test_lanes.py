@@ -33,7 +33,7 @@ def consume(lanes, bus, room=200, selector="work.EU"):
     seen = []
     for _ in range(60):
         found, is_all = lanes.look(selector, room)
-        _, others = claim(bus, found)
+        others = claim(bus, found).others
         lanes.claimed(selector, found, lost=len(others))
         seen.append(numbers(found))
         if is_all:
@@ -137,7 +137,7 @@ def test_two_that_reach_for_the_same_lose_little_and_leave_nothing(place, bus):
         reached = [each.look("work.EU", 64)[0] for each in lanes]  # all look before any claims
         for consumer, lane, found in zip(consumers, lanes, reached, strict=True):
             if found:
-                mine, others = claim(consumer, found)
+                mine, others, _ = claim(consumer, found)
                 lane.claimed("work.EU", found, lost=len(others))
                 assert not done & set(numbers(mine))
                 done |= set(numbers(mine))

@@ -3,9 +3,10 @@
 import threading
 
 import pytest
-from troubles import asks
+from troubles import asks, writes
 
-from shared.bus import Retry, Snooze, pauses
+from shared.bus import Retry, Snooze, pauses, taker
+from shared.bus.queue import Claims
 
 
 def test_whoever_is_busy_takes_the_most_urgent_next_however_it_heard_of_it(place, seen):
@@ -99,7 +100,7 @@ def test_whoever_loses_time_and_again_waits_in_between(place, monkeypatch):
 
     def all_lost(messages, policy, token):
         tries.append(len(messages))
-        return [], {message.id for message in messages}
+        return Claims([], {message.id for message in messages}, unsure=False)
 
     monkeypatch.setattr(bus.queue, "claim", all_lost)
     bus.listen("work.EU", lambda _: None)
@@ -138,6 +139,35 @@ def test_what_lapsed_is_taken_over_also_by_who_always_has_something_claimed_ahea
     sender.send_many([sender.compose("work.EU", {"n": 1}) for _ in range(100)])
     with bus:
         assert seen.wait_for(1) == ["left"]
+
+
+def test_what_took_long_to_be_found_is_claimed_all_the_same(place, seen, monkeypatch):
+    """On a machine that has too much to do looking takes longer than a lease, and must come to something."""
+    sender, bus = place.bus("sender"), place.bus("consumer")
+    sender.send_many([sender.compose("work.EU", {"n": n}) for n in range(5)])
+    fetch = bus.queue.fetch
+
+    def slowly(ids):
+        found = fetch(ids)
+        threading.Event().wait(1.6)  # a lease is 1.5 s
+        return found
+
+    monkeypatch.setattr(bus.queue, "fetch", slowly)
+    bus.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]), batch=5)
+    with bus:
+        assert seen.wait_for(5) == list(range(5))
+
+
+def test_what_was_found_so_long_ago_that_it_may_be_purged_is_not_claimed(place, proxy, seen, monkeypatch):
+    monkeypatch.setattr(taker, "_STALE_S", 0.0)
+    bus = place.bus("consumer", through=proxy)
+    place.bus("sender").send("work.EU", {"n": 0})
+    bus.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]))
+    with bus:
+        proxy.wait_until(lambda: len(proxy.requests(asks("/_bulk_get"))) > 1)
+        assert not proxy.requests(writes("claim"))
+        monkeypatch.setattr(taker, "_STALE_S", 60.0)
+        assert seen.wait_for(1) == [0]
 
 
 def test_selectors_that_take_longer_to_look_through_than_a_claim_lasts_are_served_part_by_part(
