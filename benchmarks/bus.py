@@ -166,7 +166,7 @@ def throughput(bench: Bench, count: int) -> Figures:
             bus.send_many([bus.compose(SELECTOR, BODY) for _ in range(BATCH)])
         figures["send by 100"] = count / (time.perf_counter() - begun)
         stored = [each for at in range(0, count, 500) for each in bus.queue.fetch(m.id for m in floor[at : at + 500])]
-        figures["receive floor"] = reference.receive_floor(bench.database, stored)
+        figures["receive floor"] = reference.receive_floor(bench.database, stored, AHEAD)
         figures["receive, beside the floor"], _ = bench.consumed(1)
         singles = [bus.compose("bench.floor", BODY) for _ in range(200)]
         figures["single floor"] = reference.single_floor(bench.database, singles)

@@ -36,20 +36,20 @@ def single_floor(database: Database, messages: list[Message]) -> float:
     return len(docs) / (time.perf_counter() - begun)
 
 
-def receive_floor(database: Database, messages: list[Message]) -> float:
+def receive_floor(database: Database, messages: list[Message], batch: int) -> float:
     """Return messages a second of plain ``_bulk_docs`` calls, two writes each as a claim and a settlement are.
 
-    The messages are stored; what is written has all that a claimed and a consumed message have.
+    ``batch`` is how many documents a call writes. The messages are stored; what is written has all that a claimed and a consumed message have.
     """
     now = database.server.clock.now()
     claimed = [envelope.claim(message, by="floor", token="0" * 16, now=now, lease_s=60) for message in messages]
     stages = [claimed, [envelope.done(message, now=now) for message in claimed]]
     prepared = [[msgspec.to_builtins(message) for message in stage] for stage in stages]
     begun = time.perf_counter()
-    for start in range(0, len(messages), BATCH):
-        revisions = [message.rev for message in messages[start : start + BATCH]]
+    for start in range(0, len(messages), batch):
+        revisions = [message.rev for message in messages[start : start + batch]]
         for stage in prepared:
-            docs = [{**doc, "_rev": rev} for doc, rev in zip(stage[start : start + BATCH], revisions, strict=True)]
+            docs = [{**doc, "_rev": rev} for doc, rev in zip(stage[start : start + batch], revisions, strict=True)]
             revisions = [row.rev for row in database.bulk(docs)]
     return len(messages) / (time.perf_counter() - begun)
 
