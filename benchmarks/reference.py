@@ -39,7 +39,8 @@ def single_floor(database: Database, messages: list[Message]) -> float:
 def receive_floor(database: Database, messages: list[Message], batch: int) -> float:
     """Return messages a second of plain ``_bulk_docs`` calls, two writes each as a claim and a settlement are.
 
-    ``batch`` is how many documents a call writes. The messages are stored; what is written has all that a claimed and a consumed message have.
+    ``batch`` is how many documents a call writes. The messages are stored; what is written has all that a claimed and
+    a consumed message have.
     """
     now = database.server.clock.now()
     claimed = [envelope.claim(message, by="floor", token="0" * 16, now=now, lease_s=60) for message in messages]

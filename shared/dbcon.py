@@ -8,6 +8,7 @@ every call, and ``allow_fallback`` on ``_find``. Every failure is one of :mod:`s
 from __future__ import annotations
 
 import logging
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from urllib.parse import quote
@@ -17,7 +18,7 @@ import msgspec
 from shared import answers, couchdb_http, errors, forks
 from shared.answers import Row
 from shared.changes import Changes
-from shared.clock import Clock
+from shared.clock import Clock, elapsed_s
 from shared.couchdb_http import TIME_LIMIT_S
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _ATTACHED_S: Final = 120.0
 """How long CouchDB may take to store an attachment that it has; its own time limit is 60 s after the last piece."""
 
 _INDEX_TRIES: Final = 3
+_FORGETTING_S: Final = 5.0
+_LOOK_S: Final = 0.02
 _PURGED_AT_ONCE: Final = 100
 """CouchDB refuses more ids in one request (``max_document_id_number``)."""
 
@@ -79,18 +82,43 @@ class DbConnection:
         return self.call("GET", "/_all_dbs", kind=list[str])
 
     def create_database(self, name: str, **options: int) -> bool:
-        """Create a database (``n`` copies, ``q`` shards); return False where it exists."""
-        try:
-            self.call("PUT", f"/{quote(name, safe='')}", params=options)
-        except errors.Conflict:
-            return False
-        return True
+        """Create a database (``n`` copies, ``q`` shards); return False where it exists.
+
+        A CouchDB may believe for a moment that one exists which has just been deleted.
+        """
+        path = f"/{quote(name, safe='')}"
+        until_s = elapsed_s() + _FORGETTING_S
+        while True:
+            try:
+                self.call("PUT", path, params=options)
+            except errors.Conflict:
+                if self._exists(path):
+                    return False
+                if elapsed_s() > until_s:
+                    raise errors.DatabaseAway(f"CouchDB at {self.url} neither has {name} nor makes it") from None
+                time.sleep(_LOOK_S)
+            else:
+                return True
 
     def drop_database(self, name: str) -> bool:
-        """Delete a database with all it holds; return False where there is none."""
+        """Delete a database with all it holds; return False where there is none.
+
+        Waits until CouchDB has forgotten it: what is asked sooner may be answered as if it were there.
+        """
         self.copies.pop(name, None)
+        path = f"/{quote(name, safe='')}"
         try:
-            self.call("DELETE", f"/{quote(name, safe='')}")
+            self.call("DELETE", path)
+        except (errors.DatabaseMissing, errors.NotFound):
+            return False
+        until_s = elapsed_s() + _FORGETTING_S
+        while self._exists(path) and elapsed_s() < until_s:
+            time.sleep(_LOOK_S)
+        return True
+
+    def _exists(self, path: str) -> bool:
+        try:
+            self.call("GET", path)
         except (errors.DatabaseMissing, errors.NotFound):
             return False
         return True

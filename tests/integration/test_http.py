@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_PUT = do_POST = _answer  # noqa: N815 (names that http.server looks for)
+    do_GET = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 (names that http.server looks for)
 
     def log_message(self, *_) -> None:
         pass
@@ -245,6 +245,21 @@ def test_an_index_that_somebody_else_makes_at_the_same_time_is_there(server, con
     server.answers = [(500, {}, {"error": "unknown_error", "reason": "undefined"})]
     with pytest.raises(errors.DatabaseAway, match="undefined"):
         connection.create_index("msgq", "ready", ["selector"])
+
+
+GONE = (404, {}, {"error": "not_found", "reason": "Database does not exist."})
+EXISTS = (412, {}, {"error": "file_exists", "reason": "The database could not be created, the file already exists."})
+
+
+def test_a_database_that_is_believed_to_exist_though_it_was_deleted_is_made(server, connection):
+    """CouchDB 3.5.0 does so for some milliseconds."""
+    server.answers = [(200, {}, {"ok": True}), (200, {}, {"db_name": "x"}), GONE]
+    assert connection.drop_database("x")
+    assert server.asked == [("DELETE", "/x"), ("GET", "/x"), ("GET", "/x")]
+    server.answers = [EXISTS, GONE, (201, {}, {"ok": True})]
+    assert connection.create_database("x", n=1)
+    server.answers = [EXISTS, (200, {}, {"db_name": "x"})]
+    assert not connection.create_database("x", n=1)
 
 
 def test_a_limit_that_is_set_is_not_set_again(server, connection):
