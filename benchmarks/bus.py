@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 ROUNDS: Final = 5
 BATCH: Final = reference.BATCH
-AHEAD: Final = 200
+AHEAD: Final = BATCH
 QUEUE: Final = "bench-msgq"
 FIND_QUEUE: Final = "bench-find"
 STATUS: Final = "bench-status"

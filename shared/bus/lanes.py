@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shared.bus.envelope import Message
     from shared.bus.queue import Place, Queue
 
-_FIRST_REACH: Final = 16
+_FIRST_REACH: Final = 128
 _FIRST_REACH_IN_A_LANE: Final = 200
 _LONGEST_REACH: Final = 1024
 _FIRST_STEP: Final = 16
@@ -56,8 +56,8 @@ class _Lane:
 
     ``places`` were read, are believed until ``believed_s`` and are still to be reached for; ``behind`` is the one after
     them. ``reach`` is how many to read the next time. ``in_company`` is whether others were met since the queue was
-    empty last, ``crowded`` whether so many that another place is to be chosen. In company ``step`` is how many to reach
-    for at once, more each time that none was lost.
+    empty last, ``crowded`` whether so many that another place is to be chosen. ``step`` is how many to reach for at
+    once, more each time that none was lost: whoever begins does not know yet whether it is alone.
     """
 
     in_company: bool = False
@@ -78,7 +78,7 @@ class _Lane:
 
     def take(self, room: int) -> list[Place]:
         """Return the next places to reach for; of the last ones, of which others want some too, a part anywhere."""
-        room, at = min(room, self.step) if self.in_company else room, 0
+        room, at = min(room, self.step), 0
         if self.in_company and self.behind is None:
             room = min(room, max(_FEW, len(self.places) // _A_PART))
             at = random.randint(0, max(0, len(self.places) - room))  # noqa: S311 (no secret)
@@ -91,7 +91,7 @@ class _Lane:
         if gone:
             self.in_company, self.crowded = True, self.crowded or gone > _MET * reached
         else:
-            self.step = min(self.step * 2, _LONGEST_STEP)
+            self.step = min(self.step * 2, _LONGEST_STEP if self.in_company else _LONGEST_REACH)
 
 
 class Lanes:
