@@ -6,7 +6,8 @@ so that nothing urgent is passed over for long.
 
 Whoever is alone reads at the front, in order. Several would all reach for the oldest there, and all but one would lose
 each. So whoever meets others moves to a lane of its own: it reads on from a place between the oldest and the newest
-message that is chosen by chance, and comes back to the front when the lane is at its end, and now and then.
+message that is chosen by chance, and comes back to the front when the lane is at its end, now and then, and within a
+second where something more urgent has come.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from shared import errors
 from shared.bus import envelope
 from shared.clock import elapsed_s, stamp
 from shared.names import moment
@@ -118,11 +120,19 @@ class Lanes:
         if len(self._lanes) > _SELECTORS_KEPT:
             self._lanes.clear()
         lane = self._lanes.setdefault(selector, _Lane())
+        is_old = elapsed_s() > lane.believed_s or (selector in self._news and not lane.start)
         if lane.crowded:
             lane = self._lanes[selector] = self._another_lane(selector, lane.span)
-        elif not lane.places or elapsed_s() > lane.believed_s or selector in self._news:
+        elif is_old and self._is_passed_over(selector, lane):
+            lane = self._lanes[selector] = _Lane(in_company=True)
             self._read(selector, lane)
-        messages = self._reach(selector, lane, room)
+        elif is_old or not lane.places:
+            self._read(selector, lane)
+        try:
+            messages = self._reach(selector, lane, room)
+        except errors.DatabaseError:  # what was taken from the lane for it is still to be read
+            del self._lanes[selector]
+            raise
         is_all = not lane.places and lane.behind is None and not lane.start
         if not lane.places:
             self._go_on(selector, lane)
@@ -177,9 +187,17 @@ class Lanes:
         else:
             lane.start = lane.behind.created
 
+    def _is_passed_over(self, selector: str, lane: _Lane) -> bool:
+        """Tell whether something more urgent than what is read in a lane has come."""
+        if not (lane.start and lane.span):
+            return False
+        first = self._queue.ready(selector, 1)
+        return bool(first) and first[0].priority < lane.span.priority
+
     def _read(self, selector: str, lane: _Lane) -> None:
         if lane.places:  # what was read was too much to be of use in time
             lane.reach = max(_FIRST_REACH, lane.reach // 2)
+            lane.start = lane.start and lane.places[0].created
         self._news.discard(selector)
         if lane.span and lane.start:
             found = self._queue.ready_since(selector, lane.span.priority, lane.start, lane.reach + 1)

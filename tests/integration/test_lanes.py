@@ -5,6 +5,7 @@ from troubles import asks
 
 from shared.bus import lanes as lanes_of
 from shared.bus.lanes import Lanes
+from shared.errors import DatabaseAway
 
 
 @pytest.fixture
@@ -106,6 +107,50 @@ def test_whoever_meets_another_moves_on_to_a_new_lane(place, bus, monkeypatch):
     assert numbers(lanes.look("work.EU", 14)[0]) == [17, 18], "what follows, the other is about to take"
     monkeypatch.setattr(lanes_of, "_between", lambda oldest, newest: newest)
     assert numbers(lanes.look("work.EU", 12)[0]) == [299]
+
+
+def in_a_lane(lanes, bus, monkeypatch):
+    """Have a consumer read in a lane of its own, from the hundredth message on."""
+    monkeypatch.setattr(lanes_of.random, "randint", lambda low, high: low)
+    monkeypatch.setattr(lanes_of, "_between", lambda oldest, newest: first(bus, 1, since=100)[0].creation_timestamp)
+    found, _ = lanes.look("work.EU", 16)
+    lanes.claimed("work.EU", found, lost=16)
+    found, _ = lanes.look("work.EU", 8)
+    assert numbers(found) == list(range(100, 108))
+    claim(bus, found)
+
+
+def test_who_reads_in_a_lane_goes_on_where_it_was_when_what_was_read_is_old(bus, monkeypatch):
+    lanes = Lanes(bus.queue)
+    in_a_lane(lanes, bus, monkeypatch)
+    monkeypatch.setattr(lanes_of, "_BELIEVED_S", 0.0)
+    for begin in range(108, 148, 8):
+        found, _ = lanes.look("work.EU", 8)
+        assert numbers(found) == list(range(begin, begin + 8))
+        claim(bus, found)
+
+
+def test_who_reads_in_a_lane_comes_to_what_is_more_urgent(bus, monkeypatch):
+    monkeypatch.setattr(lanes_of, "_BELIEVED_S", 0.0)
+    lanes = Lanes(bus.queue)
+    in_a_lane(lanes, bus, monkeypatch)
+    bus.send("work.EU", {"n": "urgent"}, priority=0)
+    assert numbers(lanes.look("work.EU", 1)[0]) == ["urgent"]
+
+
+def test_what_could_not_be_read_is_passed_over_by_nobody(bus, monkeypatch):
+    lanes = Lanes(bus.queue)
+    claim(bus, lanes.look("work.EU", 4)[0])
+    fetch = bus.queue.fetch
+    monkeypatch.setattr(bus.queue, "fetch", fail)
+    with pytest.raises(DatabaseAway):
+        lanes.look("work.EU", 4)
+    monkeypatch.setattr(bus.queue, "fetch", fetch)
+    assert numbers(lanes.look("work.EU", 4)[0]) == [4, 5, 6, 7]
+
+
+def fail(_):
+    raise DatabaseAway("for a test")
 
 
 def test_of_what_is_left_at_last_whoever_is_in_company_takes_a_part(bus):
