@@ -124,8 +124,7 @@ class Lanes:
         if lane.crowded:
             lane = self._lanes[selector] = self._another_lane(selector, lane.span)
         elif is_old and self._is_passed_over(selector, lane):
-            lane = self._lanes[selector] = _Lane(in_company=True)
-            self._read(selector, lane)
+            lane = self._lanes[selector] = self._front(selector)
         elif is_old or not lane.places:
             self._read(selector, lane)
         try:
@@ -205,6 +204,12 @@ class Lanes:
             found = self._queue.ready(selector, lane.reach + 1)
         lane.read(found, lane.reach)
 
+    def _front(self, selector: str) -> _Lane:
+        """Return the front, for who is in company."""
+        lane = _Lane(in_company=True)
+        self._read(selector, lane)
+        return lane
+
     def _another_lane(self, selector: str, known: _Span | None) -> _Lane:
         """Return a lane that begins at a place chosen by chance.
 
@@ -212,9 +217,7 @@ class Lanes:
         """
         span = known if known and elapsed_s() < known.until_s else self._span(selector)
         if span is None:
-            lane = _Lane(in_company=True)
-            self._read(selector, lane)
-            return lane
+            return self._front(selector)
         lane = _Lane(in_company=True, reach=_FIRST_REACH_IN_A_LANE, span=span, until_s=elapsed_s() + _IN_A_LANE_S)
         lane.start = _between(span.oldest, span.newest)
         found = self._queue.ready_since(selector, span.priority, lane.start, 2 * lane.reach + 1)

@@ -51,7 +51,7 @@ _SURVEYED: Final = {READY_INDEX: ["_id", "selector"], DUE_INDEX: ["_id", "select
 """What a survey asks for. Of ready messages that is in the index, so that CouchDB reads no document."""
 
 
-class Place(msgspec.Struct, frozen=True, order=True, rename={"id": "_id", "created": "creationTimestamp"}):
+class Place(msgspec.Struct, frozen=True, rename={"id": "_id", "created": "creationTimestamp"}):
     """Where a message stands among the ready ones of its selector: what the index sorts by, and its id."""
 
     priority: int

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import urllib3
+from changing import add, take
 from troubles import asks, hang
 
 from shared import changes
@@ -283,13 +284,6 @@ def hands(place, cluster, monkeypatch):
 
 
 def test_no_change_of_a_document_is_lost_and_no_conflict_is_left(place, cluster, hands):
-    def add(database, what):
-        def change(doc):
-            before = doc["changes"] if doc else []
-            return None if what in before else {**(doc or {}), "changes": [*before, what]}
-
-        return database.mutate("a", change)["changes"]
-
     def work(number):
         for n in range(10):
             assert [number, n] in add(hands[number], [number, n])
@@ -311,18 +305,12 @@ def test_of_two_who_expect_the_same_one_makes_the_change(cluster, hands):
         doc_id, start = f"ous{n}", threading.Barrier(len(hands))
         hands[0].put({"_id": doc_id, "state": "ReadyForReview"})
 
-        def take(number, doc_id=doc_id, start=start):
+        def try_it(number, doc_id=doc_id, start=start):
             start.wait()
-
-            def change(doc):
-                if doc["state"] == "ReadyForReview":
-                    return doc | {"state": "Reviewing", "by": number}
-                return None
-
-            return hands[number].mutate(doc_id, change)["by"]
+            return take(hands[number], doc_id, number)
 
         with ThreadPoolExecutor(len(hands)) as pool:
-            said = set(pool.map(take, range(len(hands))))
+            said = set(pool.map(try_it, range(len(hands))))
         assert said == {hands[0].get(doc_id)["by"]}
     assert cluster.forked > 0, "no two changes met: this has shown nothing"
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
+from changing import add, take
 
 from shared import changes
 from shared.bus import queue, trees
@@ -83,13 +84,6 @@ def test_no_message_is_handled_twice_or_stays_behind_and_what_lost_is_a_claim(no
 
 
 def test_no_change_of_a_document_is_lost_and_no_conflict_is_left(hands):
-    def add(database, what):
-        def change(doc):
-            before = doc["changes"] if doc else []
-            return None if what in before else {**(doc or {}), "changes": [*before, what]}
-
-        return database.mutate("a", change)["changes"]
-
     def work(number):
         for n in range(5):
             assert [number, n] in add(hands[number], [number, n])
@@ -109,18 +103,12 @@ def test_of_two_who_expect_the_same_one_makes_the_change(hands):
         doc_id, start = f"ous{n}", threading.Barrier(len(two))
         hands[0].put({"_id": doc_id, "state": "ReadyForReview"})
 
-        def take(number, doc_id=doc_id, start=start):
+        def try_it(number, doc_id=doc_id, start=start):
             start.wait()
-
-            def change(doc):
-                if doc["state"] == "ReadyForReview":
-                    return doc | {"state": "Reviewing", "by": number}
-                return None
-
-            return two[number].mutate(doc_id, change)["by"]
+            return take(two[number], doc_id, number)
 
         with ThreadPoolExecutor(len(two)) as pool:
-            said = set(pool.map(take, range(len(two))))
+            said = set(pool.map(try_it, range(len(two))))
         assert said == {hands[0].get(doc_id)["by"]}
     for doc_id in forks(hands[0]):  # the lesser of equals stays until the other has grown
         assert hands[0].mutate(doc_id, lambda doc: doc | {"state": "Verified"})["state"] == "Verified"
