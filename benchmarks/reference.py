@@ -57,7 +57,7 @@ def receive_floor(database: Database, messages: list[Message], batch: int) -> fl
 
 def make_find_queue(database: Database, count: int) -> None:
     """Fill a database with ready messages for :func:`find_then_overwrite`, and index them."""
-    database.server.create_index(database.name, FIND_INDEX, ["selector", "state", "creationTimestamp"])
+    database.server.create_indexes(database.name, {FIND_INDEX: (["selector", "state", "creationTimestamp"], None)})
     docs: list[Doc] = [
         {"_id": f"work:{number:06}", "selector": "work", "state": "ready", "creationTimestamp": f"{number:012}"}
         for number in range(count)

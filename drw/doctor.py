@@ -16,7 +16,7 @@ from drw import columns, crew, drain, overview, setup
 from drw.columns import counted, listed, say
 from drw.machine import database, ports
 from drw.registry import DATABASE_AWAY, FAILURE, OK
-from shared import listing, news, reports, status
+from shared import dbcon, news, status
 from shared.bus import pauses, queue
 from shared.cache import MARKER
 from shared.errors import DatabaseError, DatabaseMissing, DrwError, Forbidden
@@ -32,12 +32,6 @@ if TYPE_CHECKING:
 _INDENT: Final = 7
 _OLDEST: Final = (3, 0)
 _SHARED_BITS: Final = stat.S_IRWXG | stat.S_IRWXO
-_INDEXES: Final = {
-    queue.DATABASE: tuple(queue.INDEXES),
-    status.DATABASE: tuple(status.INDEXES),
-    **{database: tuple(listing.indexes(database)) for database in listing.FIELDS},
-    reports.DATABASE: (*reports.INDEXES, *listing.indexes(reports.DATABASE)),
-}
 Stands = Literal["ok", "note", "wrong"]
 """``note``: it works, and somebody should know."""
 
@@ -162,9 +156,9 @@ def _databases(connection: DbConnection) -> Iterator[Finding]:
 
 def _indexes(connection: DbConnection) -> Iterator[Finding]:
     missing = []
-    for name, wanted in _INDEXES.items():
+    for name, wanted in setup.INDEXES.items():
         try:
-            there = {each["name"] for each in connection.call("GET", f"/{name}/_index")["indexes"]}
+            there = {index for ddoc, index in connection.indexes(name) if ddoc == dbcon.INDEXES}
         except DatabaseMissing:
             continue  # said above
         missing += [f"{each} of {name}" for each in wanted if each not in there]

@@ -14,7 +14,10 @@ from shared.dbcon import DbConnection
 from shared.errors import BadInput
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from drw.registry import Commands, Context
+    from shared.dbcon import Doc
     from shared.settings import Settings
 
 DATABASES: Final = (
@@ -28,6 +31,17 @@ DATABASES: Final = (
     audit.DATABASE,
 )
 """Every database of ours: those of the seed, then the two of our own."""
+
+INDEXES: Final[dict[str, Mapping[str, tuple[list[str], Doc | None]]]] = {
+    **{database: listing.indexes(database) for database in listing.FIELDS},
+    queue.DATABASE: queue.INDEXES,
+    status.DATABASE: {name: (fields, None) for name, fields in status.INDEXES.items()},
+    reports.DATABASE: {
+        **{name: (fields, None) for name, fields in reports.INDEXES.items()},
+        **listing.indexes(reports.DATABASE),
+    },
+}
+"""The indexes of each database, by name: their fields, and which documents are in them if not all."""
 
 _HEARTBEAT_REVISIONS: Final = 20
 
@@ -51,12 +65,8 @@ def ensure_databases(connection: DbConnection) -> list[str]:
     made = [name for name in DATABASES if name != queue.DATABASE and connection.create_database(name)]
     if ensure_queue(connection):
         made.insert(0, queue.DATABASE)
-    for database, indexes in ((status.DATABASE, status.INDEXES), (reports.DATABASE, reports.INDEXES)):
-        for name, fields in indexes.items():
-            connection.create_index(database, name, fields)
-    for database in listing.FIELDS:
-        for name, (fields, only) in listing.indexes(database).items():
-            connection.create_index(database, name, fields, only)
+    for database, wanted in INDEXES.items():
+        connection.create_indexes(database, wanted)
     connection.database(actor.ACTORS_DATABASE).limit_revisions(_HEARTBEAT_REVISIONS)
     if made and users.are_there(connection):
         users.secure(connection, made)
@@ -66,8 +76,7 @@ def ensure_databases(connection: DbConnection) -> list[str]:
 def ensure_queue(connection: DbConnection, name: str = queue.DATABASE) -> bool:
     """Make a database that is a message queue, and its indexes, where they are missing; tell whether it was made."""
     made = connection.create_database(name, n=1, q=1)
-    for index, (fields, only) in queue.INDEXES.items():
-        connection.create_index(name, index, fields, only)
+    connection.create_indexes(name, queue.INDEXES)
     return made
 
 

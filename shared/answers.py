@@ -42,6 +42,18 @@ class Found(msgspec.Struct):
     warning: str = ""
 
 
+class Indexes(msgspec.Struct):
+    """The answer of ``_index``: of the index of ids, which CouchDB has by itself, ``ddoc`` is null."""
+
+    class Index(msgspec.Struct):
+        """One index."""
+
+        ddoc: str | None
+        name: str
+
+    indexes: list[Index]
+
+
 class Listed(msgspec.Struct):
     """The answer of ``_all_docs``."""
 

@@ -34,7 +34,12 @@ _STREAM_READ_TIMEOUT_S: Final = 25.0
 _ATTACHED_S: Final = 120.0
 """How long CouchDB may take to store an attachment that it has; its own time limit is 60 s after the last piece."""
 
-_INDEX_TRIES: Final = 3
+INDEXES: Final = "drw"
+"""The design document of a database that holds all its indexes. CouchDB brings those of one design document up to date
+together and reads each changed document once for them: measured on 3.5.0, 0.16 ms for the three of ``msgq``, of which
+each takes 0.13 ms by itself."""
+
+_INDEX_TRIES: Final = 10
 _FORGETTING_S: Final = 5.0
 _LOOK_S: Final = 0.02
 _PURGED_AT_ONCE: Final = 100
@@ -123,15 +128,31 @@ class DbConnection:
             return False
         return True
 
-    def create_index(self, database: str, name: str, fields: list[str], only: Doc | None = None) -> None:
-        """Create a Mango index in a design document of its own, over the documents that match ``only``; idempotent.
+    def create_indexes(self, database: str, wanted: Mapping[str, tuple[list[str], Doc | None]]) -> None:
+        """Create the Mango indexes that are missing: by name their fields, and over which documents if not all.
+
+        An index of the same name in a design document of its own, as they were once, is removed.
+        """
+        for name, (fields, only) in wanted.items():
+            self._create_index(database, name, fields, only)
+        alone = [name for ddoc, name in self.indexes(database) if name in wanted and ddoc == name]
+        for name in alone:
+            self.call("DELETE", f"/{quote(database, safe='')}/_index/{quote(name)}/json/{quote(name)}")
+
+    def indexes(self, database: str) -> list[tuple[str, str]]:
+        """Return design document and name of every Mango index of a database."""
+        found = self.call("GET", f"/{quote(database, safe='')}/_index", kind=answers.Indexes).indexes
+        return [(each.ddoc.removeprefix("_design/"), each.name) for each in found if each.ddoc]
+
+    def _create_index(self, database: str, name: str, fields: list[str], only: Doc | None) -> None:
+        """Create an index where it is missing.
 
         Of two who do so at once CouchDB answers one with 500 ``error_saving_ddoc``; asked again, it says "exists".
         """
         definition: Doc = {"fields": fields}
         if only is not None:
             definition["partial_filter_selector"] = only
-        body = {"index": definition, "ddoc": name, "name": name, "type": "json"}
+        body = {"index": definition, "ddoc": INDEXES, "name": name, "type": "json"}
         for tries_left in reversed(range(_INDEX_TRIES)):
             try:
                 self.call("POST", f"/{quote(database, safe='')}/_index", content=msgspec.json.encode(body))
@@ -331,7 +352,15 @@ class Database:
 
         CouchDB begins to read there, whereas ``$gt`` a value has it read and pass over all that have this value.
         """
-        body = {"selector": selector, "use_index": index, "sort": sort, "limit": limit, "allow_fallback": False, **more}
+        use_index = [INDEXES, index]
+        body = {
+            "selector": selector,
+            "use_index": use_index,
+            "sort": sort,
+            "limit": limit,
+            "allow_fallback": False,
+            **more,
+        }
         if bookmark:
             body["bookmark"] = bookmark
         answer = self.server.call("POST", self.path("_find"), content=msgspec.json.encode(body), kind=answers.Found)

@@ -5,7 +5,7 @@ is not replicated. A message is purged when every leaf of it is over, when its c
 twice by a cause that runs again), when its retention has passed, when every replication out of this database has passed
 it, and while every node that may have a copy of it is there. Dead messages wait for an operator, however long.
 
-After a purge every index is asked once, because CouchDB keeps what was purged until each index has read it, and then
+After a purge the indexes are asked once, because CouchDB keeps what was purged until each index has read it, and then
 everything is compacted (CouchDB's documentation, "Clustered Purge" and "Compaction").
 """
 
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shared import errors
+from shared import dbcon, errors
 from shared.bus import envelope, queue
-from shared.bus.queue import INDEXES
+from shared.bus.queue import INDEXES, READY_INDEX
 from shared.bus.retry import BackOff
 from shared.bus.trees import generation
 from shared.clock import stamp
@@ -132,11 +132,10 @@ class Janitor:
         return leaf.get("state") in envelope.OPEN_STATES and generation(leaf) < settled and touched < horizon
 
     def _give_back_space(self) -> None:
-        for name, (fields, _) in INDEXES.items():
-            first = {fields[0]: {"$gt": None}}
-            self._database.find(first, index=name, sort=fields, limit=1, fields=["_id"])
-        for path in ("_compact", *(f"_compact/{name}" for name in INDEXES)):
-            self._database.server.call("POST", self._database.path(*path.split("/")), content=b"{}")
+        fields = INDEXES[READY_INDEX][0]
+        self._database.find({fields[0]: {"$gt": None}}, index=READY_INDEX, sort=fields, limit=1, fields=["_id"])
+        for path in (["_compact"], ["_compact", dbcon.INDEXES]):
+            self._database.server.call("POST", self._database.path(*path), content=b"{}")
         polls = 0
         while self._database.info().get("compact_running") and not self._stopping.wait(_COMPACTING.wait_s(polls)):
             polls += 1  # CouchDB has no other way to tell that it has ended

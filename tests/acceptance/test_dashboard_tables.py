@@ -178,7 +178,7 @@ def test_an_order_that_there_is_not_is_said_to_programs_and_is_the_own_one_for_p
 
 def test_an_index_that_is_missing_is_said_with_what_to_do(place):
     connection, browser = place
-    connection.call("DELETE", "/ngas/_index/by-size/json/by-size")
+    connection.call("DELETE", "/ngas/_index/drw/json/by-size")
     try:
         answer = browser.get("/table/ngas?sort=size", base_url=URL)
         assert answer.status_code == 503

@@ -18,7 +18,7 @@ def listening(place, proxy, seen, **settings):
 
 def surveys(proxy, since=0.0):
     """Return when the queue was surveyed: each survey begins with the index of ready messages."""
-    return [each.at for each in proxy.requests(asks("/_find"), since=since) if each.json["use_index"] == "ready"]
+    return [each.at for each in proxy.requests(asks("/_find"), since=since) if each.json["use_index"][1] == "ready"]
 
 
 def wait_for_full_back_off(proxy):

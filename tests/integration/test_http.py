@@ -237,14 +237,16 @@ def test_an_index_that_somebody_else_makes_at_the_same_time_is_there(server, con
         {},
         {"error": "error_saving_ddoc", "reason": "Encountered a conflict"},
     )
-    server.answers = [met, (200, {}, {"result": "exists", "id": "_design/ready", "name": "ready"})]
-    connection.create_index("msgq", "ready", ["selector"])
-    server.answers = [met, met, met]
+    wanted = {"ready": (["selector"], None)}
+    listed = (200, {}, {"total_rows": 1, "indexes": [{"ddoc": "_design/drw", "name": "ready"}]})
+    server.answers = [met, (200, {}, {"result": "exists", "id": "_design/drw", "name": "ready"}), listed]
+    connection.create_indexes("msgq", wanted)
+    server.answers = [met] * 10
     with pytest.raises(errors.DatabaseAway, match="error_saving_ddoc"):
-        connection.create_index("msgq", "ready", ["selector"])
+        connection.create_indexes("msgq", wanted)
     server.answers = [(500, {}, {"error": "unknown_error", "reason": "undefined"})]
     with pytest.raises(errors.DatabaseAway, match="undefined"):
-        connection.create_index("msgq", "ready", ["selector"])
+        connection.create_indexes("msgq", wanted)
 
 
 GONE = (404, {}, {"error": "not_found", "reason": "Database does not exist."})

@@ -18,7 +18,7 @@ def on_the_queue(request):
 
 
 def surveys(proxy):
-    return [each.at for each in proxy.requests(asks("/_find")) if each.json["use_index"] == "ready"]
+    return [each.at for each in proxy.requests(asks("/_find")) if each.json["use_index"][1] == "ready"]
 
 
 def test_an_idle_process_asks_twice_a_minute(workers, proxy):
