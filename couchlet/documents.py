@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from couchlet import json_text
+from couchlet.document_size import is_larger
 from couchlet.errors import CouchError, bad_request
 from couchlet.revisions import Revision, parse_revision, parse_revision_id
 
@@ -108,7 +109,7 @@ def parse_document(value: Any, id_: str | None = None) -> NewDocument:  # noqa: 
     if id_ is not None:
         document.id = id_
     document.body = json_text.encode(value)
-    if len(document.body) > MAX_DOCUMENT_BYTES:
+    if is_larger(value, document.body, MAX_DOCUMENT_BYTES):
         raise CouchError(413, "document_too_large", document.id)
     return document
 

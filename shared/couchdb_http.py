@@ -264,6 +264,8 @@ def _is_for_now(answer: Answer) -> bool:
     """Tell whether an error says that CouchDB, or a node of it, cannot do now what it was asked for."""
     if answer.status in _PASSING:
         return True
+    if _reason(answer) == _TOO_LARGE_NUMBER:
+        return False
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return answer.status != HTTPStatus.NOT_IMPLEMENTED and not _has_rows(answer)
     reason = _reason(answer)  # a node that is down or in maintenance; a shard that is being moved or made
@@ -301,6 +303,10 @@ HOW_TO_LOG_IN: Final = (
 )
 _PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _STORED: Final = frozenset({HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
+_TOO_LARGE_NUMBER: Final = "unknown_error: badarith"
+"""What CouchDB says of a document with a whole number that no floating-point number comes near
+(``couch_ejson_size:encoded_size``)."""
+
 _BY_STATUS: Final[dict[int, type[errors.DatabaseError]]] = {
     HTTPStatus.FORBIDDEN: errors.Forbidden,
     HTTPStatus.NOT_FOUND: errors.NotFound,
@@ -343,6 +349,8 @@ def _error_of(answer: Answer, what: str, url: str) -> errors.DatabaseError:
         return errors.WrongPassword(f"CouchDB at {url} refuses the user or the password ({reason}): {HOW_TO_LOG_IN}")
     if status == HTTPStatus.FORBIDDEN and "temporarily locked" in reason:
         return errors.DatabaseAway(f"CouchDB at {url} has locked the account for a while ({reason})")
+    if reason == _TOO_LARGE_NUMBER:
+        return errors.Refused("CouchDB stores no whole number of 309 digits or more")
     if status == HTTPStatus.NOT_FOUND and "Database does not exist" in reason:
         database = what.split("/")[1] if "/" in what else what
         return errors.DatabaseMissing(

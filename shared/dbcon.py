@@ -97,7 +97,7 @@ class DbConnection:
             try:
                 self.call("PUT", path, params=options)
             except errors.Conflict:
-                if self._exists(path):
+                if self._stands(path):
                     return False
                 if elapsed_s() > until_s:
                     raise errors.DatabaseAway(f"CouchDB at {self.url} neither has {name} nor makes it") from None
@@ -117,15 +117,20 @@ class DbConnection:
         except (errors.DatabaseMissing, errors.NotFound):
             return False
         until_s = elapsed_s() + _FORGETTING_S
-        while self._exists(path) and elapsed_s() < until_s:
+        while self._stands(path) is not False and elapsed_s() < until_s:
             time.sleep(_LOOK_S)
         return True
 
-    def _exists(self, path: str) -> bool:
+    def _stands(self, path: str) -> bool | None:
+        """Tell whether there is a database; None while its shards are being made or deleted, or cannot be reached."""
         try:
             self.call("GET", path)
         except (errors.DatabaseMissing, errors.NotFound):
             return False
+        except errors.DatabaseAway as error:
+            if "No DB shards could be opened" in str(error):
+                return None
+            raise
         return True
 
     def create_indexes(self, database: str, wanted: Mapping[str, tuple[list[str], Doc | None]]) -> None:

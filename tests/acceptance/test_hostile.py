@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import replace
 
 import pytest
+import standing
 from ports import free_port
 
 from shared import names, news
@@ -25,15 +26,16 @@ from shared.state import StateClient
 OUS, RUN = "uid://X1/X1/Xa1", "2018-07-19T07:10:03.781"
 PROGRAM = "2015.1.00657.S"
 PRODUCTS_DIR = names.products_dir(PROGRAM, RUN)
-DEEP = 990
+DEEP = 10_000 if standing.ADDRESS else 990
+"""CouchDB stores what is nested as deep as anybody likes; couchlet, a thousand levels."""
 
 
 # Messages
 
 NO_UID = "Expected `str`, got|is not an OUS UID"
 RAW = {
-    "nested 990 deep": b"[" * DEEP + b"]" * DEEP,
-    "a huge number": b"1" + b"0" * 4000,
+    "nested deep": b"[" * DEEP + b"]" * DEEP,
+    "a huge number": b"1" + b"0" * 308,
     "a tiny number": b"1e-99999",
     "its key twice": b'"uid://X1/X1/X1", "ousUID": "-rf"',
     "4,096 letters": b'"' + b"x" * 4096 + b'"',
@@ -79,7 +81,7 @@ def test_a_sign_of_life_that_no_actor_gives_keeps_no_lost_one_from_being_told(sy
     assert "Traceback" not in notifier.text
 
 
-NO_DOCUMENTS = [b"NaN", b"1e999", b"[" * 10_000 + b"]" * 10_000, b"x" * 50_000_000, b'"\xff"', b"{"]
+NO_DOCUMENTS = [b"NaN", b"1e999", b"1" + b"0" * 4000, b"x" * 50_000_000, b'"\xff"', b"{"]
 
 
 def test_what_is_no_document_does_not_even_come_into_the_database(system):

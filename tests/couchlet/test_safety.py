@@ -80,6 +80,29 @@ def test_a_document_that_is_too_large_is_refused(server, database):
     assert server.ask("GET", f"{database}/small").status == 404
 
 
+def test_what_counts_of_a_document_is_not_the_length_of_its_json(server, database):
+    """As ``couch_ejson_size`` has it: text without escapes, a number by its magnitude."""
+    assert server.ask("PUT", f"{database}/escaped", {"text": "\n" * 7_900_000}).status == 201
+    body = b'{"numbers":[' + b",".join([b"1.2345678901234567"] * 700_000) + b"]}"
+    assert server.ask("PUT", f"{database}/numbers", body).status == 201
+
+
+@pytest.mark.parametrize("number", [10**309, -(10**4000), 2**1024])
+def test_a_whole_number_beyond_all_floats_is_answered_as_couchdb_does(server, database, number):
+    document = {"a": [{"b": number}]}
+    for method, path, body in (
+        ("PUT", f"{database}/x", document),
+        ("POST", database, document),
+        ("POST", f"{database}/_bulk_docs", {"docs": [{"_id": "y"}, document]}),
+    ):
+        answer = server.ask(method, path, body)
+        assert (answer.status, answer.json()) == (500, {"error": "unknown_error", "reason": "badarith"})
+    assert server.ask("GET", f"{database}/y").status == 404
+    fits = {"n": 10**308, "text": "1" * 400}
+    assert server.ask("PUT", f"{database}/x", fits).status == 201
+    assert server.ask("GET", f"{database}/x").json()["n"] == 10**308
+
+
 def test_a_body_that_is_too_large_is_refused(tmp_path):
     server = start_couchlet(tmp_path, "--max-request-bytes", "100000")
     try:

@@ -264,6 +264,23 @@ def test_a_database_that_is_believed_to_exist_though_it_was_deleted_is_made(serv
     assert not connection.create_database("x", n=1)
 
 
+def test_while_the_shards_of_a_database_go_it_is_neither_there_nor_away(server, connection):
+    going = (500, {}, {"error": "internal_server_error", "reason": "No DB shards could be opened."})
+    server.answers = [(200, {}, {"ok": True}), going, GONE]
+    assert connection.drop_database("x")
+    server.answers = [EXISTS, going, (201, {}, {"ok": True})]
+    assert connection.create_database("x", n=1)
+    server.answers = [(200, {}, {"ok": True}), (500, {}, {"error": "unknown_error", "reason": "undefined"})]
+    with pytest.raises(errors.DatabaseAway, match="undefined"):
+        connection.drop_database("x")
+
+
+def test_what_couchdb_cannot_count_is_refused_and_no_outage(server, connection):
+    server.answers = [(500, {}, {"error": "unknown_error", "reason": "badarith", "ref": 1})]
+    row = connection.database("x").put_row("a", b"{}")
+    assert (row.error, row.reason) == ("refused", "CouchDB stores no whole number of 309 digits or more")
+
+
 def test_a_limit_that_is_set_is_not_set_again(server, connection):
     """CouchDB 3.5.0 waits for every node to set it, for a minute where one is down."""
     server.answers = [(200, {}, 20), (200, {}, 1000), (200, {}, {"ok": True})]

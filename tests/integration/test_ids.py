@@ -9,6 +9,7 @@ from shared.bus import Done, Retry, janitor
 from shared.errors import Refused
 
 HUGE = "x" * 9_000_000
+BEYOND_FLOATS = 10**400
 
 
 @pytest.fixture
@@ -70,6 +71,10 @@ def oversize(message):
     return msgspec.structs.replace(message, body={"n": HUGE})
 
 
+def beyond_floats(message):
+    return msgspec.structs.replace(message, body={"n": BEYOND_FLOATS})
+
+
 def reserved_id(message):
     return msgspec.structs.replace(message, id="_" + message.id)
 
@@ -78,7 +83,9 @@ def no_json(message):
     return msgspec.structs.replace(message, body={"n": object()})
 
 
-@pytest.mark.parametrize(("poison", "at"), [(oversize, 0), (oversize, 49), (reserved_id, 25), (no_json, 25)])
+@pytest.mark.parametrize(
+    ("poison", "at"), [(oversize, 0), (oversize, 49), (reserved_id, 25), (no_json, 25), (beyond_floats, 25)]
+)
 def test_one_bad_document_in_a_batch_of_fifty_harms_only_itself_when_sent(place, poison, at):
     bus = place.bus()
     messages = [bus.compose("work.EU", {"n": n}) for n in range(50)]
@@ -89,7 +96,7 @@ def test_one_bad_document_in_a_batch_of_fifty_harms_only_itself_when_sent(place,
     assert stored == [n for n in range(50) if n != at]
 
 
-@pytest.mark.parametrize("result", [HUGE, object()], ids=["oversize", "no JSON"])
+@pytest.mark.parametrize("result", [HUGE, object(), BEYOND_FLOATS], ids=["oversize", "no JSON", "beyond floats"])
 def test_one_bad_outcome_in_a_batch_of_fifty_harms_only_itself(place, seen, result):
     bus = place.bus()
     ids = bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(50)])
