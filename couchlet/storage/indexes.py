@@ -25,7 +25,7 @@ _RULES: Final = f"1:{COLLATION_VERSION}"
 """What entries depend on besides the definition; indexes made under other rules are made anew."""
 
 
-_MOST_KEPT: Final = 1000
+_MOST_KEPT: Final = 256
 """Of so many documents the entries are remembered."""
 
 Entry = tuple[int, bytes, str]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shared.dbcon import Database, Doc
 
 _LOG = logging.getLogger(__name__)
-_OWN_WRITES_KEPT: Final = 10_000
+_OWN_WRITES_KEPT: Final = 2_000
 _FLOOD_A_S: Final = 200.0
 """So many rows a second are a flood."""
 _MEASURED_S: Final = 0.25
