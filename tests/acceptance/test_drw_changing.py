@@ -23,7 +23,7 @@ from troubles import fail
 
 from drw import cli
 from shared import audit, cancels, names
-from shared.bus import drains, queue
+from shared.bus import drains, envelope, queue
 
 pytestmark = pytest.mark.xdist_group("drw_changing")  # which keeps them together, and so to one running place
 
@@ -194,10 +194,17 @@ def test_what_cannot_be_cancelled_says_why(place):
     assert "did you mean" in refused(place, "cancel", ous, "--reason", "x")
     assert place.launch(ous).returncode == 0
     place.wait_for_state(ous, "ReadyForReview")
+    place.wait_until(lambda: not open_of(place, ous), database="msgq")
     assert "is ReadyForReview, which 'drw cancel' does not end" in refused(
         place, "cancel", ous, "--reason", "x", status=1
     )
     assert "needs a reason" in refused(place, "cancel", next(iter(some_held(place))), "--reason", " ")
+
+
+def open_of(place, ous):
+    """Return the launches of an OUS that are not over yet."""
+    launches = place.messages("pipeline.process.EU")
+    return [doc for doc in launches if doc["body"]["ousUID"] == ous and doc["state"] in envelope.OPEN_STATES]
 
 
 def some_held(place):

@@ -14,6 +14,7 @@ import pytest
 from drw import letters
 from shared.bus import Dead, queue
 from shared.clock import stamp
+from shared.dbcon import INDEXES
 
 DRW = Path(sys.executable).parent / "drw"
 
@@ -30,6 +31,19 @@ def drw(place):
         return done.stdout if status == 0 else done.stderr
 
     return run
+
+
+def test_setup_puts_indexes_that_were_apart_into_one_design_document(place, drw):
+    assert drw("setup") == "every database and index was there\n"
+    for name, (fields, only) in queue.INDEXES.items():
+        body = {"index": {"fields": fields, "partial_filter_selector": only}, "ddoc": name, "name": name}
+        place.connection.call("POST", "/msgq/_index", content=json.dumps(body).encode())
+    foreign = {"index": {"fields": ["sender"]}, "ddoc": "theirs", "name": "theirs"}
+    place.connection.call("POST", "/msgq/_index", content=json.dumps(foreign).encode())
+    place.connection.call("DELETE", "/msgq/_index/drw/json/due")
+    drw("setup")
+    expected = {*((INDEXES, name) for name in queue.INDEXES), ("theirs", "theirs")}
+    assert set(place.connection.indexes("msgq")) == expected
 
 
 def test_a_selector_is_paused_shown_and_resumed(place, drw, seen):

@@ -25,7 +25,10 @@ class Traffic:
             self._bus.send("work.EU", {"n": n, "work_s": 0.01, "next": ["next.EU"]}, within_s=2 * AWAY_S)
             self.sent.append(n)
 
-    def stop(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         self._stop.set()
         self._thread.join(2 * AWAY_S)
         assert not self._thread.is_alive()
@@ -43,17 +46,16 @@ def test_half_a_minute_without_a_database_loses_and_repeats_nothing(place, couch
     sender = place.bus("sender")
     backlog = [sender.compose("work.EU", {"n": -1 - n, "work_s": 0.05, "next": ["next.EU"]}) for n in range(200)]
     sender.send_many(backlog)
-    traffic = Traffic(place.bus("traffic"))
-    workers.wait_for(20, what="worked", selector="next.EU")
-    couchlet.kill()
-    threading.Event().wait(AWAY_S)
-    couchlet.start()
-    back = time.time()
-    for worker in first:
-        assert begun_again(workers, worker, back) - back < RESUMED_S
-    before = len(traffic.sent)
-    workers.wait_until(lambda _: len(traffic.sent) > before)
-    traffic.stop()
+    with Traffic(place.bus("traffic")) as traffic:
+        workers.wait_for(20, what="worked", selector="next.EU")
+        couchlet.kill()
+        threading.Event().wait(AWAY_S)
+        couchlet.start()
+        back = time.time()
+        for worker in first:
+            assert begun_again(workers, worker, back) - back < RESUMED_S
+        before = len(traffic.sent)
+        workers.wait_until(lambda _: len(traffic.sent) > before)
     numbers = [*traffic.sent, *(-1 - n for n in range(len(backlog)))]
     workers.wait_for(len(numbers), what="worked", selector="next.EU", timeout=90)
     effects = Counter(line["n"] for line in workers.lines(what="begun", selector="next.EU"))
