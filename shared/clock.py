@@ -66,6 +66,11 @@ class Clock:
         if self._contradictions >= _CONVINCING:
             self._interval, self._contradictions = self._doubt, 0
 
+    @property
+    def is_learnt(self) -> bool:
+        """Whether an answer has told the database's time."""
+        return self._sampled
+
     def now(self) -> datetime:
         """Return the database's time, aware, UTC: this machine's own as long as that may be right.
 

@@ -5,7 +5,7 @@ What is to be done with a message stands in its body:
 - ``n``: its number, by which the test knows it
 - ``work_s``: how long the work takes (it ends early when it is told to)
 - ``deaf``: the work does not end when it is told to
-- ``kill``: the work kills its process
+- ``kill``: the work, when its time is over, kills its process
 - ``outcome``: what the handler returns, ``done`` if not said
 - ``next``: selectors to which the handler sends a message each, after its work
 
@@ -175,6 +175,7 @@ def _handler(say: Callable[..., None]) -> Callable[[Delivery], Outcome | None]:
         n = body.get("n")
         say("begun", n=n, attempt=attempt, selector=delivery.message.selector)
         if body.get("kill"):
+            time.sleep(body.get("work_s", 0.0))
             os.kill(os.getpid(), signal.SIGKILL)
         told = threading.Event()
         if not body.get("deaf"):

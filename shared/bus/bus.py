@@ -7,6 +7,7 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
+from shared import errors
 from shared.bus import envelope, groups
 from shared.bus.leases import LeaseKeeper
 from shared.bus.listener import Listener
@@ -74,6 +75,7 @@ class Bus:
         self.feed = Feed(database, heartbeat_s=settings.heartbeat_s)
         self.replies = Replies(self.queue, self.feed)
         self.policy = RetryPolicy(attempts=settings.attempts, first_s=settings.retry_s, longest_s=settings.retry_max_s)
+        self._connection = connection
         self._clock = connection.clock
         self._ticker = Ticker(connection.clock)
         self._listeners: list[Listener] = []
@@ -107,7 +109,8 @@ class Bus:
 
     def compose(self, selector: str, body: dict[str, Any], **options: Unpack[Options]) -> Message:
         """Return the message that :meth:`send` would send, for sending many at once by :meth:`send_many`."""
-        created = self._ticker.next()
+        self._learn_the_time()
+        created, now = self._ticker.next(), self._clock.now()
         envelope.selector(selector)
         message_id = options.get("message_id")
         if message_id is not None and envelope.selector_of(message_id) != selector:
@@ -122,9 +125,18 @@ class Bus:
             sender=self.me,
             cause=options.get("cause", ""),
             priority=options.get("priority", envelope.DEFAULT_PRIORITY),
-            not_before=created + timedelta(seconds=delay_s) if delay_s else None,
-            expires=created + timedelta(seconds=expires_s) if expires_s is not None else None,
+            not_before=now + timedelta(seconds=delay_s) if delay_s else None,
+            expires=now + timedelta(seconds=expires_s) if expires_s is not None else None,
         )
+
+    def _learn_the_time(self) -> None:
+        """Ask the database for its time where no answer has told it yet: this machine's own may be wrong by hours."""
+        if self._clock.is_learnt:
+            return
+        try:
+            self._connection.welcome()
+        except errors.DatabaseError as error:
+            _LOG.debug("the database's time is not known yet: %s", error)  # sending says what is wrong with it
 
     def send_many(self, messages: list[Message], *, within_s: float = _SEND_WITHIN_S) -> list[str]:
         """Send composed messages together and return their ids; errors as :meth:`send`, after all were tried."""
@@ -139,8 +151,10 @@ class Bus:
 
         ``slots`` handlers run at once, each in a thread; up to ``batch`` messages are claimed ahead. The handler
         returns Done (or None), Retry, Snooze or Dead; an exception is a Retry. It may run twice for one message, so
-        its effects must not add up.
+        its effects must not add up. Raises RuntimeError once the bus has started.
         """
+        if self._started:
+            raise RuntimeError(f"{pattern} cannot be listened to: the bus has started, and listeners come before that")
         self._listeners.append(
             Listener(Pattern(pattern), handler, slots=slots, batch=batch, policy=policy or self.policy)
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import copy
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from shared import errors
 from shared.bus import envelope
@@ -15,11 +17,24 @@ if TYPE_CHECKING:
     from shared.bus.retry import RetryPolicy
 
 
+_SEND_WITHIN_S: Final = 30.0
+_SHORTEST_SEND_S: Final = 1.0
+
+
 class Sender(Protocol):
     """What a delivery sends by: the bus."""
 
-    def send(self, selector: str, body: dict[str, Any], *, message_id: str | None, cause: str, priority: int) -> str:
-        """Send a message and return its id."""
+    def send(
+        self,
+        selector: str,
+        body: dict[str, Any],
+        *,
+        within_s: float,
+        message_id: str | None,
+        cause: str,
+        priority: int,
+    ) -> str:
+        """Send a message, trying for so many seconds, and return its id."""
         ...
 
 
@@ -38,10 +53,10 @@ class Delivery:
         """The message, as it was claimed or last renewed."""
         return self._held.message
 
-    @property
+    @cached_property
     def body(self) -> dict[str, Any]:
-        """What the message says."""
-        return self._held.message.body
+        """What the message says: the handler's own copy, for what is stored stays as it was sent."""
+        return copy.deepcopy(self._held.message.body)
 
     @property
     def is_last_attempt(self) -> bool:
@@ -80,8 +95,15 @@ class Delivery:
         """Send a message caused by this one and return its id.
 
         ``name`` says what the message is for; sending it again, in a second run of the handler too, sends nothing
-        more. Raises as :meth:`Bus.send <shared.bus.bus.Bus.send>`, and LeaseLost.
+        more. It is not tried for longer than the lease is sure to last: then somebody else may be at the message.
+        Raises as :meth:`Bus.send <shared.bus.bus.Bus.send>`, and LeaseLost.
         """
         self.check()
-        message_id = self.child_id(selector, name)
-        return self._sender.send(selector, body, message_id=message_id, cause=self.message.id, priority=priority)
+        return self._sender.send(
+            selector,
+            body,
+            within_s=max(min(_SEND_WITHIN_S, self._held.remaining_s()), _SHORTEST_SEND_S),
+            message_id=self.child_id(selector, name),
+            cause=self.message.id,
+            priority=priority,
+        )

@@ -47,6 +47,7 @@ _MARGIN: Final = timedelta(days=366)
 """How far from a stored time we ever reckon."""
 
 ERRORS_KEPT: Final = 20
+_LAPSED: Final = "lease expired"
 ERROR_LENGTH: Final = 2000
 RESULT_BYTES: Final = 1_000_000
 BODY_BYTES: Final = 7_000_000
@@ -205,18 +206,17 @@ def new(
     """Return a message to be sent: ready, or delayed until ``not_before``. Raises BadInput and Refused."""
     if priority not in PRIORITIES:
         raise BadInput(f"{shown(priority)} is not a priority: it is a whole number from 0, most urgent, to 9")
-    delayed = not_before is not None and not_before > created
     return Message(
         id=message_id,
         selector=selector(selector_of(message_id)),
-        state=DELAYED if delayed else READY,
+        state=DELAYED if not_before else READY,
         priority=priority,
         creation_timestamp=stamp(created),
         sender=sender,
         cause=cause,
         body=body,
         digest=digest(body),
-        due=stamp(not_before) if not_before is not None and delayed else None,
+        due=stamp(not_before) if not_before else None,
         expires=stamp(expires) if expires else None,
         last=last("", "send"),
     )
@@ -240,6 +240,8 @@ def check(message: Message) -> None:
             raise BadInput(f"{shown(text)} is not a time") from error
     if message.state == CLAIMED and message.claim is None:
         raise BadInput("it is claimed, and by nobody")
+    if message.state in {CLAIMED, DELAYED} and not message.due:
+        raise BadInput(f"it is {message.state}, and until when it does not say")
 
 
 def claim(message: Message, *, by: str, token: str, now: datetime, lease_s: float) -> Message:
@@ -282,7 +284,7 @@ def retry(message: Message, *, what: str, now: datetime, due: datetime) -> Messa
     )
 
 
-def snooze(message: Message, *, waits: str, due: datetime) -> Message:
+def snooze(message: Message, *, waits: str, due: datetime, begun: bool) -> Message:
     """Put a message back until ``due`` because something that it needs is away; this spends no attempt."""
     return _changed(
         message,
@@ -290,7 +292,7 @@ def snooze(message: Message, *, waits: str, due: datetime) -> Message:
         attempts=message.attempts - 1,
         waits=_storable(waits),
         claim=None,
-        expires=None,
+        expires=None if begun else message.expires,
         due=stamp(due),
         last=last(_held(message).token, "snooze"),
     )
@@ -354,6 +356,7 @@ def requeue(message: Message, *, by: str, body: dict[str, Any] | None = None) ->
         state=READY,
         attempts=0,
         claim=None,
+        expires=None,
         due=None,
         done_at=None,
         body=body if edited else message.body,
@@ -377,10 +380,15 @@ def _held(message: Message) -> Claim:
     return message.claim
 
 
+def lapses(message: Message) -> int:
+    """Return how often the lease of a message ran out, as far as its errors are kept."""
+    return sum(failure.what == _LAPSED for failure in message.errors)
+
+
 def _with_lapse(message: Message, now: datetime) -> Message:
     if message.state != CLAIMED or message.claim is None:
         return message
-    noted = _noted(message, "lease expired", message.claim.by, now)
+    noted = _noted(message, _LAPSED, message.claim.by, now)
     return msgspec.structs.replace(message, errors=noted, expires=None)
 
 

@@ -20,7 +20,7 @@ import msgspec
 from shared.bus import envelope
 from shared.bus.outcomes import Snooze
 from shared.clock import elapsed_s, stamp
-from shared.errors import BadInput, OutcomeUnknown, Refused
+from shared.errors import BadInput, DatabaseAway, OutcomeUnknown, Refused
 from shared.names import shown
 
 if TYPE_CHECKING:
@@ -120,9 +120,12 @@ def expansion(queue: Queue) -> Callable[[Delivery], Outcome | None]:
 
     def expand(delivery: Delivery) -> Outcome | None:
         message = delivery.message
-        _, subscribed = held(queue.database, message.selector)
+        try:
+            _, subscribed = held(queue.database, message.selector)
+        except DatabaseAway as error:
+            return Snooze(str(error), for_s=1.0, begun=False)
         if not subscribed:
-            return Snooze(f"nobody is subscribed to {message.selector}")
+            return Snooze(f"nobody is subscribed to {message.selector}", begun=False)
         delivery.check()
         results = queue.write([_copy(message, each) for each in subscribed], until_s=elapsed_s() + _WITHIN_S)
         for result in results:  # "lost" is a copy that was made before, whatever has become of it

@@ -226,18 +226,32 @@ class Lanes:
         return lane
 
     def _span(self, selector: str) -> _Span | None:
-        """Return between which moments the ready messages lie; None where there is nothing between."""
+        """Return between which moments the ready messages lie; None where there is nothing between.
+
+        What was made at no moment that there is is read, and so parked: it is no message.
+        """
         first = self._queue.ready(selector, 1)
-        if not first:
+        newest = self._queue.newest_ready(selector, first[0].priority) if first else None
+        if newest is None:
             return None
-        newest = self._queue.newest_ready(selector, first[0].priority)
-        if newest <= first[0].created:
+        if odd := [place.id for place in (first[0], newest) if not _is_moment(place.created)]:
+            self._queue.fetch(odd)
             return None
-        return _Span(first[0].priority, first[0].created, newest, elapsed_s() + _BELIEVED_S)
+        if newest.created <= first[0].created:
+            return None
+        return _Span(first[0].priority, first[0].created, newest.created, elapsed_s() + _BELIEVED_S)
 
 
 def _is_ready(message: Message, selector: str) -> bool:
     return message.state == envelope.READY and message.selector == selector
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        moment(text)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _between(first: str, last: str) -> str:

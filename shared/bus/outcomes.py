@@ -60,11 +60,13 @@ class Retry:
 class Snooze:
     """Something that the work needs is away, as ``waits`` says; this spends no attempt.
 
-    ``for_s`` (seconds) is how long to wait; by default a tenth of the message's age, up to half a minute.
+    ``for_s`` (seconds) is how long to wait; by default a tenth of the message's age, up to half a minute. ``begun`` is
+    whether the work may have had an effect: what has not begun can still expire.
     """
 
     waits: str
     for_s: float | None = None
+    begun: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be stored, where the handler says it."""
@@ -126,9 +128,9 @@ def settled(  # noqa: PLR0911 (one line an outcome)
     match outcome:
         case Done(result):
             return envelope.done(message, now=now, result=result)
-        case Snooze(waits, for_s):
+        case Snooze(waits, for_s, begun):
             wait = for_s if for_s is not None else _snooze_s(message, now, policy)
-            return envelope.snooze(message, waits=waits, due=now + timedelta(seconds=wait))
+            return envelope.snooze(message, waits=waits, due=now + timedelta(seconds=wait), begun=begun)
         case Retry(what, _) if policy.is_spent(message.attempts):
             return envelope.dead(message, what=what, by=by, now=now)
         case Retry(what, after_s):

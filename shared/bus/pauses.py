@@ -117,6 +117,7 @@ class Pauses:
         self._stale.set()
         self._heard_of: set[str] = set()
         self._pauses: list[tuple[Pattern, float]] = []
+        self._in_force: frozenset[str] = frozenset()
 
     def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
         """Hear of a change: only pauses matter, and the drain of this process."""
@@ -132,10 +133,23 @@ class Pauses:
         self._stale.set()
         self._on_change()
 
-    def refresh(self) -> None:
-        """Read the pauses if they may have changed; raises DatabaseError, and what was known then stays in force."""
-        if not self._stale.is_set():
-            return
+    def refresh(self) -> bool:
+        """Read the pauses if they may have changed, and tell whether one that was in force is so no more.
+
+        Raises DatabaseError, and what was known then stays in force.
+        """
+        if self._stale.is_set():
+            self._read_all()
+        before, self._in_force = self._in_force, self._names()
+        return not before <= self._in_force
+
+    def _names(self) -> frozenset[str]:
+        """Return what holds messages now: patterns, and the drain of this process."""
+        now_s = elapsed_s()
+        paused = {pattern.text for pattern, end_s in self._pauses if now_s < end_s}
+        return frozenset(paused | {self._drain_id} if self._is_drained else paused)
+
+    def _read_all(self) -> None:
         self._stale.clear()
         now = self._clock.now()
         try:

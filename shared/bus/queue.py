@@ -39,13 +39,14 @@ INDEXES: Final[dict[str, tuple[list[str], Doc]]] = {
     DUE_INDEX: (["selector", "due"], {"state": {"$in": [envelope.DELAYED, envelope.CLAIMED]}}),
     ENDED_INDEX: (["state", "doneAt"], {"state": {"$in": sorted(envelope.TERMINAL_STATES)}}),
 }
-"""The partial indexes of ``msgq``, each in a design document of its own: fields, and which documents are in it."""
+"""The partial indexes of ``msgq``: fields, and which documents are in it."""
 
 _LOG = logging.getLogger(__name__)
 _SURVEY_ROWS: Final = 200
 _SURVEY_PAGES: Final = 50
 _READ_S: Final = 10.0
-
+_PARKED_KEPT: Final = 1000
+"""An index that lags shows for a while what was parked."""
 
 _SURVEYED: Final = {READY_INDEX: ["_id", "selector"], DUE_INDEX: ["_id", "selector", "state", "due"]}
 """What a survey asks for. Of ready messages that is in the index, so that CouchDB reads no document."""
@@ -96,7 +97,8 @@ class Queue:
         self.writer = Writer(database)
         self.claimed = self.conflicts = 0
         """How many messages this process has claimed, and how often another was quicker."""
-        self._unusable: dict[str, str] = {}
+        self._left_alone: dict[str, str] = {}
+        self._parked: dict[str, str] = {}
         self._too_few_answered = False
 
     def send(self, messages: Sequence[Message], *, within_s: float) -> list[Message]:
@@ -137,7 +139,7 @@ class Queue:
 
         Only the index is read for it; what is parked or newer than this program does not count for the limit.
         """
-        in_the_way = sum(selector_of(message_id) == selector for message_id in self._unusable)
+        in_the_way = sum(selector_of(message_id) == selector for message_id in self._left_alone)
         return self._places({"selector": selector}, limit + in_the_way)
 
     def ready_since(self, selector: str, priority: int, since: str, limit: int) -> list[Place]:
@@ -148,10 +150,10 @@ class Queue:
         where = {"selector": selector, "priority": priority, "creationTimestamp": {"$gte": since}}
         return self._places(where, limit, update=False)
 
-    def newest_ready(self, selector: str, priority: int) -> str:
-        """Return when the youngest ready message of one priority was made; nothing where there is none."""
+    def newest_ready(self, selector: str, priority: int) -> Place | None:
+        """Return where the youngest ready message of one priority stands; None where there is none."""
         found = self._places({"selector": selector, "priority": priority}, 1, newest_first=True)
-        return found[0].created if found else ""
+        return found[0] if found else None
 
     def _places(self, where: Doc, limit: int, *, newest_first: bool = False, **more: bool) -> list[Place]:
         """Return places in the index of ready messages; what stands there and is no message is parked, not returned.
@@ -172,8 +174,8 @@ class Queue:
         return places
 
     def is_in_the_way(self, message_id: str) -> bool:
-        """Tell whether a message is one that this process leaves alone until somebody changes it."""
-        return message_id in self._unusable
+        """Tell whether a message is one that this process leaves alone until somebody changes it, or has parked."""
+        return message_id in self._left_alone or message_id in self._parked
 
     def survey(self, index: str, patterns: Sequence[Pattern]) -> list[Prospect]:
         """Return what an index holds for some patterns, of every selector something, in few requests.
@@ -245,7 +247,7 @@ class Queue:
             if result.standing == "written" and not result.message.is_open:
                 self.prune(result.message)
             elif result.standing == "refused":
-                self._unusable[result.message.id] = result.message.rev
+                self._left_alone[result.message.id] = result.message.rev
                 _LOG.error("message %s cannot be claimed, and is left alone: %s", result.message.id, result.reason)
             elif result.standing == "forked" and not self._trees.step_back(result.message):
                 self._too_few_answered = True
@@ -322,12 +324,12 @@ class Queue:
 
     def _understood(self, doc: Doc) -> Message | None:
         """Return a document as a message; leave alone what is newer, and park what is none."""
-        if self._unusable.get(doc["_id"]) == doc["_rev"]:
+        if doc["_rev"] in {self._left_alone.get(doc["_id"]), self._parked.get(doc["_id"])}:
             return None
-        self._unusable.pop(doc["_id"], None)
+        self._left_alone.pop(doc["_id"], None)
         schema = doc.get("schema")
         if isinstance(schema, int) and schema > envelope.SCHEMA:
-            self._unusable[doc["_id"]] = doc["_rev"]
+            self._left_alone[doc["_id"]] = doc["_rev"]
             _LOG.error(
                 "message %s has schema %s, and this program knows %d: update it",
                 doc["_id"],
@@ -345,7 +347,9 @@ class Queue:
 
     def _park(self, doc: Doc, what: str) -> None:
         """Mark a document dead that stands in an index of messages and is not one."""
-        self._unusable[doc["_id"]] = doc["_rev"]
+        if len(self._parked) > _PARKED_KEPT:
+            self._parked.clear()
+        self._parked[doc["_id"]] = doc["_rev"]
         if str(doc.get("state")) not in envelope.OPEN_STATES:
             return
         _LOG.error("message %s is %s", doc["_id"], what)

@@ -65,10 +65,10 @@ class ExecutorClient:
         return _reply(answered)
 
     def _withdraw(self, message_id: str) -> bool:
-        """Expire a request that nobody has claimed; tell whether it is sure now that it will not be executed."""
+        """Expire a request that nobody has begun; tell whether it is sure now that it was not and will not be."""
         try:
             message = self._bus.queue.get(message_id)
-            if message is None or message.state != envelope.READY:
+            if message is None or message.state != envelope.READY or message.attempts:
                 return message is not None and message.state == envelope.EXPIRED
             expired = envelope.expire(message, now=self._bus.queue.clock.now())
             written = self._bus.queue.write([expired], until_s=elapsed_s())[0]

@@ -72,8 +72,11 @@ class Writer:
         """Write each message at the revision that it carries; the results are in the same order.
 
         ``until_s``, a moment of :func:`~shared.clock.elapsed_s`, is when to give up on a database that is away.
+        Raises DatabaseError where the database refuses us and nothing was written; where something was, the rest is
+        ``unknown``.
         """
         results: list[Result | None] = [None] * len(messages)
+        refusals: list[errors.DatabaseError] = []
         encoded: list[tuple[int, bytes]] = []
         for at, message in enumerate(messages):
             try:
@@ -82,27 +85,51 @@ class Writer:
                 results[at] = Result("refused", message, f"it cannot be written as JSON: {error}")
         for batch in _batches(encoded):
             chosen = [messages[at] for at, _ in batch]
-            written = self._write_batch(chosen, [data for _, data in batch], until_s)
+            written = self._write_batch(chosen, [data for _, data in batch], until_s, refusals)
             for (at, _), result in zip(batch, written, strict=True):
                 results[at] = result
+        if refusals and not any(result and result.standing == "written" for result in results):
+            raise refusals[0]
         return [result for result in results if result]
 
-    def _write_batch(self, messages: Sequence[Message], encoded: list[bytes], until_s: float) -> list[Result]:
+    def _write_batch(
+        self,
+        messages: Sequence[Message],
+        encoded: list[bytes],
+        until_s: float,
+        refusals: list[errors.DatabaseError],
+    ) -> list[Result]:
+        """Write a part of a batch; once we are refused, as for a wrong password, no part is tried any more."""
+        if refusals:
+            return [Result("unknown", message, str(refusals[0])) for message in messages]
         try:
             rows, repeated = self._insist(messages, encoded, until_s)
-        except _OneByOne:
-            pairs = zip(messages, encoded, strict=True)
-            return [result for message, data in pairs for result in self._write_batch([message], [data], until_s)]
-        except errors.DatabaseAway as error:
-            return self._recover([Result("unknown", message, str(error)) for message in messages], until_s)
-        except errors.Refused as error:
+        except (_OneByOne, errors.Refused) as error:
             if len(messages) == 1:
                 return [Result("refused", messages[0], str(error))]
-            half = len(messages) // 2
-            first = self._write_batch(messages[:half], encoded[:half], until_s)
-            return first + self._write_batch(messages[half:], encoded[half:], until_s)
+            size = 1 if isinstance(error, _OneByOne) else (len(messages) + 1) // 2
+            return self._write_parts(messages, encoded, until_s, refusals, size)
+        except errors.DatabaseAway as error:
+            return self._recover([Result("unknown", message, str(error)) for message in messages], until_s)
+        except errors.DatabaseError as error:
+            refusals.append(error)
+            return self._write_batch(messages, encoded, until_s, refusals)
         results = [_judge(message, row) for message, row in zip(messages, rows, strict=True)]
         return self._recover(results, until_s) if repeated else results
+
+    def _write_parts(
+        self,
+        messages: Sequence[Message],
+        encoded: list[bytes],
+        until_s: float,
+        refusals: list[errors.DatabaseError],
+        size: int,
+    ) -> list[Result]:
+        results: list[Result] = []
+        for at in range(0, len(messages), size):
+            part = slice(at, at + size)
+            results += self._write_batch(messages[part], encoded[part], until_s, refusals)
+        return results
 
     def _insist(self, messages: Sequence[Message], encoded: list[bytes], until_s: float) -> tuple[list[Row], bool]:
         """Send until there is an answer; tell also whether an earlier try may have been carried out."""

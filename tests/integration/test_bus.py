@@ -1,12 +1,17 @@
 """The bus on a real database: what it promises of sending, claiming, retrying and settling."""
 
 import threading
+import time
+from contextlib import closing
 
 import pytest
 
-from shared.bus import Dead, Done, Retry, RetryPolicy, Snooze
+from shared.bus import Bus, Dead, Done, Retry, RetryPolicy, Snooze
 from shared.bus.envelope import caused_id
+from shared.clock import Clock
+from shared.dbcon import DbConnection
 from shared.errors import BadInput, BadMessage, Refused, SentDifferently, SourceAway
+from shared.names import moment
 
 
 def test_a_message_is_handled_and_consumed(place, seen):
@@ -231,3 +236,38 @@ def test_a_policy_of_its_own_for_a_listener(place, seen):
 def test_an_id_of_ones_own_begins_with_its_selector(place):
     with pytest.raises(BadInput, match="does not begin with its selector"):
         place.bus().send("greet.EU", {}, message_id="other:1:x")
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_who_sends_before_anything_else_knows_the_databases_time(place, monkeypatch, hours):
+    real = time.time
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: real() + hours * 3600)
+        clock = Clock()
+    with closing(DbConnection(place.settings, clock=clock)) as connection:
+        bus = Bus(connection, place.settings, me="skewed")
+        sent = [place.database.get(bus.send("work.EU", {}, delay_s=30, expires_s=60)) for _ in range(2)]
+    now = place.connection.clock.now()
+    for doc in sent:
+        assert abs((moment(doc["creationTimestamp"]) - now).total_seconds()) < 20
+        assert 0 < (moment(doc["due"]) - now).total_seconds() < 45
+        assert 30 < (moment(doc["expires"]) - now).total_seconds() < 75
+
+
+def test_a_handler_does_not_try_to_send_for_longer_than_its_lease_lasts(place, seen, monkeypatch):
+    bus = place.bus(DRW_LEASE_S="6")
+    send = bus.send
+
+    def noting(selector, body, *, within_s, **options):
+        seen.add(within_s)
+        return send(selector, body, within_s=within_s, **options)
+
+    monkeypatch.setattr(bus, "send", noting)
+
+    def handle(delivery):
+        delivery.send("next.EU", {}, name="after")
+
+    bus.listen("work.EU", handle)
+    with bus:
+        place.wait_for_state(send("work.EU", {}), "consumed")
+    assert 2 < seen.items[0] <= 6

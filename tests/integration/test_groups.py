@@ -79,3 +79,16 @@ def test_a_subscription_can_be_taken_back(place, seen):
 def test_names_that_make_no_selector_are_refused(place, group, service):
     with pytest.raises(BadInput):
         place.bus().subscribe(group, service, lambda delivery: None)
+
+
+def test_a_message_that_waits_for_a_first_subscription_can_still_expire(place, seen):
+    bus = place.bus()
+    bus.subscribe("state.change", "archive", lambda delivery: seen.add(delivery.body["n"]))
+    groups.unsubscribe(place.database, "state.change", "archive")
+    with bus:
+        late = bus.send("state.change", {"n": 1}, expires_s=1.5)
+        place.wait_for_state(late, "delayed")
+        assert place.wait_for_state(late, "expired")["waits"] == "nobody is subscribed to state.change"
+        groups.subscribe(place.database, "state.change", "archive", by="ada", now=place.connection.clock.now())
+        bus.send("state.change", {"n": 2})
+        assert seen.wait_for(1) == [2]

@@ -207,3 +207,26 @@ def test_one_grace_is_for_all_slots_together(place):
     stopping.start()
     stopping.join(7.5)  # four graces would take eight seconds
     assert not stopping.is_alive()
+
+
+def test_what_a_handler_does_to_the_body_does_not_change_what_is_stored(place, seen):
+    bus = place.bus()
+
+    def handle(delivery):
+        seen.add(delivery.body.pop("name"))
+        delivery.body["list"].append(1)
+        if len(seen.items) == 1:
+            raise OSError("for now")
+
+    bus.listen("work.EU", handle)
+    with bus:
+        message_id = bus.send("work.EU", {"name": "a", "list": []})
+        done = place.wait_for_state(message_id, "consumed")
+    assert (seen.items, done["body"]) == (["a", "a"], {"name": "a", "list": []})
+
+
+def test_a_listener_that_comes_too_late_is_refused(place):
+    bus = place.bus()
+    bus.listen("work.EU", lambda _: None)
+    with bus, pytest.raises(RuntimeError, match=r"work\.NA .* has started"):
+        bus.listen("work.NA", lambda _: None)

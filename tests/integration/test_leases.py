@@ -91,3 +91,15 @@ def test_a_message_that_kills_its_worker_every_time_ends_dead_and_its_batch_does
     assert [error["what"] for error in dead["errors"]] == ["lease expired"] * 3
     for message_id in ids[1:]:
         place.wait_for_state(message_id, "consumed")
+
+
+def test_of_messages_that_lapse_together_the_deadly_one_ends_dead_alone(place, workers):
+    times = LEASE | {"DRW_ATTEMPTS": "4"}
+    ids = send(place, {"kill": True, "work_s": 0.3}, *[{"work_s": 0.8}] * 3)
+    for number in range(4):
+        workers.start(f"worker{number}", "work.EU:4:4", **times).wait(30)
+    workers.start("last", "work.EU:4:4", **times)
+    dead = place.wait_for_state(ids[0], "dead", timeout=30)
+    assert [error["what"] for error in dead["errors"]] == ["lease expired"] * 4
+    for message_id in ids[1:]:
+        place.wait_for_state(message_id, "consumed")

@@ -232,3 +232,14 @@ def test_a_claim_whose_answer_is_lost_to_a_long_outage_is_not_left_to_its_lease(
         for message_id in ids:
             assert place.wait_for_state(message_id, "consumed")["attempts"] == 1
     assert sorted(seen.items) == list(range(5))
+
+
+def test_a_login_that_is_refused_in_the_middle_of_claiming_loses_nothing_of_what_was_claimed(place, proxy, seen):
+    """Each has more than half of what one request may hold; CouchDB answers 401 where it cannot read a user."""
+    sender = place.bus("sender")
+    sender.send_many([sender.compose("work.EU", {"n": n, "text": "x" * 4_500_000}) for n in range(3)])
+    proxy.rule(writes("claim"), fail(401), skip=1, times=1)
+    bus = place.bus(through=proxy)
+    bus.listen("work.EU", lambda delivery: seen.add((delivery.body["n"], delivery.message.attempts)), slots=3, batch=3)
+    with bus:
+        assert sorted(seen.wait_for(3)) == [(0, 1), (1, 1), (2, 1)]

@@ -13,6 +13,12 @@ ODD = {
         "claim": {"by": "x", "token": "t", "since": "2026-01-01T00:00:00", "until": "9999-12-31T23:59:59.999999"},
     },
     "no time": {"state": "delayed", "due": "soon"},
+    "delayed until nobody knows when": {"state": "delayed", "due": None},
+    "claimed until nobody knows when": {
+        "state": "claimed",
+        "due": None,
+        "claim": {"by": "x", "token": "t", "since": "2026-01-01T00:00:00", "until": "2026-01-01T00:00:00"},
+    },
     "a selector with other characters": {"state": "ready", "selector": "work.é"},
 }
 WHOLE = {
@@ -63,3 +69,19 @@ def test_an_outcome_that_cannot_be_stored_is_a_failed_attempt(place, span):
         dead = place.wait_for_state(bus.send("work.EU", {}), "dead")
         assert "is no time to wait" in dead["errors"][-1]["what"]
         assert bus.broken() == ""
+
+
+@pytest.mark.parametrize("made", ["zzz", ""])
+def test_consumers_that_keep_out_of_each_others_way_outlive_a_time_that_is_none(place, seen, made):
+    sender = place.bus("sender")
+    for _ in range(4):
+        sender.send_many([sender.compose("work.EU", {"n": n}) for n in range(200)])
+    place.database.put({"_id": "work.EU:1:odd", **WHOLE, "state": "ready", "creationTimestamp": made})
+    buses = [place.bus(f"worker{number}") for number in range(3)]
+    for bus in buses:
+        bus.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]), slots=2, batch=50)
+    for bus in buses:
+        bus.start()
+    seen.wait_for(800)
+    place.wait_for_state("work.EU:1:odd", "dead")
+    assert [bus.broken() for bus in buses] == ["", "", ""]

@@ -145,3 +145,20 @@ def test_a_control_document_that_is_no_pause_stops_nobody(place, seen):
     with listening(place, seen):
         place.bus("sender").send("work.EU", {"n": 1})
         seen.wait_for(1)
+
+
+def test_what_is_due_when_a_pause_is_over_is_taken_at_once(place, seen):
+    """Of what was due while it was paused nobody has noted when."""
+    database, clock = place.database, place.connection.clock
+    bus = place.bus(DRW_POLL_S="20", DRW_POLL_MAX_S="60")
+    bus.listen("work.*", lambda delivery: seen.add(delivery.body["n"]))
+    pauses.pause(database, "work.EU", by="ada", reason="rain", now=clock.now(), until=None)
+    pauses.pause(
+        database, "work.NA", by="ada", reason="rain", now=clock.now(), until=clock.now() + timedelta(seconds=2.5)
+    )
+    with bus:
+        bus.send("work.EU", {"n": 1}, delay_s=0.2)
+        bus.send("work.NA", {"n": 2}, delay_s=0.2)
+        assert seen.wait_for(1, timeout=8) == [2]
+        pauses.resume(database, "work.EU")
+        assert seen.wait_for(2, timeout=4) == [2, 1]

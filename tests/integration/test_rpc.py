@@ -131,3 +131,24 @@ def test_two_threads_that_ask_with_one_id_both_have_the_reply(place, serve, seen
     assert replies == [7, 7]
     assert len(seen.items) == 1
     assert not bus.replies._waiting
+
+
+def test_of_a_request_that_was_begun_and_given_back_it_is_not_said_that_it_was_not_begun(place, seen):
+    executor = place.bus("executor")
+
+    def execute(delivery):
+        seen.add(1)
+        while True:
+            delivery.check()
+            time.sleep(0.01)
+
+    Executor(executor, "work.add", execute)
+    executor.start()
+    caller = ExecutorClient(place.bus("caller"), "work.add", deadline_s=3)
+    stopping = threading.Thread(target=lambda: (seen.wait_for(1), executor.stop(0.1)))
+    stopping.start()
+    with pytest.raises(DeadlineExceeded, match="it may still be executed"):
+        caller.call({}, message_id="work.add:1:x")
+    stopping.join()
+    left = place.database.get("work.add:1:x")
+    assert (left["state"], left["attempts"]) == ("ready", 1)
