@@ -23,6 +23,7 @@ from shared.bus import Retry, Snooze, envelope, janitor, queue
 from shared.bus.wake import Feed
 from shared.clock import elapsed_s, stamp
 from shared.errors import BadInput, DatabaseError, OutcomeUnknown, SentDifferently
+from shared.logs import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -109,14 +110,17 @@ class Newsroom:
 
     def run(self) -> None:
         """Look when something has changed, and once a heartbeat, until the actor stops."""
+        trouble = Trouble(_LOG, "nobody is told what is new")
         while not self._me.stopping.is_set():
             self._wake.clear()
             try:
                 self.run_once()
             except (DatabaseError, OutcomeUnknown) as error:
-                _LOG.debug("looking again later: %s", error)
+                trouble.met(error)
                 self._everything.set()
                 self._suspects.clear()
+            else:
+                trouble.over()
             self._me.stopping.wait(self._me.settings.poll_s)  # what comes together is looked at together
             self._wake.wait(self._me.settings.heartbeat_s)
 

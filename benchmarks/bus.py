@@ -67,7 +67,7 @@ class Bench:
     def fresh(self) -> Bus:
         """Make the queue anew, and return a bus on it."""
         self.clear()
-        setup.ensure_queue(self.connection, QUEUE)
+        setup.make_queue(self.connection, QUEUE)
         return self.bus("benchmark")
 
     def bus(self, me: str) -> Bus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drw import users
 from drw.registry import OK
@@ -43,11 +43,19 @@ INDEXES: Final[dict[str, Mapping[str, tuple[list[str], Doc | None]]]] = {
 }
 """The indexes of each database, by name: their fields, and which documents are in them if not all."""
 
+_OPTIONS: Final = {queue.DATABASE: {"n": 1, "q": 1}}
 _HEARTBEAT_REVISIONS: Final = 20
 
 
-def ensure(settings: Settings) -> list[str]:
-    """Make the databases and indexes that are missing; return the names of the databases that were made.
+class Made(NamedTuple):
+    """What was missing and is there now: databases, and indexes of others (``due of msgq``)."""
+
+    databases: list[str]
+    indexes: list[str]
+
+
+def ensure(settings: Settings) -> Made:
+    """Make the databases and indexes that are missing.
 
     The queue has one copy of each shard, because with several a claim needs a majority (docs/bus.md). Needs a server
     administrator. Raises one of :class:`~shared.errors.DatabaseError`.
@@ -60,24 +68,25 @@ def ensure(settings: Settings) -> list[str]:
         connection.close()
 
 
-def ensure_databases(connection: DbConnection) -> list[str]:
+def ensure_databases(connection: DbConnection) -> Made:
     """As :func:`ensure`, through a connection."""
-    made = [name for name in DATABASES if name != queue.DATABASE and connection.create_database(name)]
-    if ensure_queue(connection):
-        made.insert(0, queue.DATABASE)
-    for database, wanted in INDEXES.items():
-        connection.create_indexes(database, wanted)
+    made = [name for name in DATABASES if connection.create_database(name, **_OPTIONS.get(name, {}))]
+    indexes = [
+        f"{index} of {database}"
+        for database, wanted in INDEXES.items()
+        for index in connection.create_indexes(database, wanted)
+        if database not in made
+    ]
     connection.database(actor.ACTORS_DATABASE).limit_revisions(_HEARTBEAT_REVISIONS)
     if made and users.are_there(connection):
         users.secure(connection, made)
-    return made
+    return Made(made, indexes)
 
 
-def ensure_queue(connection: DbConnection, name: str = queue.DATABASE) -> bool:
-    """Make a database that is a message queue, and its indexes, where they are missing; tell whether it was made."""
-    made = connection.create_database(name, n=1, q=1)
+def make_queue(connection: DbConnection, name: str) -> None:
+    """Make a database that is a message queue, and its indexes, where they are missing."""
+    connection.create_database(name, **_OPTIONS[queue.DATABASE])
     connection.create_indexes(name, queue.INDEXES)
-    return made
 
 
 def drop_databases(connection: DbConnection) -> list[str]:
@@ -117,8 +126,10 @@ def _run(context: Context) -> int:
     written = users.make(connection, folder, anew=args.new_passwords) if args.users else []
     cannot = users.secure(connection, list(DATABASES)) if args.users else ""
     if args.json:
-        return context.print_json({"made": made, "users": written, "folder": str(folder), "cannot": cannot})
-    print(f"made {', '.join(made)}" if made else "every database and index was there")
+        facts = {"made": made.databases, "indexes": made.indexes}
+        return context.print_json(facts | {"users": written, "folder": str(folder), "cannot": cannot})
+    every = [*made.databases, *(f"index {each}" for each in made.indexes)]
+    print(f"made {', '.join(every)}" if every else "every database and index was there")
     if args.users:
         _tell(folder, written, cannot)
     return OK

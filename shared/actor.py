@@ -66,6 +66,7 @@ class Actor:
         self._ended = threading.Event()
         self._doing: list[str] = []
         self._parts: dict[str, Callable[[], bool]] = {}
+        self._unheard = logs.Trouble(_LOG, "no sign of life can be written")
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
@@ -152,7 +153,9 @@ class Actor:
         try:
             database.mutate(self.me, lambda doc: self._sign_of_life(doc, since, ended=ended))
         except errors.DatabaseError as error:
-            _LOG.debug("no heartbeat: %s", error)
+            self._unheard.met(error)
+        else:
+            self._unheard.over()
 
     def _sign_of_life(self, doc: Doc | None, since: str, *, ended: bool) -> Doc:
         return {

@@ -353,7 +353,5 @@ def _error_of(answer: Answer, what: str, url: str) -> errors.DatabaseError:
         return errors.Refused("CouchDB stores no whole number of 309 digits or more")
     if status == HTTPStatus.NOT_FOUND and "Database does not exist" in reason:
         database = what.split("/")[1] if "/" in what else what
-        return errors.DatabaseMissing(
-            f"database {database} does not exist at {url}: ./clear-all.sh or 'drw setup' makes it"
-        )
+        return errors.DatabaseMissing(f"database {database} does not exist at {url}: 'drw setup' makes it")
     return _BY_STATUS.get(status, errors.Refused)(f"CouchDB answered {what} with {status}: {reason}")

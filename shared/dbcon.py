@@ -133,24 +133,25 @@ class DbConnection:
             raise
         return True
 
-    def create_indexes(self, database: str, wanted: Mapping[str, tuple[list[str], Doc | None]]) -> None:
-        """Create the Mango indexes that are missing: by name their fields, and over which documents if not all.
+    def create_indexes(self, database: str, wanted: Mapping[str, tuple[list[str], Doc | None]]) -> list[str]:
+        """Create the Mango indexes that are missing, and return their names.
 
-        An index of the same name in a design document of its own, as they were once, is removed.
+        ``wanted`` has by name their fields, and over which documents if not all. An index of the same name in a design
+        document of its own, as they were once, is removed.
         """
-        for name, (fields, only) in wanted.items():
-            self._create_index(database, name, fields, only)
+        made = [name for name, (fields, only) in wanted.items() if self._create_index(database, name, fields, only)]
         alone = [name for ddoc, name in self.indexes(database) if name in wanted and ddoc == name]
         for name in alone:
             self.call("DELETE", f"/{quote(database, safe='')}/_index/{quote(name)}/json/{quote(name)}")
+        return made
 
     def indexes(self, database: str) -> list[tuple[str, str]]:
         """Return design document and name of every Mango index of a database."""
         found = self.call("GET", f"/{quote(database, safe='')}/_index", kind=answers.Indexes).indexes
         return [(each.ddoc.removeprefix("_design/"), each.name) for each in found if each.ddoc]
 
-    def _create_index(self, database: str, name: str, fields: list[str], only: Doc | None) -> None:
-        """Create an index where it is missing.
+    def _create_index(self, database: str, name: str, fields: list[str], only: Doc | None) -> bool:
+        """Create an index where it is missing; tell whether it was.
 
         Of two who do so at once CouchDB answers one with 500 ``error_saving_ddoc``; asked again, it says "exists".
         """
@@ -160,12 +161,13 @@ class DbConnection:
         body = {"index": definition, "ddoc": INDEXES, "name": name, "type": "json"}
         for tries_left in reversed(range(_INDEX_TRIES)):
             try:
-                self.call("POST", f"/{quote(database, safe='')}/_index", content=msgspec.json.encode(body))
+                answer = self.call("POST", f"/{quote(database, safe='')}/_index", content=msgspec.json.encode(body))
             except errors.DatabaseAway as error:
                 if not tries_left or "error_saving_ddoc" not in str(error):
                     raise
             else:
-                return
+                return answer.get("result") == "created"
+        return False
 
     @overload
     def call(
@@ -368,7 +370,13 @@ class Database:
         }
         if bookmark:
             body["bookmark"] = bookmark
-        answer = self.server.call("POST", self.path("_find"), content=msgspec.json.encode(body), kind=answers.Found)
+        content = msgspec.json.encode(body)
+        try:
+            answer = self.server.call("POST", self.path("_find"), content=content, kind=answers.Found)
+        except errors.Refused as error:
+            if "_index" not in str(error):  # no_usable_index, or invalid_index
+                raise
+            raise errors.Refused(f"{self.name} has no index {index} ({error}): 'drw setup' makes it") from error
         if answer.warning:
             _LOG.warning("_find on %s by %s: %s", self.name, index, answer.warning)
         return answer.docs, answer.bookmark if answer.docs else ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared import audit, delivery, ngas, reports
-from shared.errors import BadInput, Refused
+from shared.errors import BadInput
 from shared.names import shown
 
 if TYPE_CHECKING:
@@ -106,12 +106,7 @@ class Listing:
     def _read(
         self, limit: int, where: Doc, index: str, sort: Sequence[str | Doc], bookmark: str = ""
     ) -> tuple[list[Doc], str]:
-        try:
-            return self._database.find_behind(bookmark, where, index=index, sort=sort, limit=limit, **self._more)
-        except Refused as error:
-            raise Refused(
-                f"{self._database.name} cannot be listed by {self._field} ({error}): 'drw setup' makes its indexes"
-            ) from error
+        return self._database.find_behind(bookmark, where, index=index, sort=sort, limit=limit, **self._more)
 
     def _place_of(self, doc: Doc) -> str:
         place = [doc[self._field], doc["_id"]] if self._field in doc else [doc["_id"]]

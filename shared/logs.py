@@ -11,11 +11,14 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from shared.errors import DatabaseAway, OutcomeUnknown
 from shared.printable import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from shared.errors import DrwError
 
 _OUS: ContextVar[str] = ContextVar("ous", default="")
 _MESSAGE: ContextVar[str] = ContextVar("message", default="")
@@ -32,6 +35,26 @@ def about(*, ous: str = "", message: str = "") -> Iterator[None]:
     finally:
         _OUS.reset(ous_before)
         _MESSAGE.reset(message_before)
+
+
+class Trouble:
+    """What is tried again and again: each new reason why it fails is said once, but for outages, which others tell."""
+
+    def __init__(self, to: logging.Logger, what: str) -> None:
+        """Take where to say it, and what fails, as the beginning of a sentence."""
+        self._to, self._what = to, what
+        self._said = ""
+
+    def met(self, error: DrwError) -> None:
+        """Note a failure."""
+        reason = str(error)
+        is_news = not isinstance(error, DatabaseAway | OutcomeUnknown) and reason != self._said
+        self._to.log(logging.ERROR if is_news else logging.DEBUG, "%s: %s", self._what, reason)
+        self._said = reason if is_news else self._said
+
+    def over(self) -> None:
+        """Note that it went well."""
+        self._said = ""
 
 
 class TextFormatter(logging.Formatter):

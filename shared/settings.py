@@ -139,9 +139,13 @@ def _path(text: str) -> Path:
         raise ValueError from error
 
 
+_LONGEST_S: Final = 36500 * 86400.0
+"""A hundred years are as good as for ever, and can be counted with."""
+
+
 def _seconds(text: str) -> float:
     value = float(text)
-    if not 0 <= value < float("inf"):
+    if not 0 <= value <= _LONGEST_S:
         raise ValueError
     return value
 
@@ -208,9 +212,9 @@ def _parser(name: str) -> tuple[Callable[[str], Any], str]:
     if name.endswith("_url"):
         return _url, "an address like http://127.0.0.1:5984"
     if name in _NEVER_ZERO:
-        return _some_seconds, "a number above 0"
+        return _some_seconds, f"a number above 0, and at most {_LONGEST_S:.0f}"
     if name.endswith("_s") or name == "pace":
-        return _seconds, "a number, 0 or more"
+        return _seconds, f"a number from 0 to {_LONGEST_S:.0f}"
     return _path, "a path"
 
 
@@ -255,6 +259,8 @@ def read_credentials(path: Path) -> tuple[str, str]:
         return "", ""
     except OSError as error:
         raise BadInput(f"the credentials in {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"the credentials in {path} are no text in UTF-8") from error
     pairs = dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
     return pairs.get(USER_VARIABLE, ""), pairs.get(PASSWORD_VARIABLE, "")
 

@@ -14,6 +14,7 @@ from shared import actor, heartbeats, lifecycle
 from shared.bus import envelope
 from shared.entities import Entities
 from shared.errors import DatabaseError, OutcomeUnknown, RemoteError, StateRefused
+from shared.logs import Trouble
 from shared.messages import VERDICT
 from shared.names import moment
 from shared.status import Change
@@ -68,11 +69,14 @@ class Returns:
 
     def run(self) -> None:
         """Look now and then, until the actor stops."""
+        trouble = Trouble(_LOG, "abandoned reviews are not given back")
         while not self._me.stopping.wait(self._me.settings.heartbeat_s):
             try:
                 self.run_once()
             except (DatabaseError, OutcomeUnknown) as error:
-                _LOG.debug("abandoned reviews are looked for again later: %s", error)
+                trouble.met(error)
+            else:
+                trouble.over()
 
     def run_once(self) -> int:
         """Give back every abandoned review; return how many were."""

@@ -67,6 +67,10 @@ class Session:
                     del steps[0]
             except KeyboardInterrupt:
                 steps = steps[-1:]
+            except BaseException:
+                if len(steps) > 1:
+                    self._leave()
+                raise
             else:
                 return
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import math
 import os
@@ -79,6 +80,8 @@ class Plain:
     def __init__(self, clock: Clock) -> None:
         """Take the database's time, for ages."""
         self._clock = clock
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")  # a key that is no text must not end a review
         self._console = Console(markup=False, emoji=False, highlight=False)
         self.blocks = self._console.encoding.startswith("utf") and not self._console.is_dumb_terminal
 

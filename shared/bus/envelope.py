@@ -154,15 +154,24 @@ def is_message_id(doc_id: str) -> bool:
     return doc_id.count(":") >= 2 and not doc_id.startswith(("control:", "_design/"))  # noqa: PLR2004 (its three parts)
 
 
+def fits(body: dict[str, Any]) -> bool:
+    """Tell whether a body is small enough for a message; raise Refused for what is not JSON."""
+    return len(_encoded(body)) <= BODY_BYTES
+
+
 def digest(body: dict[str, Any]) -> str:
     """Return the SHA-256 of a body, the same however its keys are ordered; raise Refused for what is not JSON."""
-    try:
-        data = _CANONICAL.encode(body).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Refused(f"the body of a message must be a JSON object: {error}") from error
+    data = _encoded(body)
     if len(data) > BODY_BYTES:
         raise Refused(f"the body of a message has {len(data)} bytes, more than the {BODY_BYTES} that CouchDB can keep")
     return hashlib.sha256(data).hexdigest()
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    try:
+        return _CANONICAL.encode(body).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Refused(f"the body of a message must be a JSON object: {error}") from error
 
 
 def new_id(to: str, created: datetime) -> str:

@@ -34,7 +34,8 @@ _OVER: Final = (envelope.CONSUMED, envelope.EXPIRED)
 _LEAST_RETENTION_S: Final = 3600.0
 _LEAST_LEASES: Final = 20
 _PAGE: Final = 100
-_NODE_AWAY: Final = "a node of the cluster is away, or has just come back"
+_NODE_AWAY: Final = "a node of the cluster is away, or was not seen in the round before"
+_ROUND: Final = "control:janitor"
 _COMPACTING: Final = BackOff(first_s=0.1, longest_s=5.0)
 
 
@@ -64,7 +65,6 @@ class Janitor:
         self._database = database
         self._kept_s = kept_s
         self._stopping = stopping or threading.Event()
-        self._was_whole = True
 
     def tidy(self) -> Tidied:
         """Purge what may be purged, then give the space back; raises DatabaseError."""
@@ -88,13 +88,15 @@ class Janitor:
         """Tell whether every node that may have a copy is there, and was in the round before, so that it has caught up.
 
         One that was away may have an older revision, which a purge of the newest does not touch: what was settled long
-        ago would be ready again.
+        ago would be ready again. How the round before was is kept in the database: it may have been another process's.
         """
         if not self._database.may_fork():
             return True
         nodes = self._database.server.call("GET", "/_membership")
-        was_whole, self._was_whole = self._was_whole, set(nodes["cluster_nodes"]) <= set(nodes["all_nodes"])
-        return was_whole and self._was_whole
+        is_whole = set(nodes["cluster_nodes"]) <= set(nodes["all_nodes"])
+        before = self._database.get(_ROUND) or {}
+        self._database.mutate(_ROUND, lambda doc: {**(doc or {"schema": 1}), "isWhole": is_whole})
+        return is_whole and before.get("isWhole") is True
 
     def over(self) -> Iterator[list[Doc]]:
         """Yield, page by page, the settled messages whose retention is over, the oldest first."""

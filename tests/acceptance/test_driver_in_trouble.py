@@ -120,6 +120,30 @@ def test_a_driver_on_another_host_that_takes_over_what_was_passed_on_begins_no_s
 # What it makes
 
 
+def test_a_run_with_more_files_than_a_message_can_list_is_passed_on_all_the_same(system, xtss):
+    """Each of these has a path of some 1,500 characters, so that five thousand make 7 MB."""
+    start_driver(
+        system,
+        after="""
+deep = Path(products_dir).joinpath(*["d" * 250] * 5)
+deep.mkdir(parents=True)
+for number in range(5000):
+    (deep / f"{number:0200}").write_text("x")
+""",
+    )
+    jao = system.start("replicated-cache", "-e", "JAO", "-lc", system.jao, "-euc", system.eu, "-p", "0")
+    settled = system.wait_for_message(launch(system), "consumed", "dead")
+    assert (settled["state"], settled["attempts"]) == ("consumed", 1), settled.get("errors")
+    assert system.entity(OUS).state == "ReadyForReview"
+    told = next(doc for doc in system.messages("cached.JAO") if doc["body"]["fileType"] == "productsdir")
+    assert "files" not in told["body"]
+    assert system.wait_for_message(told["_id"], "consumed", "dead")["state"] == "consumed", jao.text
+    name = told["body"]["name"]
+    here, there = ({str(p.relative_to(c)) for p in (c / name).rglob("*")} for c in (system.eu, system.jao))
+    assert here == there
+    assert len(there) > 5000
+
+
 def test_a_weblog_that_no_replicator_expands_is_a_problem_and_goes_nowhere(system, xtss):
     pack = """
 import zipfile

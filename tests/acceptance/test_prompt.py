@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import signal
 from contextlib import suppress
@@ -54,6 +55,7 @@ def sit(system):
             # Its size is that of the pseudo-terminal, which does not tell where its cursor is.
             env={**here, "TERM": term, "PROMPT_TOOLKIT_NO_CPR": "1"},
             encoding="utf-8",
+            codec_errors="replace",
             timeout=30,
             dimensions=size,
         )
@@ -173,6 +175,16 @@ def test_a_report_that_is_not_base64_is_said_to_be_unreadable_and_its_run_can_be
     ada.expect("Comment: ")
     ada.sendline("no report")
     ada.expect(f"Fail: {ous} is ReadyForProcessing")
+
+
+def test_a_key_that_is_no_text_ends_no_review(system, ous, sit):
+    ada = sit("ada", term="dumb")
+    take(ada, ous)
+    os.write(ada.child_fd, b"\xff\xfe\n")
+    ada.expect(FLAG)
+    assert system.entity(ous).state == "Reviewing"
+    ada.sendline("c")
+    system.wait_for_state(ous, "ReadyForReview")
 
 
 def test_a_narrow_terminal_breaks_between_words(system, ous, sit):

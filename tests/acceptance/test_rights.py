@@ -187,7 +187,7 @@ def is_let_in(connection):
 
 def test_databases_that_are_made_anew_get_their_rights_back(secured):
     secured.connection.drop_database("audit")  # as ./clear-all.sh does
-    assert setup.ensure_databases(secured.connection) == ["audit"]
+    assert setup.ensure_databases(secured.connection).databases == ["audit"]
     assert secured.connection.call("GET", "/audit/_security") == rights.security("audit")
 
 

@@ -41,7 +41,8 @@ def test_setup_puts_indexes_that_were_apart_into_one_design_document(place, drw)
     foreign = {"index": {"fields": ["sender"]}, "ddoc": "theirs", "name": "theirs"}
     place.connection.call("POST", "/msgq/_index", content=json.dumps(foreign).encode())
     place.connection.call("DELETE", "/msgq/_index/drw/json/due")
-    drw("setup")
+    assert "msgq has no index due" in drw("queue", status=1)
+    assert drw("setup") == "made index due of msgq\n"
     expected = {*((INDEXES, name) for name in queue.INDEXES), ("theirs", "theirs")}
     assert set(place.connection.indexes("msgq")) == expected
 

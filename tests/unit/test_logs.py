@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from shared import logs
+from shared.errors import DatabaseAway, Forbidden, Refused
 
 
 @pytest.fixture
@@ -44,3 +45,13 @@ def test_a_file_of_so_many_bytes_gets_a_successor_and_six_are_kept_in_all(tmp_pa
     assert [path.name for path in found] == ["xtss.log", *(f"xtss.log.{n}" for n in range(1, 6))]
     assert all(path.stat().st_size <= 1000 for path in found)
     assert "line 199" in (tmp_path / "xtss.log").read_text()
+
+
+def test_what_fails_again_and_again_is_said_once_for_each_reason_and_an_outage_not_at_all(caplog):
+    trouble = logs.Trouble(logging.getLogger("test"), "nobody is told")
+    for error in (Refused("no index"), Refused("no index"), DatabaseAway("away"), Refused("no index"), Forbidden("no")):
+        trouble.met(error)
+    trouble.over()
+    trouble.met(Refused("no index"))
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert said == ["nobody is told: no index", "nobody is told: no", "nobody is told: no index"]

@@ -22,10 +22,11 @@ def test_defaults_are_those_of_the_design(tmp_path):
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        ("DRW_PACE", "fast", "a number, 0 or more"),
+        ("DRW_PACE", "fast", "a number from 0 to 3153600000"),
         ("DRW_LEASE_S", "-1", "a number above 0"),
         ("DRW_POLL_S", "0", "a number above 0"),
-        ("DRW_GRACE_S", "nan", "a number, 0 or more"),
+        ("DRW_GRACE_S", "nan", "a number from 0 to 3153600000"),
+        ("DRW_RETENTION_S", "99999999999", "a number from 0 to 3153600000"),
         ("DRW_ATTEMPTS", "0", "a whole number, 1 or more"),
         ("DRW_EU_PORT", "65536", "a port from 1 to 65535"),
         ("DRW_COUCHDB_URL", "localhost:5984", "an address like"),
@@ -96,3 +97,9 @@ def test_the_table_in_the_readme_is_that_of_the_code():
     assert {name: text.strip("`") for name, text in rows.items()} == {
         name: text.strip("`") for name, text in wanted.items()
     }
+
+
+def test_a_file_of_credentials_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "credentials").write_bytes(b"COUCHDB_USER=\xff\xfe\n")
+    with pytest.raises(BadInput, match="no text in UTF-8"):
+        read_settings({"DRW_HOME": str(tmp_path)})
