@@ -6,17 +6,18 @@ It also keeps the products' metadata and the delivery status, whose shapes are i
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared import actor, delivery, lifecycle, names, ngas
 from shared.bus import Dead, Done
+from shared.cache import path_of_cache
 from shared.errors import ArchiveError, NameTaken, SourceAway, StateRefused
 from shared.messages import INGEST, IngestRequest, read
 from shared.status import Change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from shared.actor import Actor
     from shared.bus import Delivery, Outcome
@@ -140,7 +141,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Archive the products of the runs that reviewers passed.",
         "product-ingestor /tmp/jao-cache",
     )
-    parser.add_argument("lcache", type=Path, help="the local replicating cache directory, that of JAO")
+    parser.add_argument(
+        "lcache", type=actor.checked(path_of_cache), help="the local replicating cache directory, that of JAO"
+    )
     args = parser.parse_args(argv)
 
     def serve(me: Actor) -> int:

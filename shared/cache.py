@@ -32,13 +32,14 @@ from shared import manifest, names
 from shared.errors import BadInput, CacheError, ContentDiffers, SourceAway
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shared.manifest import Progress
     from shared.messages import FileEntry
 
 MARKER: Final = ".drw-cache"
 WEBLOGS: Final = "weblogs"
+_OF_THE_FILE_SYSTEM: Final = "lost+found"
 _SHOWN_DIFFERENCES: Final = 3
 _PARTIAL_S: Final = 7 * 86400.0
 """For so long what was cut off waits for somebody to go on with it."""
@@ -67,11 +68,14 @@ def _lock(path: Path) -> int | None:
     return folder if ours else None
 
 
-def remove_leftovers(parent: Path, prefix: str) -> None:
-    """Remove the private folders in ``parent`` that begin with ``prefix`` and whose process does not live any more."""
+def remove_leftovers(parent: Path, prefix: str, *, is_ours: Callable[[Path], bool] = lambda _: True) -> None:
+    """Remove the private folders in ``parent`` that begin with ``prefix`` and whose process does not live any more.
+
+    Where others may have folders too, ``is_ours`` tells which are meant.
+    """
     with manifest.disk_errors("removing leftovers", parent):
         for path in sorted(parent.iterdir()):
-            folder = _lock(path) if path.name.startswith(prefix) else None
+            folder = _lock(path) if path.name.startswith(prefix) and is_ours(path) else None
             if folder is not None:
                 # Two removers may meet; what counts is that it is gone.
                 shutil.rmtree(path, ignore_errors=True)
@@ -132,17 +136,22 @@ class CacheDirectory:
             is_directory = path.is_dir()
         if not is_directory:
             wrong = "is not a directory" if os.path.lexists(path) else "does not exist"
-            raise CacheError(f"the cache directory {path} {wrong}: make it with mkdir -p, or with ./clear-all.sh")
+            raise CacheError(f"the cache directory {path} {wrong}: is its disk mounted? mkdir -p makes a new one")
         cache = cls(path.resolve())
         if not os.access(cache.path, os.W_OK | os.X_OK):
             raise CacheError(f"the cache directory {path} is not writable: change its owner or mode, or name another")
+        if not (cache.path / MARKER).is_dir() and (strange := foreign_entries(cache.path)):
+            raise CacheError(
+                f"{path} is no cache yet, and holds what does not belong into one ({_some(strange)}): "
+                "name a directory of its own for the cache"
+            )
         with manifest.disk_errors("preparing the cache", path):
             for folder in (cache.path / MARKER, cache._incoming, cache._partial, cache._runs, cache.weblogs):
                 folder.mkdir(exist_ok=True)
                 if folder.is_symlink():
                     raise CacheError(f"{folder} is a symbolic link: make it a plain directory")
         remove_leftovers(cache._incoming, "")
-        remove_leftovers(cache.weblogs, ".")
+        remove_leftovers(cache.weblogs, ".", is_ours=_belongs_in_weblogs)
         cache._forget_old_partial()
         return cache
 
@@ -292,12 +301,19 @@ def _some(found: Sequence[str]) -> str:
     return ", ".join(found[:_SHOWN_DIFFERENCES]) + more
 
 
+def path_of_cache(text: str) -> Path:
+    """Return the directory that is named for a cache; raise BadInput for none, as from a variable that is not set."""
+    if not text:
+        raise BadInput("an empty text names no cache directory: is a variable not set?")
+    return Path(text)
+
+
 def _belongs(path: Path) -> bool:
     """Tell whether an entry of a cache's root is of the kind that caches hold."""
     mode = path.lstat().st_mode
     with suppress(BadInput):
         if stat.S_ISDIR(mode):
-            return path.name in {MARKER, WEBLOGS} or bool(names.split_products_dir(path.name))
+            return path.name in {MARKER, WEBLOGS, _OF_THE_FILE_SYSTEM} or bool(names.split_products_dir(path.name))
         return stat.S_ISREG(mode) and bool(names.weblog_name(path.name))
     return False
 

@@ -10,7 +10,6 @@ import shlex
 import sys
 from base64 import b64encode
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actors.pipeline_driver.cancelling import Cancelling, RunCancelled
@@ -18,6 +17,7 @@ from actors.pipeline_driver.judging import problem_of
 from actors.pipeline_driver.runs import Run, Runs
 from shared import actor, lifecycle, names
 from shared.bus import Dead, Done, Retry, envelope
+from shared.cache import path_of_cache
 from shared.errors import (
     BadInput,
     CacheError,
@@ -347,7 +347,9 @@ def _parser() -> argparse.ArgumentParser:
         "pipeline-driver -mr 2 EU /tmp/eu-cache",
     )
     parser.add_argument("exec", type=actor.checked(names.executive), help="the executive: EA, EU, JAO or NA")
-    parser.add_argument("cache", type=Path, help="the replicating cache directory of this executive")
+    parser.add_argument(
+        "cache", type=actor.checked(path_of_cache), help="the replicating cache directory of this executive"
+    )
     parser.add_argument("-mr", metavar="maxruns", type=_runs_at_once, default=1, help="runs at once, default 1")
     parser.add_argument(
         "--command",

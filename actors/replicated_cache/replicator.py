@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actors.replicated_cache import web
 from shared import actor, names, ngas, replication, weblog
 from shared.bus import Dead, Done
+from shared.cache import path_of_cache
 from shared.errors import BadInput, CacheError, ContentDiffers, SourceAway
 from shared.messages import CachedFile, cached_selector, read
 from shared.progress import ProgressLine
@@ -115,7 +115,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-e", metavar="EXEC", dest="exec", required=True, type=actor.checked(names.executive), help="EA, EU, JAO or NA"
     )
-    parser.add_argument("-lc", "--lc", metavar="LCACHE", dest="cache", required=True, type=Path, help="the local cache")
+    parser.add_argument(
+        "-lc",
+        "--lc",
+        metavar="LCACHE",
+        dest="cache",
+        required=True,
+        type=actor.checked(path_of_cache),
+        help="the local cache",
+    )
     for executive in _ELSEWHERE:
         option = f"{executive.lower()}c"
         parser.add_argument(

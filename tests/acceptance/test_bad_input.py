@@ -33,6 +33,8 @@ def test_bad_arguments_are_one_line_and_status_2(system):
         (["pipeline-driver", "-mr", "EU", "/tmp"], "write it as -mr 2"),
         (["pipeline-driver", "EU", "/no/such/cache"], "/no/such/cache does not exist"),
         (["pipeline-driver", "--command", "x {what}", "EU", "/tmp"], "{what}"),
+        (["pipeline-driver", "EU", ""], "is a variable not set"),
+        (["product-ingestor", str(system.home)], "is no cache yet, and holds what does not belong into one"),
         (["replicated-cache", "-e", "EU"], "-lc"),
         (["replicated-cache", "-e", "EU", "-lc", "/no/such/cache"], "/no/such/cache does not exist"),
         (["replicated-cache", "-e", "JAO", "-lc", "/tmp", "-euc=-oProxyCommand=x"], "-euc"),
@@ -85,7 +87,7 @@ def test_a_missing_database_ends_an_actor_with_the_remedy(system):
     done = system.run("xtss", timeout=15)
     assert done.returncode == 1
     assert "status-entities does not exist" in done.stderr
-    assert "clear-all.sh" in done.stderr
+    assert "'drw setup' makes it" in done.stderr
 
 
 def test_what_a_person_waits_for_says_by_its_status_that_the_database_is_away(system, couchlet):

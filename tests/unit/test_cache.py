@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared import manifest
-from shared.cache import MARKER, CacheDirectory, clear, foreign_entries, private_folder
+from shared.cache import MARKER, CacheDirectory, clear, foreign_entries, path_of_cache, private_folder
 from shared.errors import BadInput, CacheError, ContentDiffers, SourceAway
 from shared.messages import FileEntry
 from shared.replication import Source, replicate
@@ -46,14 +46,25 @@ def incoming(cache):
 
 
 def test_open_makes_what_is_missing_and_only_in_a_directory(tmp_path):
-    with pytest.raises(CacheError, match="does not exist: make it with mkdir"):
+    with pytest.raises(CacheError, match=r"does not exist: is its disk mounted\? mkdir -p"):
         CacheDirectory.open(tmp_path / "none")
     (tmp_path / "file").touch()
     with pytest.raises(CacheError, match="is not a directory"):
         CacheDirectory.open(tmp_path / "file")
-    cache = CacheDirectory.open(tmp_path)
+    (tmp_path / "cache" / "lost+found").mkdir(parents=True)
+    cache = CacheDirectory.open(tmp_path / "cache")
     assert cache.weblogs.is_dir()
-    assert CacheDirectory.open(tmp_path).path == cache.path
+    assert CacheDirectory.open(tmp_path / "cache").path == cache.path
+
+
+def test_open_makes_no_cache_of_what_is_used_for_something_else(tmp_path):
+    (tmp_path / "weblogs" / ".git").mkdir(parents=True)
+    (tmp_path / "index.html").touch()
+    with pytest.raises(CacheError, match=r"is no cache yet, and holds .* \(index.html, weblogs/.git\)"):
+        CacheDirectory.open(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".git", "index.html", "weblogs"]
+    with pytest.raises(BadInput, match="is a variable not set"):
+        path_of_cache("")
 
 
 def test_open_refuses_a_read_only_directory():
@@ -63,12 +74,13 @@ def test_open_refuses_a_read_only_directory():
 
 def test_open_removes_what_a_dead_process_left_and_nothing_else(cache):
     (cache.path / MARKER / "incoming" / "dead.1").mkdir()
-    (cache.weblogs / ".dead.1").mkdir()
+    (cache.weblogs / f".{WEBLOG.removesuffix('.zip')}.1").mkdir()
+    (cache.weblogs / ".git").mkdir()
     with cache.incoming("alive", "1") as alive:
         CacheDirectory.open(cache.path)
         assert incoming(cache) == [alive]
     assert incoming(cache) == []
-    assert list(cache.weblogs.iterdir()) == []
+    assert [path.name for path in cache.weblogs.iterdir()] == [".git"]
 
 
 def test_a_run_is_reserved_once(cache):
