@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from drw import arguments
-from drw.columns import counted
-from drw.registry import OK
+from drw import ages, arguments
+from drw.columns import counted, say
+from drw.registry import FAILURE, OK
 from shared import audit
 from shared.dead_letters import DeadLetters
-from shared.errors import BadInput
+from shared.errors import BadInput, DatabaseAway, DrwError
 from shared.messages import message_body
 
 if TYPE_CHECKING:
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
     from shared.dbcon import Doc
 
 _ID: Final = "ingest.JAO:1795234567890:0a1b"
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """A message with which it could not be done, and why."""
+
+    message: str
+    why: str
+
+
+@dataclass(frozen=True)
+class _Became:
+    """What became of the messages so far."""
+
+    finished: list[str] = field(default_factory=list)
+    failed: list[_Failed] = field(default_factory=list)
 
 
 def register(commands: Commands) -> None:
@@ -47,7 +64,7 @@ def _list(context: Context) -> int:
     messages = DeadLetters(context.connection, by=audit.who()).all()
     if context.args.json:
         return context.print_json(messages)
-    _print(messages)
+    _print(context, messages)
     return OK
 
 
@@ -72,34 +89,57 @@ def _discard(context: Context) -> int:
 
 
 def _each(context: Context, letters: DeadLetters, done: str, act: Callable[[str], None]) -> int:
+    """Act on each message, past those where it cannot be done, and say what became of each."""
     args = context.args
     if not args.ids and not args.all:
         raise BadInput("which messages? name their ids, or use --all; 'drw dead list' shows them")
     ids = [doc["_id"] for doc in letters.all()] if args.all else [letters.named(each) for each in args.ids]
-    finished: list[str] = []
+    if not ids and not args.json:
+        say(context.console, "no message is dead")
+    became = _Became()
     try:
         for each in context.track(ids, done, total=len(ids)):
-            act(each)
-            finished.append(each)
+            try:
+                act(each)
+            except DatabaseAway:
+                raise
+            except DrwError as error:
+                became.failed.append(_Failed(each, str(error)))
+            else:
+                became.finished.append(each)
     finally:  # what could be done is said, whatever became of the rest
-        for each in finished if not args.json else ():
-            print(f"{each}: {done}")
-    if not ids and not args.json:
-        print("no message is dead")
-    return context.print_json({done: finished}) if args.json else OK
+        _tell(context, done, became)
+    return FAILURE if became.failed else OK
+
+
+def _tell(context: Context, done: str, became: _Became) -> None:
+    if context.args.json:
+        context.print_json({done: became.finished, "failed": became.failed})
+        return
+    for each in became.finished:
+        say(context.console, f"{each}: {done}")
+    for failed in became.failed:
+        context.hint(f"{failed.message} is not {done}: {failed.why}")
 
 
 def _body(file: str) -> dict[str, Any]:
     return message_body(arguments.text_of(file), "standard input" if file == "-" else file)
 
 
-def _print(messages: list[Doc]) -> None:
+def _print(context: Context, messages: list[Doc]) -> None:
     """Print one message a paragraph: its id alone on a line, so that it can be copied whole at any width."""
-    print(f"dead messages: {len(messages)}")
+    say(context.console, f"dead messages: {len(messages)}")
     for each in messages:
-        failures: list[dict[str, Any]] = each.get("errors", [])
-        print(f"\n{each['_id']}")
-        tried = counted(each.get("attempts", 0), "attempt")
-        print(f"  dead since {each.get('doneAt', '')[:19]} UTC after {tried}")
-        for failure in failures[-3:]:
-            print(f"  {failure['at'][:19]} {failure['by']}: {failure['what']}")
+        say(context.console)
+        say(context.console, each["_id"])
+        tried = counted(each["attempts"] if isinstance(each.get("attempts"), int) else 0, "attempt")
+        say(context.console, f"  dead since {ages.at(each.get('doneAt'))} UTC after {tried}")
+        for failure in _failures(each)[-3:]:
+            at, by, what = (failure.get(name, "") for name in ("at", "by", "what"))
+            say(context.console, f"  {ages.at(at)} {by}: {what}")
+
+
+def _failures(doc: Doc) -> list[dict[str, Any]]:
+    """Return what went wrong with a message, as far as it can be read: others may have written it."""
+    noted = doc.get("errors")
+    return [each for each in noted if isinstance(each, dict)] if isinstance(noted, list) else []

@@ -184,7 +184,7 @@ def test_a_dead_message_of_a_newer_program_is_left_as_it_is(place, drw):
     newer = {"_id": "work.EU:1:newer", "schema": 2, "selector": "work.EU", "state": "dead", "more": "to keep"}
     newer["doneAt"] = stamp(place.connection.clock.now())
     rev = place.database.put(newer)
-    said = drw("dead", "requeue", "work.EU:1:newer", status=2)
+    said = drw("dead", "requeue", "work.EU:1:newer", status=1)
     assert "has schema 2, and this program knows 1" in said
     assert place.database.get("work.EU:1:newer") == {**newer, "_rev": rev}
 
