@@ -121,7 +121,10 @@ def _rerun(context: Context) -> int:
     if not any((args.all, args.dry_run, args.state, args.program, args.executive, args.older_than)):
         raise BadInput("which OUSs? say --state, --program, --executive, --older-than, or --all; --dry-run shows them")
     args.state = args.state or [lifecycle.PROCESSING_PROBLEM]
-    found = [Order(str(doc["entityId"]), str(doc["progID"])) for doc in ous.matching(context.connection, args)]
+    docs, whole = ous.matching(context.connection, args)
+    if not whole:
+        context.hint(ous.only_so_many())
+    found = [Order(str(doc["entityId"]), str(doc["progID"])) for doc in docs]
     return _go(context, [_given(each, "", args.recipe, args.on) for each in found])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from drw import ages, arguments, columns, crew, letters, near, ous
@@ -223,11 +224,15 @@ def hint_at_mistyped(context: Context) -> None:
 
 
 def _wanted(context: Context, database: Database) -> list[Letter]:
+    """Return the messages that the filters let through, every one: the only one wanted may be behind many others."""
     args = context.args
     states = set(args.state or (*envelope.OPEN_STATES, envelope.DEAD))
-    found = letters.at_work(database, [args.selector] if args.selector else ()) if states & envelope.OPEN_STATES else []
-    for state in sorted(states & envelope.TERMINAL_STATES):
-        found += letters.ended(database, state, newest_first=True)
+    found: list[Letter] = []
+    if states & envelope.OPEN_STATES:
+        selectors = [args.selector] if args.selector else ()
+        found += letters.every(lambda most: letters.at_work(database, selectors, most=most))
+    for state in states & envelope.TERMINAL_STATES:
+        found += letters.every(partial(_ended, database, state))
     kept = [
         each
         for each in found
@@ -236,6 +241,10 @@ def _wanted(context: Context, database: Database) -> list[Letter]:
         and (args.ous is None or args.ous == each.ous or names.document_id(args.ous)[6:].replace("_", "-") in each.name)
     ]
     return sorted(kept, key=lambda each: (each.sent, each.id))
+
+
+def _ended(database: Database, state: str, most: int) -> list[Letter]:
+    return letters.ended(database, state, most=most)
 
 
 def _message_line(each: Letter, now: datetime) -> Line:

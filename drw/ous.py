@@ -110,17 +110,20 @@ def _ous(context: Context) -> int:
     if args.ousUID:
         _refuse_filters(args)
         return _whole(context, args.ousUID)
-    docs = matching(context.connection, args)
+    docs, whole = matching(context.connection, args)
     page, per_page = args.page or 1, args.per_page or _ON_A_PAGE
     shown = docs[(page - 1) * per_page : page * per_page]
     if args.json:
-        return context.print_json({"total": len(docs), "page": page, "ous": [_plain(doc) for doc in shown]})
+        found = [_plain(doc) for doc in shown]
+        return context.print_json({"total": len(docs), "whole": whole, "page": page, "ous": found})
     now = context.connection.clock.now()
     if shown:
         columns.print_table(context.console, HEADS, [_line(doc, ages.since(doc["timestamp"], now)) for doc in shown])
     pages = -(-len(docs) // per_page)
     more = f", page {page} of {pages}" if pages > 1 else ""
     say(context.console, f"{len(shown)} of {columns.counted(len(docs), 'OUS', 'OUSs')}{more}")
+    if not whole:
+        say(context.console, only_so_many())
     return OK
 
 
@@ -130,18 +133,23 @@ def _refuse_filters(args: argparse.Namespace) -> None:
         raise BadInput(f"{columns.listed(given)} choose among all OUSs: leave that away, or {args.ousUID}")
 
 
-def matching(connection: DbConnection, args: argparse.Namespace) -> list[Doc]:
-    """Return the OUSs that the filters of a command line let through, those longest in their state first."""
-    database = connection.database(status.DATABASE)
+def matching(connection: DbConnection, args: argparse.Namespace) -> tuple[list[Doc], bool]:
+    """Return the OUSs that the filters of a command line let through, those longest in their state first.
+
+    And whether that is all: of a state only so many are looked at.
+    """
+    database, whole = connection.database(status.DATABASE), True
     found: list[Doc] = []
     for state in args.state or lifecycle.STATES:
-        found += database.find(
+        docs = database.find(
             {"state": state},
             index=status.STATE_INDEX,
             sort=status.INDEXES[status.STATE_INDEX],
             limit=MOST,
             fields=_FIELDS,
         )
+        whole = whole and len(docs) < MOST
+        found += docs
     now = connection.clock.now()
     kept = [
         doc
@@ -150,7 +158,12 @@ def matching(connection: DbConnection, args: argparse.Namespace) -> list[Doc]:
         and args.executive in {None, doc.get("executive")}
         and (args.older_than is None or (ages.passed_s(doc["timestamp"], now) or 0.0) > args.older_than)
     ]
-    return sorted(kept, key=lambda doc: (doc["timestamp"], doc["entityId"]))
+    return sorted(kept, key=lambda doc: (doc["timestamp"], doc["entityId"])), whole
+
+
+def only_so_many() -> str:
+    """Return the sentence for what is not all."""
+    return f"only {MOST} OUSs of a state are looked at: there may be more"
 
 
 def _plain(doc: Doc) -> Doc:

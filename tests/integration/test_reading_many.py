@@ -1,0 +1,53 @@
+"""What operators read is told whole however much there is, or with a word that it is not."""
+
+import json
+
+import pytest
+
+from drw import cli, letters, ous
+from shared import names, status
+from shared.bus import queue
+
+OUS = "uid://X1/X1/Xb0"
+
+
+@pytest.fixture
+def drw(place, monkeypatch, capsys):
+    """Run drw in this process; return what it prints and what it complains."""
+    for name, value in place.environ.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*argv, status=0):
+        capsys.readouterr()
+        assert cli.main(argv) == status
+        return capsys.readouterr()
+
+    return run
+
+
+def test_a_message_is_found_behind_thousands_of_others(place, drw):
+    waiting = {"schema": 1, "selector": "before.others", "state": "delayed", "due": "2999-01-01T00:00:00.000Z"}
+    others = [{"_id": f"before.others:1:{n}", "creationTimestamp": "2026", **waiting} for n in range(letters.MOST)]
+    place.connection.database(queue.DATABASE).bulk(others)
+    sent = place.bus().send("work.EU", {"ousUID": OUS}, delay_s=1000)
+    found = json.loads(drw("messages", "--ous", OUS, "--json").out)
+    assert (found["total"], [each["id"] for each in found["messages"]]) == (1, [sent])
+    assert json.loads(drw("messages", "--limit", "1", "--json").out)["total"] == letters.MOST + 1
+
+
+def test_a_list_of_ouss_that_is_not_all_says_so(place, drw, monkeypatch):
+    entities = place.connection.database(status.DATABASE)
+    for number in range(3):
+        uid = f"uid://X1/X1/Xb{number}"
+        doc = {"_id": names.document_id(uid), "schema": 1, "entityId": uid, "progID": "2015.1.00657.S"}
+        doc |= {"state": "ProcessingProblem", "substate": "", "executive": "EU", "recipe": "PipelineCalibration"}
+        entities.put({**doc, "timestamp": f"2026-01-0{number + 1}T00:00:00.000000", "history": []})
+    assert json.loads(drw("ous", "--json").out)["whole"]
+    assert "there may be more" not in drw("ous").out
+    monkeypatch.setattr(ous, "MOST", 2)
+    found = json.loads(drw("ous", "--json").out)
+    assert (found["total"], found["whole"]) == (2, False)
+    assert drw("ous").out.endswith("2 of 2 OUSs\nonly 2 OUSs of a state are looked at: there may be more\n")
+    said = drw("rerun", "--all", "--dry-run")
+    assert said.err == "drw: only 2 OUSs of a state are looked at: there may be more\n"
+    assert "2 OUSs: 2 would be launched" in said.out
