@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import getpass
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from drw.registry import OK
 from shared import people
 from shared.errors import BadInput
 from shared.names import shown
+from shared.printable import is_utf8
 
 if TYPE_CHECKING:
     from drw.registry import Commands, Context
+
+
+_NO_TEXT: Final = "the password is no text in UTF-8, as browsers send it: type it at a terminal whose locale is UTF-8"
 
 
 def register(commands: Commands) -> None:
@@ -53,8 +57,18 @@ def _add(context: Context) -> int:
 
 def _password(name: str) -> str:
     """Return a password: typed twice at a terminal, else the first line of standard input."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
+    try:
+        password = _typed(name) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    except EOFError as error:
+        raise BadInput("no password was typed: nothing was changed") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(_NO_TEXT) from error
+    if not is_utf8(password):
+        raise BadInput(_NO_TEXT)
+    return password
+
+
+def _typed(name: str) -> str:
     first = getpass.getpass(f"password of {name}: ")
     people.check_length(first)
     if getpass.getpass("again: ") != first:

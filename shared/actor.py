@@ -20,6 +20,8 @@ from shared.bus.retry import BackOff
 from shared.cache import CacheDirectory
 from shared.clock import elapsed_s, stamp
 from shared.dbcon import DbConnection
+from shared.names import shown
+from shared.printable import is_utf8
 from shared.settings import read_settings
 from shared.state import StateClient
 
@@ -176,6 +178,16 @@ class Actor:
 
 class OneLineParser(argparse.ArgumentParser):
     """Says what is wrong with the arguments in one line, and where to read more, with exit status 2."""
+
+    def parse_args(  # type: ignore[override] # (of its overloads we need the plain one)
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """Parse what was typed; what is no text is refused here, for no database, file or terminal could take it."""
+        words = sys.argv[1:] if args is None else args
+        for word in words:
+            if not is_utf8(word):
+                self.error(f"{shown(word)} is no text in UTF-8: type it at a terminal whose locale is UTF-8")
+        return super().parse_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """End with the sentence; the usage is for those who ask for it."""

@@ -15,6 +15,11 @@ def visible(text: str) -> str:
     return "".join(_spelled(each) for each in text)
 
 
+def is_utf8(text: str) -> bool:
+    """Tell whether text from outside was UTF-8: of bytes that are none, Python makes lone surrogates."""
+    return all(not "\ud800" <= each <= "\udfff" for each in text)
+
+
 def _spelled(character: str) -> str:
     if character.isprintable():
         return character

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from shared.errors import BadInput
 from shared.names import shown
+from shared.printable import is_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -232,6 +233,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         text = env.get(variable, "") if variable else ""
         if not text:
             continue
+        _refuse_other_encodings(each.metadata["variable"], text)
         parse, wanted = _parser(each.name)
         try:
             values[each.name] = parse(text)
@@ -244,11 +246,18 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         user, password = _own_credentials(values["credentials"], env)
     if not user:
         user, password = env.get(USER_VARIABLE, ""), env.get(PASSWORD_VARIABLE, "")
+        _refuse_other_encodings(USER_VARIABLE, user)
+        _refuse_other_encodings(PASSWORD_VARIABLE, password)
         if password and not user:
             raise BadInput(f"{PASSWORD_VARIABLE} is set and {USER_VARIABLE} is not: set both, or neither")
     if not user:
         user, password = read_credentials(values["home"] / "credentials")
     return Settings(**values | {"couchdb_url": url, "user": user, "password": password})
+
+
+def _refuse_other_encodings(variable: str, text: str) -> None:
+    if not is_utf8(text):
+        raise BadInput(f"{variable} is no text in UTF-8: set it again in a shell whose locale is UTF-8")
 
 
 def read_credentials(path: Path) -> tuple[str, str]:

@@ -38,9 +38,12 @@ def load_credentials(environment: Mapping[str, str]) -> tuple[str, str, str]:
     """Name and password of the administrator, and where they are from.
 
     Raises:
-        CredentialsError: one of the variables is set without the other, or the file cannot be read or made.
+        CredentialsError: one of the variables is set without the other, or is no text; or the file cannot be read or
+            made.
     """
     user, password = environment.get(_USER), environment.get(_PASSWORD)
+    for name in (_USER, _PASSWORD):
+        _refuse_other_encodings(name, environment.get(name, ""))
     if user and password:
         return user, password, "the environment"
     if user or password:
@@ -53,6 +56,14 @@ def load_credentials(environment: Mapping[str, str]) -> tuple[str, str, str]:
         raise CredentialsError(
             f"{path} cannot be used: {error.strerror}; set {_USER} and {_PASSWORD}, or DRW_HOME."
         ) from error
+
+
+def _refuse_other_encodings(name: str, value: str) -> None:
+    """Raise CredentialsError for bytes that are no UTF-8, of which Python makes lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise CredentialsError(f"{name} is no text in UTF-8: set it again in a shell whose locale is UTF-8.") from error
 
 
 def _read_or_make(path: Path) -> tuple[str, str]:
@@ -80,8 +91,14 @@ def _make(path: Path) -> None:
 
 
 def _parse(path: Path) -> tuple[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CredentialsError(
+            f"{path} is no text in UTF-8: write it anew, or remove the file and start again."
+        ) from error
     values = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         name, equals, value = line.strip().partition("=")
         if equals:
             values[name.strip()] = value.strip()
