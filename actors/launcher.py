@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared import actor, audit, names
+from shared import actor, audit, names, streams
 from shared.launching import Launching, driver_lives
 from shared.messages import ProcessRequest
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def serve(me: Actor) -> int:
         request = ProcessRequest(progID=args.progID, ousUID=args.ousUID, recipe=args.recipe)
-        print(launch(me, request, args.executive, force=args.force))
+        streams.tell(launch(me, request, args.executive, force=args.force))
         return 0
 
     return actor.run("launcher", args, serve, log=False)

@@ -127,7 +127,7 @@ def _tail(context: Context) -> int:
     while context.args.count is None or shown < context.args.count:
         event = events.get()
         if isinstance(event, str):
-            print(f"drw: {event}", file=sys.stderr, flush=True)
+            context.hint(event)
         elif _is_wanted(event, context):
             _show(event, context)
             shown += 1

@@ -16,6 +16,7 @@ from drw.ous import MOST
 from drw.registry import OK
 from shared import actor, lifecycle, status
 from shared.errors import DatabaseAway, DatabaseMissing
+from shared.printable import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,7 +179,7 @@ def _watch(context: Context, every_s: float) -> int:
                     _print(context, read(context.connection, context.settings))
                 page = shown = Text.from_ansi(captured.get())
             except DatabaseAway as error:
-                shown = Text(f"{error}\n\n", style="red") + page
+                shown = Text(f"{visible(str(error))}\n\n", style="red") + page
             if screen:
                 screen.update(shown)
             else:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from drw import ages, mail, near
+from drw.columns import say
 from drw.registry import OK
 from shared import actor, audit, pausing
 from shared.bus import patterns, pauses, queue
@@ -49,7 +50,7 @@ def _pause(context: Context) -> int:
         context.hint(sentence)
     if args.json:
         return context.print_json(made)
-    print(_sentence(made))
+    say(context.console, _sentence(made))
     return OK
 
 
@@ -62,7 +63,7 @@ def _resume(context: Context) -> int:
         raise BadInput(f"{selector} is not paused: {question}")
     if context.args.json:
         return context.print_json({"pattern": selector, "paused": False})
-    print(f"{selector} goes on")
+    say(context.console, f"{selector} goes on")
     return OK
 
 
@@ -72,9 +73,9 @@ def _list(context: Context, paused: list[pauses.Pause]) -> int:
     if context.args.json:
         return context.print_json(paused)
     for each in paused:
-        print(_sentence(each))
+        say(context.console, _sentence(each))
     if not paused:
-        print("nothing is paused")
+        say(context.console, "nothing is paused")
     return OK
 
 

@@ -37,6 +37,7 @@ from rich.progress import track
 from shared import actor
 from shared.bus import Bus
 from shared.dbcon import DbConnection
+from shared.printable import visible
 from shared.state import StateClient
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Context:
 
     def hint(self, sentence: str) -> None:
         """Say on standard error what whoever typed may want to know; what was asked for is done all the same."""
-        print(f"drw: {sentence}", file=sys.stderr, flush=True)
+        print(f"drw: {visible(sentence)}", file=sys.stderr, flush=True)
 
     def waiting(self, text: str) -> AbstractContextManager[object]:
         """Say what is waited for as long as the block lasts, which only a terminal gets to see."""

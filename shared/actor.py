@@ -14,14 +14,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
-from shared import errors, logs
+from shared import errors, logs, streams
 from shared.bus import Bus, drains
 from shared.bus.retry import BackOff
 from shared.cache import CacheDirectory
 from shared.clock import elapsed_s, stamp
 from shared.dbcon import DbConnection
 from shared.names import shown
-from shared.printable import is_utf8
+from shared.printable import is_utf8, visible
 from shared.settings import read_settings
 from shared.state import StateClient
 
@@ -182,7 +182,11 @@ class OneLineParser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override] # (of its overloads we need the plain one)
         self, args: Sequence[str] | None = None, namespace: None = None
     ) -> argparse.Namespace:
-        """Parse what was typed; what is no text is refused here, for no database, file or terminal could take it."""
+        """Parse what was typed, the first that a command does; before it, everything is made ready for being printed.
+
+        What is no text is refused here, for no database, file or terminal could take it.
+        """
+        streams.prepare()
         words = sys.argv[1:] if args is None else args
         for word in words:
             if not is_utf8(word):
@@ -192,6 +196,15 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with the sentence; the usage is for those who ask for it."""
         self.exit(USAGE_ERROR, f"{self.prog}: {message} ({self.prog} -h tells more)\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End the process; help that cannot be written is a failure, and said."""
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            status, said = FAILURE, streams.sentence(error)
+            message = f"{self.prog}: {said}\n" if said else None
+        super().exit(status, message)
 
 
 def parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -255,11 +268,13 @@ def run(
             wait_for_database(
                 actor.connection, actor.stopping, ["msgq", "status-entities", ACTORS_DATABASE], limit_s=limit_s
             )
-            return FAILURE if actor.stopping.is_set() else serve(actor)
+            status = FAILURE if actor.stopping.is_set() else serve(actor)
+        sys.stdout.flush()
     except errors.DrwError as error:
-        return _fail(kind, error, status_of(error))
+        return _fail(kind, str(error), status_of(error))
     except OSError as error:
-        return _fail(kind, error, FAILURE)
+        return _fail(kind, streams.sentence(error), FAILURE)
+    return status
 
 
 def status_of(error: errors.DrwError) -> int:
@@ -324,6 +339,7 @@ class _Signals:
         self._stopping.set()
 
 
-def _fail(kind: str, error: Exception, status: int) -> int:
-    print(f"{kind}: {error}", file=sys.stderr)
+def _fail(kind: str, sentence: str, status: int) -> int:
+    if sentence:
+        print(f"{kind}: " + "\n".join(map(visible, sentence.split("\n"))), file=sys.stderr)
     return status

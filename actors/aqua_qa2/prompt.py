@@ -16,7 +16,7 @@ from actors.aqua_qa2.holding import Returns
 from actors.aqua_qa2.listing import listed
 from actors.aqua_qa2.session import Session
 from actors.aqua_qa2.terminal import Plain, terminal
-from shared import actor, audit, names, review
+from shared import actor, audit, names, review, streams
 from shared.errors import DeadlineExceeded, DrwError
 
 if TYPE_CHECKING:
@@ -133,9 +133,9 @@ def _review(desk: Desk, args: argparse.Namespace) -> None:
         try:
             after = desk.give_verdict(taken, stored, flag, args.comment, reason)
         except DeadlineExceeded:
-            print(given(flag, args.ous))
+            streams.tell(given(flag, args.ous))
         else:
-            print(f"{flag}: {args.ous} is {after.state}")
+            streams.tell(f"{flag}: {args.ous} is {after.state}")
     except DrwError:
         with suppress(DrwError):  # what went wrong first is what counts
             desk.leave("the verdict was not given")

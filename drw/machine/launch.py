@@ -12,6 +12,7 @@ from drw.machine.running import Home, status
 from shared import actor
 from shared.dbcon import DbConnection
 from shared.errors import BadInput, DrwError
+from shared.printable import visible
 from shared.settings import read_settings
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _launch(args: argparse.Namespace, settings: Settings) -> int:
     finally:
         showing.show(status(settings.home), already=already)
         for name, each in there.items():
-            print(f"{name} already runs by hand ({each.where}): no second one is started")
+            print(f"{name} already runs by hand ({visible(each.where)}): no second one is started")
     if in_tmux:
         print(f"to see them: {tmux.how_to_look()}")
     print(f"to end them: ./{NAME} --stop")
@@ -151,7 +152,7 @@ def _missing(settings: Settings, rows: Collection[str]) -> list[str]:
     except DrwError:  # the database is away, and its row says so
         there = {}
     for name, each in there.items():
-        print(f"{name} runs by hand ({each.where})")
+        print(f"{name} runs by hand ({visible(each.where)})")
     return [process.name for process in absent if process.name not in there]
 
 
