@@ -6,6 +6,7 @@ before the files that they are about. What is still not right at a second look w
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 
 IN_DELIVERY: Final = (lifecycle.VERIFIED, lifecycle.DELIVERY_IN_PROGRESS, lifecycle.DELIVERED)
 """The states in which an OUS is about the run that is delivered, or is to be."""
+
+_STEM: Final = re.compile(
+    r"-([A-Za-z0-9]+)-([A-Za-z0-9]+)-([A-Za-z0-9]+)-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})\.[^.]+$"
+)
+"""How the names of the pipeline's files end: UID and run."""
 
 _FILE_DEPTH: Final = 5
 """Products directory, SOUS, GOUS, member OUS, products: the file is below."""
@@ -167,8 +173,11 @@ class Evidence:
 
     def run(self, name: str) -> CachedRun | None:
         """Return a products directory from whichever cache has it, that of JAO first."""
-        found = [cache.runs[name] for cache in self.caches_in_order() if name in cache.runs]
-        return next(iter(found), None)
+        return next(iter(self.copies(name)), None)
+
+    def copies(self, name: str) -> list[CachedRun]:
+        """Return a products directory as each cache has it, that of JAO first."""
+        return [cache.runs[name] for cache in self.caches_in_order() if name in cache.runs]
 
     def caches_in_order(self) -> list[Cache]:
         """Return the caches, that of JAO first."""
@@ -338,3 +347,9 @@ def ous_of(files: Iterable[str]) -> str:
             except BadInput:
                 continue
     return ""
+
+
+def ous_and_run(name: str) -> tuple[str, str]:
+    """Return OUS and run by a name of the pipeline's own form, as weblogs have it; empty for others."""
+    found = _STEM.search(name)
+    return ("uid://" + "/".join(found.groups()[:3]), found[4]) if found else ("", "")

@@ -1,12 +1,12 @@
 """``drw rebuild``: metadata, reports and delivery status made anew from what the caches and the archive hold.
 
 Only what is proved is written: a product has metadata if the archive has it as the cache does; a run is delivered whole
-if all of its products are archived. What is right already stays as it is, so that it can be run at any time, twice too.
+if all products that anything knows of it are archived. What is right already stays as it is, so that it can be run at
+any time, twice too.
 """
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from drw import columns
 from drw.columns import Line, counted, say
 from drw.registry import FAILURE, OK
 from drw.upkeep import asked, evidence
+from drw.upkeep.delivered import Delivered
 from shared import actor, audit, delivery, lifecycle, manifest, names, ngas, report, reports
 from shared.errors import BadInput, CacheError, DrwError
 from shared.messages import PipelineReport
@@ -28,14 +29,10 @@ if TYPE_CHECKING:
     from drw.upkeep.evidence import CachedRun, Evidence
     from shared.dbcon import DbConnection, Doc
     from shared.delivery import DeliveryStatus, ProductMetadata
+    from shared.ngas import ArchivedFile
     from shared.status import StatusEntity
 
 _HEADS: Final = ("what", "of", "and")
-_STEM: Final = re.compile(
-    r"-([A-Za-z0-9]+)-([A-Za-z0-9]+)-([A-Za-z0-9]+)-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})\.[^.]+$"
-)
-"""How the names of the pipeline's files end: UID and run."""
-
 REPORT, METADATA, STATUS = "report", "metadata", "delivery status"
 
 
@@ -75,7 +72,7 @@ def _rebuild(context: Context) -> int:
     made: list[Made] = []
     for run in context.track(runs, "rebuilding", total=len(runs)):
         made += rebuilder.rebuild(run)
-    made += rebuilder.from_archive_alone(args.ousUID)
+    made += rebuilder.conclude(args.ousUID)
     if not args.dry_run:
         for each in made:
             audit.record(
@@ -97,8 +94,9 @@ def runs_of(known: Evidence, ouss: Sequence[str] = ()) -> list[CachedRun]:
     found: dict[str, CachedRun] = {}
     for cache in known.caches_in_order():
         for name, run in cache.runs.items():
-            found.setdefault(name, run)
-    return sorted((run for run in found.values() if run.ous in (ouss or known.entities)), key=lambda run: run.run)
+            if run.ous in (ouss or known.entities):
+                found.setdefault(name, run)
+    return sorted(found.values(), key=lambda run: run.run)
 
 
 class Rebuilder:
@@ -112,17 +110,32 @@ class Rebuilder:
         self._reports = reports.Reports(connection.database(reports.DATABASE))
         self._archive = ngas.Archive(connection.database(ngas.DATABASE), connection.clock)
         self._records = delivery.Records(connection)
-        self._deliveries = dict(known.deliveries)
+        self._metadata = dict(known.metadata)
         self.problems: list[str] = []
 
     def rebuild(self, run: CachedRun) -> list[Made]:
-        """Make what is missing or wrong of one run anew, and return it; what cannot be read is in ``problems``."""
+        """Make report and metadata of one run anew where they are missing or wrong, and return what was made.
+
+        What cannot be read is in ``problems``. Once all runs of an OUS are through, :meth:`conclude`.
+        """
         made: list[Made] = []
         for make in (self.report, self._products):
             try:
                 made += make(run)
             except (DrwError, OSError) as error:
                 self.problems.append(f"run {run.name}: {error}")
+        return made
+
+    def conclude(self, ouss: Sequence[str] = ()) -> list[Made]:
+        """Make what the caches have nothing to say of, then the delivery status, which goes by all the metadata."""
+        made = self._from_archive_alone(ouss)
+        wanted = set(ouss or self._known.entities)
+        delivered = Delivered(self._known, self._metadata, wanted, self._is_archived)
+        for ous in sorted(wanted):
+            try:
+                made += self._status(ous, delivered.status(ous))
+            except DrwError as error:
+                self.problems.append(f"delivery status of {ous}: {error}")
         return made
 
     def report(self, run: CachedRun) -> Iterator[Made]:
@@ -134,21 +147,23 @@ class Rebuilder:
         yield Made(REPORT, run.run, run.ous, "it was missing")
 
     def _products(self, run: CachedRun) -> Iterator[Made]:
-        """Record the products of a run that are in the archive as they are in the cache."""
-        archived: list[str] = []
-        products = self._known.products(run)
+        """Record the products of a run that are in the archive as they are in the first cache that has them."""
+        products = {
+            name: copy.cache / path
+            for copy in reversed(self._known.copies(run.name))
+            for name, path in self._known.products(copy).items()
+        }
         for name, path in products.items():
             found = self._archive.describe(name)
             if found is None:
                 continue
-            entry = manifest.entry(run.cache / path, path)
+            entry = manifest.entry(path, name)
             if (entry.size, entry.sha256) != (found.size, found.sha256):
                 self.problems.append(
                     f"product {name} is not alike in cache and archive: 'drw check {run.ous}' tells more"
                 )
                 continue
-            archived.append(name)
-            yield from self._metadata(
+            yield from self._record(
                 delivery.ProductMetadata(
                     id=name,
                     prog_id=run.prog_id,
@@ -158,37 +173,31 @@ class Rebuilder:
                     sha256=found.sha256,
                 )
             )
-        if archived:
-            whole = len(archived) == len(products)
-            yield from self._status(_delivery(run.prog_id, run.ous, run.run, sorted(archived), complete=whole))
 
-    def _metadata(self, wanted: ProductMetadata) -> Iterator[Made]:
-        kept = self._known.metadata.get(wanted.id)
+    def _record(self, wanted: ProductMetadata) -> Iterator[Made]:
+        kept = self._metadata.get(wanted.id)
         if kept == wanted:
             return
         if not self._dry_run:
             self._records.keep_metadata(wanted)
+        self._metadata[wanted.id] = wanted
         yield Made(METADATA, wanted.id, wanted.ous_uid, "it was missing" if kept is None else "it said something else")
 
-    def _status(self, wanted: DeliveryStatus) -> Iterator[Made]:
-        """Record what of a run is delivered, unless the OUS is about another."""
-        ous = wanted.ous_uid
-        kept = self._deliveries.get(ous)
-        if kept == wanted or not self._is_the_one(wanted, kept):
+    def _is_archived(self, product: ProductMetadata) -> bool:
+        """Tell whether the archive has a product as its metadata say; it may have been mended since the look at it."""
+        seen = self._known.archive.get(product.id)
+        return _is_alike(product, seen) or _is_alike(product, self._archive.describe(product.id))
+
+    def _status(self, ous: str, wanted: DeliveryStatus | None) -> Iterator[Made]:
+        """Record what of an OUS is delivered."""
+        kept = self._known.deliveries.get(ous)
+        if wanted is None or kept == wanted:
             return
         if not self._dry_run:
             self._put_right(wanted, kept)
-        self._deliveries[ous] = wanted
         products = counted(len(kept.data_products), "product") if kept else ""
         why = f"it was that of run {kept.timestamp} with {products}" if kept else "it was missing"
         yield Made(STATUS, wanted.timestamp, ous, why)
-
-    def _is_the_one(self, wanted: DeliveryStatus, kept: DeliveryStatus | None) -> bool:
-        """Tell whether a delivery status is to be about this run: the one that the OUS is about, else the latest."""
-        entity = self._known.entities.get(wanted.ous_uid)
-        if entity and entity.run and entity.state in evidence.IN_DELIVERY:
-            return wanted.timestamp == entity.run
-        return kept is None or wanted.timestamp >= kept.timestamp
 
     def _put_right(self, wanted: DeliveryStatus, seen: DeliveryStatus | None) -> None:
         """Write a delivery status over the one that was seen; what an ingestor has written since stays."""
@@ -200,72 +209,52 @@ class Rebuilder:
 
         self._connection.database(delivery.STATUS_DATABASE).mutate(wanted.id, change)
 
-    def from_archive_alone(self, ouss: Sequence[str] = ()) -> list[Made]:
-        """Make the records of delivered runs anew whose caches were pruned, by the names of the archived files.
+    def _from_archive_alone(self, ouss: Sequence[str]) -> list[Made]:
+        """Make the metadata of delivered runs anew whose caches were pruned, by the names of the archived files.
 
-        Which OUS and run a product is of is told by its metadata, else by its name, if that is a path in a cache or of
-        the pipeline's own form.
+        Which OUS and run one is of is told by its name, if that is a path in a cache or of the pipeline's own form.
         """
-        cached = {name for run in runs_of(self._known) for name in self._known.products(run)}
         made: list[Made] = []
-        products: dict[str, list[str]] = {}
         for name, archived in self._known.archive.items():
-            entity = self._owner(name)
-            if entity is None or name in cached or (ouss and entity.entity_id not in ouss):
+            if name in self._metadata or name in self._known.located:
                 continue
-            products.setdefault(entity.entity_id, []).append(name)
-            metadata = delivery.ProductMetadata(
-                id=name,
-                prog_id=entity.prog_id,
-                ous_uid=entity.entity_id,
-                timestamp=entity.run,
-                size=archived.size,
-                sha256=archived.sha256,
+            entity = self._owner(name)
+            if entity is None or (ouss and entity.entity_id not in ouss):
+                continue
+            made += self._record(
+                delivery.ProductMetadata(
+                    id=name,
+                    prog_id=entity.prog_id,
+                    ous_uid=entity.entity_id,
+                    timestamp=entity.run,
+                    size=archived.size,
+                    sha256=archived.sha256,
+                )
             )
-            made += self._metadata(metadata) if name not in self._known.metadata else ()
-        for ous, found in products.items():
-            if ous not in self._deliveries:
-                entity = self._known.entities[ous]
-                made += self._status(_delivery(entity.prog_id, ous, entity.run, sorted(found), complete=True))
         return made
 
     def _owner(self, name: str) -> StatusEntity | None:
         """Return the delivered OUS whose run a file of the archive is a product of."""
-        ous, run = self._run_of(name)
+        ous, run = _run_of(name)
         entity = self._known.entities.get(ous)
         if entity is None or entity.state != lifecycle.DELIVERED or entity.run != run:
             return None
         return entity if names.is_product(name, entity.entity_id, entity.run) else None
 
-    def _run_of(self, name: str) -> tuple[str, str]:
-        """Return OUS and run that a file of the archive is of; empty if nothing tells."""
-        kept = self._known.metadata.get(name)
-        if kept:
-            return kept.ous_uid, kept.timestamp
-        if "/" in name:
-            return _run_of_path(name)
-        found = _STEM.search(name)
-        return ("uid://" + "/".join(found.groups()[:3]), found[4]) if found else ("", "")
+
+def _is_alike(product: ProductMetadata, archived: ArchivedFile | None) -> bool:
+    return archived is not None and (archived.size, archived.sha256) == (product.size, product.sha256)
 
 
-def _run_of_path(path: str) -> tuple[str, str]:
-    """Return OUS and run of a file by its path in a cache; empty if it is none."""
+def _run_of(name: str) -> tuple[str, str]:
+    """Return OUS and run of a file by its name, a path in a cache or of the pipeline's own form; empty for others."""
+    if "/" not in name:
+        return evidence.ous_and_run(name)
     try:
-        _, run = names.split_products_dir(path.partition("/")[0])
+        _, run = names.split_products_dir(name.partition("/")[0])
     except BadInput:
         return "", ""
-    return evidence.ous_of([path]), run
-
-
-def _delivery(prog_id: str, ous: str, run: str, products: list[str], *, complete: bool) -> DeliveryStatus:
-    return delivery.DeliveryStatus(
-        id=names.document_id(ous),
-        prog_id=prog_id,
-        ous_uid=ous,
-        timestamp=run,
-        data_products=products,
-        complete=complete,
-    )
+    return evidence.ous_of([name]), run
 
 
 def _report(run: CachedRun) -> PipelineReport:

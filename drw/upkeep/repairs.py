@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from drw.upkeep import contradictions
-from drw.upkeep.rebuild import Rebuilder
+from drw.upkeep.rebuild import Rebuilder, runs_of
 from shared import audit, delivery, lifecycle, manifest, messages, names, ngas, status, weblog
 from shared.bus import envelope
 from shared.clock import elapsed_s
@@ -163,9 +163,8 @@ class Repairs:
         if finding.ous in self._rebuilt:
             return
         self._rebuilt.add(finding.ous)
-        runs = [run for cache in self._known.caches_in_order() for run in cache.runs.values() if run.ous == finding.ous]
-        made = [each for run in sorted(runs, key=lambda run: run.run) for each in self._rebuilder.rebuild(run)]
-        made += self._rebuilder.from_archive_alone([finding.ous])
+        made = [each for run in runs_of(self._known, [finding.ous]) for each in self._rebuilder.rebuild(run)]
+        made += self._rebuilder.conclude([finding.ous])
         if not made:
             raise DrwError("; ".join(self._rebuilder.problems) or "neither caches nor archive have what it takes")
 

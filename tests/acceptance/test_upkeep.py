@@ -1,0 +1,131 @@
+"""``drw check``, ``drw rebuild`` and ``drw prune`` of one delivered OUS, of which something got lost or goes wrong."""
+
+import shutil
+
+import pytest
+
+from shared import delivery, manifest, names, ngas, status
+from shared.cache import CacheDirectory
+
+OUS, PROGRAM, RUN = "uid://X1/X1/Xb0", "2015.1.00657.S", "2026-11-20T10:00:00.001"
+DOCUMENT = names.document_id(OUS)
+FOLDER = names.products_path(PROGRAM, RUN, OUS)
+PRODUCTS = [f"product-{number}-X1-X1-Xb0-{RUN}.data" for number in range(5)]
+RECORDS = (delivery.METADATA_DATABASE, delivery.STATUS_DATABASE)
+
+
+@pytest.fixture
+def place(system):
+    """An OUS that is delivered: five products in both caches, in the archive and in the records."""
+    archive = ngas.Archive(system.connection.database(ngas.DATABASE), system.connection.clock)
+    records = delivery.Records(system.connection)
+    for cache in (system.eu, system.jao):
+        CacheDirectory.open(cache)
+        (cache / FOLDER).mkdir(parents=True)
+        for name in PRODUCTS:
+            (cache / FOLDER / name).write_text(name)
+    for name in PRODUCTS:
+        path = system.jao / FOLDER / name
+        entry = manifest.entry(path, name)
+        archive.put(path, name, size=entry.size, sha256=entry.sha256)
+        of_run = {"prog_id": PROGRAM, "ous_uid": OUS, "timestamp": RUN}
+        records.keep_metadata(delivery.ProductMetadata(id=name, size=entry.size, sha256=entry.sha256, **of_run))
+    records.keep_status(delivery.DeliveryStatus(id=DOCUMENT, **of_run, data_products=PRODUCTS, complete=True))
+    entity = {"entityId": OUS, "progID": PROGRAM, "recipe": names.DEFAULT_RECIPE, "executive": "EU", "run": RUN}
+    entity |= {"_id": DOCUMENT, "schema": 1, "state": "Delivered", "timestamp": "2026-11-20T11:00:00.000000"}
+    system.connection.database(status.DATABASE).put(entity)
+    return system
+
+
+def remove(system, name, doc_id):
+    system.connection.database(name).delete(doc_id)
+
+
+def all_of(system):
+    return {name: {doc["_id"]: doc for doc in system.connection.database(name).every()} for name in RECORDS}
+
+
+def kept(system):
+    found = delivery.Records(system.connection).status(DOCUMENT)
+    return found.complete, found.data_products
+
+
+def prune(*caches):
+    for cache in caches:
+        shutil.rmtree(cache / names.products_dir(PROGRAM, RUN))
+
+
+def lose_a_file(system):
+    (system.jao / FOLDER / PRODUCTS[2]).unlink()
+
+
+def add_a_note(system):
+    (system.jao / FOLDER / "notes.txt").write_text("look at this")
+
+
+def spoil_a_file(system):
+    (system.jao / FOLDER / PRODUCTS[2]).write_text("spoiled")
+
+
+def lose_all_but_the_folder(system):
+    prune(system.jao, system.eu)
+    (system.jao / names.products_dir(PROGRAM, RUN)).mkdir()
+
+
+@pytest.mark.parametrize("happens", [lose_a_file, add_a_note, spoil_a_file, lose_all_but_the_folder])
+def test_what_happens_to_a_cache_leaves_right_records_alone(place, drw, happens):
+    before = all_of(place)
+    happens(place)
+    done = drw("rebuild", status=happens is spoil_a_file)
+    assert done["made"] == []
+    assert all_of(place) == before
+
+
+@pytest.mark.parametrize("happens", [lose_a_file, lose_all_but_the_folder])
+def test_records_are_whole_again_though_a_cache_is_not(place, drw, happens):
+    happens(place)
+    for name in RECORDS:
+        for doc_id in all_of(place)[name]:
+            remove(place, name, doc_id)
+    assert len(drw("rebuild")["made"]) == len(PRODUCTS) + 1
+    assert kept(place) == (True, PRODUCTS)
+    assert drw("rebuild")["made"] == []
+
+
+def test_a_run_is_read_from_the_cache_that_has_it(place, drw):
+    prune(place.jao)
+    (place.jao / names.products_dir(PROGRAM, RUN)).mkdir()
+    remove(place, delivery.METADATA_DATABASE, PRODUCTS[0])
+    (place.eu / FOLDER / PRODUCTS[0]).write_text("spoiled")
+    (problem,) = drw("rebuild", status=1)["problems"]  # and not made from the archive alone
+    assert f"product {PRODUCTS[0]} is not alike in cache and archive" in problem
+
+
+def test_a_run_is_not_whole_while_the_archive_lacks_what_its_metadata_name(place, drw):
+    prune(place.jao, place.eu)
+    remove(place, ngas.DATABASE, PRODUCTS[4])
+    remove(place, delivery.STATUS_DATABASE, DOCUMENT)
+    assert [each["what"] for each in drw("rebuild", OUS)["made"]] == ["delivery status"]
+    assert kept(place) == (False, PRODUCTS)
+    remove(place, delivery.METADATA_DATABASE, PRODUCTS[4])
+    assert drw("rebuild", OUS)["made"] == []  # what got lost is not forgotten
+    assert kept(place) == (False, PRODUCTS)
+    assert drw("why", OUS, status=1)["place"] == "delivered, and incomplete"
+
+
+def test_a_status_that_says_too_little_is_made_whole(place, drw):
+    database = place.connection.database(delivery.STATUS_DATABASE)
+    database.put({**database.get(DOCUMENT), "dataProducts": PRODUCTS[:4]})
+    (made,) = drw("rebuild")["made"]
+    assert made["why"] == f"it was that of run {RUN} with 4 products"
+    assert kept(place) == (True, PRODUCTS)
+
+
+def test_how_much_is_to_be_delivered_is_not_guessed_while_it_is_being_ingested(place, drw):
+    entities = place.connection.database(status.DATABASE)
+    entities.put({**entities.get(DOCUMENT), "state": "DeliveryInProgress", "substate": "IngestingProducts"})
+    prune(place.jao, place.eu)  # as on a machine without them
+    remove(place, delivery.STATUS_DATABASE, DOCUMENT)
+    for name in PRODUCTS[3:]:
+        remove(place, delivery.METADATA_DATABASE, name)
+    assert drw("rebuild")["made"] == []
