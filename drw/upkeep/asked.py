@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from drw import near
-from drw.upkeep import evidence
 from shared import names
 from shared.errors import BadInput
 
@@ -53,19 +52,15 @@ def narrowed(known: Evidence, ouss: Collection[str]) -> Evidence:
         metadata={name: each for name, each in known.metadata.items() if each.ous_uid in ouss},
         archive={name: each for name, each in known.archive.items() if is_of(name, ouss, known)},
         caches={
-            executive: replace(cache, runs={name: run for name, run in cache.runs.items() if run.ous in ouss})
+            executive: replace(cache, runs={name: run for name, run in cache.runs.items() if known.whose(name) in ouss})
             for executive, cache in known.caches.items()
         },
     )
 
 
 def is_of(name: str, ouss: Collection[str], known: Evidence) -> bool:
-    """Tell whether a file of the archive, or a weblog, is of one of some OUSs."""
-    product, run = known.metadata.get(name), known.run(name.partition("/")[0])
-    if product:
-        return product.ous_uid in ouss
-    if run:
-        return run.ous in ouss
-    if "/" in name:
-        return evidence.ous_of([name]) in ouss
+    """Tell whether a file of the archive, a weblog or a products directory is of one of some OUSs."""
+    whose = known.whose(name)
+    if whose:
+        return whose in ouss
     return any(f"-{each.removeprefix('uid://').replace('/', '-')}-" in name for each in ouss)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from drw.columns import counted, listed
 from shared import lifecycle, messages, names
 from shared.bus import envelope
+from shared.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,8 @@ def standing(first: list[Finding], second: list[Finding]) -> list[Finding]:
 
 def _unreadable(evidence: Evidence) -> Iterator[Finding]:
     for doc_id, why in evidence.unreadable.items():
-        yield Finding(UNREADABLE, doc_id, why, advice="mend the document by hand, or update drw")
+        advice = "mend the document by hand, or update drw"
+        yield Finding(UNREADABLE, doc_id, why, ous=_ous_of_document(doc_id), advice=advice)
     for entity in evidence.entities.values():
         if entity.state not in lifecycle.STATES:
             what = f"is in state {entity.state}, which the life cycle does not have"
@@ -95,7 +97,7 @@ def _dead(evidence: Evidence) -> Iterator[Finding]:
                 DEAD,
                 letter.id,
                 letter.error or "nobody said why",
-                ous=letter.ous,
+                ous=letter.ous or evidence.whose(letter.name),
                 advice=f"mend that, then 'drw dead requeue {letter.id}', or 'drw dead discard' it",
                 stamp=letter.ended,
             )
@@ -209,22 +211,21 @@ def _unknown_directories(evidence: Evidence) -> Iterator[Finding]:
     begun = {entity.entity_id for entity in _in(evidence, lifecycle.PROCESSING)}
     for cache in evidence.caches.values():
         for run in cache.runs.values():
+            path, ous = str(cache.path / run.name), evidence.whose(run.name)
             if run.problem:
-                yield Finding(
-                    UNKNOWN_DIRECTORY, str(cache.path / run.name), run.problem, advice="look at it, and remove it"
-                )
+                yield Finding(UNKNOWN_DIRECTORY, path, run.problem, ous=ous, advice="look at it, and remove it")
             elif (run.run, run.ous) not in known and run.name not in announced and run.ous not in begun:
-                yield _unknown(run, str(cache.path / run.name), is_known=run.ous in evidence.entities)
+                yield _unknown(run, path, ous, is_known=run.ous in evidence.entities)
 
 
-def _unknown(run: CachedRun, path: str, *, is_known: bool) -> Finding:
+def _unknown(run: CachedRun, path: str, ous: str, *, is_known: bool) -> Finding:
     can = bool(run.report()) and is_known
     whose = f"of {run.ous}" if run.ous else "of no OUS"
     return Finding(
         UNKNOWN_DIRECTORY,
         path,
         f"is a run {whose} that no report knows",
-        ous=run.ous,
+        ous=ous,
         repair="its report is stored" if can else "",
         advice="" if can else "look at it, and remove it if it is nobody's",
     )
@@ -244,7 +245,7 @@ def _caches_differ(evidence: Evidence) -> Iterator[Finding]:
                 CACHES_DIFFER,
                 name,
                 f"is not alike at {other.executive} and JAO: {counted(len(wrong), 'file')}, {some}",
-                ous=jao.runs[name].ous,
+                ous=evidence.whose(name),
                 advice="find out which is right; caches are never merged",
             )
 
@@ -260,6 +261,7 @@ def _not_expanded(evidence: Evidence) -> Iterator[Finding]:
                     NOT_EXPANDED,
                     str(cache.path / name),
                     "is not expanded, so nobody can read it",
+                    ous=evidence.whose(name),
                     repair="it is expanded",
                 )
 
@@ -348,12 +350,11 @@ def _records_of_nobody(evidence: Evidence) -> Iterator[Finding]:
 
 def _bad_file(evidence: Evidence, kind: str, name: str, what: str, otherwise: str) -> Finding:
     """Return what is wrong with a file that the archive has, and what to do ``otherwise``, if no cache has it."""
-    found = evidence.metadata.get(name)
     return Finding(
         kind,
         name,
         what,
-        ous=found.ous_uid if found else _ous_of_weblog(evidence, name),
+        ous=evidence.whose(name),
         repair="it is archived anew from a cache" if name in evidence.located else "",
         advice=f"no cache has it any more: {otherwise}",
     )
@@ -403,15 +404,12 @@ def _weblogs_of(entity: StatusEntity) -> str:
     return f"weblog-{entity.entity_id.removeprefix('uid://').replace('/', '-')}-"
 
 
-def _ous_of_weblog(evidence: Evidence, name: str) -> str:
-    return next(
-        (
-            entity.entity_id
-            for entity in evidence.entities.values()
-            if entity.run and names.weblog(entity.entity_id, entity.run) == name
-        ),
-        "",
-    )
+def _ous_of_document(doc_id: str) -> str:
+    """Return the OUS whose status is kept under an id; empty if it is nobody's."""
+    try:
+        return names.uid_of_document(doc_id)
+    except BadInput:
+        return ""
 
 
 RULES: Final = (

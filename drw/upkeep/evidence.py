@@ -179,6 +179,34 @@ class Evidence:
         """Return a products directory as each cache has it, that of JAO first."""
         return [cache.runs[name] for cache in self.caches_in_order() if name in cache.runs]
 
+    def whose(self, name: str) -> str:
+        """Return the OUS that a file of the archive, a weblog or a products directory is of; empty if nothing tells."""
+        product = self.metadata.get(name)
+        if product:
+            return product.ous_uid
+        folder, _, path = name.partition("/")
+        inside = ous_of([name]) if path else self._cached_products.get(name, "")
+        return inside or self._ous_of_run(folder) or ous_and_run(name)[0]
+
+    def _ous_of_run(self, name: str) -> str:
+        """Return the OUS of a products directory by what any cache has in it, else by status and reports."""
+        try:
+            recorded = self._recorded_runs.get(names.split_products_dir(name), "")
+        except BadInput:
+            return ""
+        return next((run.ous for run in self.copies(name) if run.ous), recorded)
+
+    @cached_property
+    def _recorded_runs(self) -> dict[tuple[str, str], str]:
+        """The OUSs of program and timestamp of each run that a report, or the status of an OUS, is about."""
+        runs = [*self.reports, *((ous, entity.run) for ous, entity in self.entities.items())]
+        return {(self.entities[ous].prog_id, run): ous for ous, run in runs if ous in self.entities}
+
+    @cached_property
+    def _cached_products(self) -> dict[str, str]:
+        """The OUSs of the products in the caches, by the names that they have in the archive, or would have."""
+        return {name: run.ous for run in self._cached_runs() for name in self.products(run)}
+
     def caches_in_order(self) -> list[Cache]:
         """Return the caches, that of JAO first."""
         return sorted(self.caches.values(), key=lambda cache: cache.executive != "JAO")

@@ -1,6 +1,7 @@
 """``drw check``, ``drw rebuild`` and ``drw prune`` of one delivered OUS, of which something got lost or goes wrong."""
 
 import shutil
+import zipfile
 
 import pytest
 
@@ -14,10 +15,14 @@ PRODUCTS = [f"product-{number}-X1-X1-Xb0-{RUN}.data" for number in range(5)]
 RECORDS = (delivery.METADATA_DATABASE, delivery.STATUS_DATABASE)
 
 
+def archive_of(system):
+    return ngas.Archive(system.connection.database(ngas.DATABASE), system.connection.clock)
+
+
 @pytest.fixture
 def place(system):
     """An OUS that is delivered: five products in both caches, in the archive and in the records."""
-    archive = ngas.Archive(system.connection.database(ngas.DATABASE), system.connection.clock)
+    archive = archive_of(system)
     records = delivery.Records(system.connection)
     for cache in (system.eu, system.jao):
         CacheDirectory.open(cache)
@@ -129,3 +134,39 @@ def test_how_much_is_to_be_delivered_is_not_guessed_while_it_is_being_ingested(p
     for name in PRODUCTS[3:]:
         remove(place, delivery.METADATA_DATABASE, name)
     assert drw("rebuild")["made"] == []
+
+
+def contradictions_of(drw, *argv, status=1):
+    found = drw("check", OUS, *argv, status=status)["contradictions"]
+    return {(each["finding"]["kind"], each["finding"]["subject"]): each["repaired"] for each in found}
+
+
+def test_what_is_wrong_with_an_earlier_run_of_one_ous_is_found_and_mended(place, drw):
+    weblog = names.weblog(OUS, "2020-01-01T00:00:00.000")
+    for name in (weblog, names.weblog(OUS, RUN)):
+        with zipfile.ZipFile(place.jao / name, "w") as packed:
+            packed.writestr(f"{name.removesuffix('.zip')}/index.html", "hello")
+        entry = manifest.entry(place.jao / name, name)
+        archive_of(place).put(place.jao / name, name, size=entry.size, sha256=entry.sha256)
+    weblogs = {("weblog not expanded", str(place.jao / name)): True for name in (weblog, names.weblog(OUS, RUN))}
+    rot(place, weblog)
+    unreadable = place.eu / names.products_dir(PROGRAM, RUN) / "link"
+    unreadable.symlink_to("elsewhere")
+    directory = ("unknown directory", str(unreadable.parent))
+    assert directory in contradictions_of(drw)
+    unreadable.unlink()
+    wrong = {**weblogs, ("wrong checksum", weblog): True, ("no report", OUS): False}
+    assert contradictions_of(drw) == dict.fromkeys(wrong, False)
+    assert contradictions_of(drw, "--repair") == wrong
+    assert contradictions_of(drw) == {("no report", OUS): False}
+    audited = [doc["subject"] for doc in place.connection.database("audit").every()]
+    assert audited == [OUS] * 3
+
+
+def rot(system, name):
+    """Put another content under a description that stays as it was."""
+    database = system.connection.database(ngas.DATABASE)
+    before = database.get(name)
+    database.attach(name, name, before["_rev"], [b"rotten"], 6)
+    described = {key: before[key] for key in ("schema", "size", "sha256", "writeTimestamp")}
+    database.put({**database.get(name), **described})

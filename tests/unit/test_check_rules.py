@@ -102,7 +102,8 @@ def test_where_all_is_right_nothing_is_found():
 
 def test_a_status_that_cannot_be_read():
     found = only(Evidence(unreadable={"x": "document x is none"}), contradictions.UNREADABLE)
-    assert not found.repair
+    assert (found.repair, found.ous) == ("", "")
+    assert only(Evidence(unreadable={names.document_id(OUS): "none"}), contradictions.UNREADABLE).ous == OUS
     assert kinds(evidence(entity("Lost"))) == [contradictions.UNREADABLE]
 
 
@@ -110,6 +111,13 @@ def test_a_dead_message():
     found = only(evidence(letters=[letter("ingest.JAO", "dead", error="no such file")]), contradictions.DEAD)
     assert (found.what, found.ous) == ("no such file", OUS)
     assert "drw dead requeue ingest.JAO:1:a" in found.advice
+
+
+@pytest.mark.parametrize("name", [WEBLOG, PRODUCTS_DIR, names.weblog(OUS, "2020-01-01T00:00:00.000")])
+@pytest.mark.parametrize("caches", [evidence().caches, {}])
+def test_whose_a_dead_message_about_a_file_is(name, caches):
+    post = letter("cached.JAO", "dead", ous="", name=name)
+    assert only(evidence(letters=[post], caches=caches), contradictions.DEAD).ous == OUS
 
 
 def test_a_message_for_an_ous_that_does_not_exist():
@@ -249,6 +257,24 @@ def test_a_delivered_ous_with_a_wrong_checksum():
     assert (weblog.ous, weblog.repair) == (OUS, "")
 
 
+EARLIER = "2020-01-01T00:00:00.000"
+EARLIER_FOLDER = names.products_path(PROGRAM, EARLIER, OUS)
+
+
+@pytest.mark.parametrize(
+    "name", [names.weblog(OUS, EARLIER), f"{EARLIER_FOLDER}/p.data", f"product-X1-X1-Xb0-{EARLIER}.data", "plain.data"]
+)
+def test_whose_a_file_with_a_wrong_checksum_is(name):
+    earlier = cached(run=EARLIER, files={f"{EARLIER_FOLDER}/plain.data": 1})
+    reports = frozenset({(OUS, RUN), (OUS, EARLIER)})
+    known = evidence(corrupt={name: "rotten"}, caches={"JAO": cache("JAO", cached(), earlier)}, reports=reports)
+    assert only(known, contradictions.CORRUPT).ous == OUS
+
+
+def test_a_file_with_a_wrong_checksum_that_is_nobodys():
+    assert only(evidence(corrupt={"2015_x/strange": "rotten"}), contradictions.CORRUPT).ous == ""
+
+
 def test_a_document_of_the_archive_that_does_not_describe_its_file():
     whole = evidence().archive
     bare = {"archive": {WEBLOG: whole[WEBLOG]}, "misdescribed": {PRODUCT: "document p has no size"}}
@@ -314,8 +340,21 @@ def test_a_directory_with_a_report_that_was_never_stored():
 
 
 def test_a_directory_that_cannot_be_read():
-    bad = cached(problem="/c/x is a symbolic link")
+    bad = cached("", {}, problem="/c/x is a symbolic link")
     assert only(evidence(caches={"JAO": cache("JAO", bad)}), contradictions.UNKNOWN_DIRECTORY).what == bad.problem
+
+
+def test_whose_a_directory_is_that_cannot_be_read():
+    bad, whole = cached("", {}, problem="/c/x is a symbolic link", run=EARLIER), cached(run=EARLIER)
+
+    def whose(known):
+        return {each.ous for each in find(known) if each.kind == contradictions.UNKNOWN_DIRECTORY}
+
+    assert whose(Evidence(caches={"JAO": cache("JAO", bad)})) == {""}
+    assert whose(Evidence(caches={"JAO": cache("JAO", bad), "EU": cache("EU", whole)})) == {OUS}
+    reported = evidence(reports=frozenset({(OUS, RUN), (OUS, EARLIER)}), caches={"JAO": cache("JAO", cached(), bad)})
+    assert whose(reported) == {OUS}
+    assert whose(evidence(entity(run=EARLIER), caches={"JAO": cache("JAO", bad)})) == {OUS}
 
 
 def test_caches_that_differ():
@@ -330,7 +369,8 @@ def test_caches_that_differ():
 
 def test_a_weblog_that_is_not_expanded():
     caches = {"JAO": cache("JAO", cached(), expanded=())}
-    assert only(evidence(caches=caches), contradictions.NOT_EXPANDED).subject == f"/jao/{WEBLOG}"
+    found = only(evidence(caches=caches), contradictions.NOT_EXPANDED)
+    assert (found.subject, found.ous) == (f"/jao/{WEBLOG}", OUS)
     assert find(evidence(caches=caches, letters=[letter("cached.JAO", ous="", name=WEBLOG)])) == []
     being_made = evidence(PROCESSING, **REVIEWED, caches=caches, letters=[letter("pipeline.process.EU", "claimed")])
     assert find(being_made) == []
