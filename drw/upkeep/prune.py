@@ -6,6 +6,7 @@ the archive, the report from the database, before the directory is moved away an
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from dataclasses import dataclass, field
@@ -126,16 +127,15 @@ class Pruner:
         old = retention.old_runs(known, now, self._retention_s)
         for each in self._context.track(old, "comparing with the archive", total=len(old)):
             kept = each.kept or retention.unconfirmed(each.run, known) or self._difference(each.run, known)
-            where = each.run.cache / each.run.name
-            self._done.pruned.append(Pruned(RUN, str(where), sum(each.run.files.values()), kept))
-            if not kept and not self._dry_run:
-                self._remove_run(each.run)
+            if kept or self._dry_run or self._remove_run(each.run):
+                where = each.run.cache / each.run.name
+                self._done.pruned.append(Pruned(RUN, str(where), sum(each.run.files.values()), kept))
         old_work = work.OldWork(self._connection, self._context.settings.runs_dir())
         horizon = now - timedelta(seconds=self._retention_s)
         for path in old_work.over(known, horizon):
-            self._guarded(lambda path: self._remove_work(old_work, path), path)
+            self._is_gone(lambda path: self._remove_work(old_work, path), path)
         for path in old_work.half_written(horizon) if not self._dry_run else ():
-            self._guarded(Path.unlink, path)
+            self._is_gone(Path.unlink, path)
         self._messages()
         self._record()
         return self._done
@@ -170,26 +170,35 @@ class Pruner:
         entry = manifest.entry(run.cache / name, name)
         return self._archive.check(name, size=entry.size, sha256=entry.sha256)
 
-    def _remove_run(self, run: CachedRun) -> None:
-        """Remove a run, its weblog and the expanded one; the products directory last: what a crash leaves is found."""
+    def _remove_run(self, run: CachedRun) -> bool:
+        """Remove a run, its weblog and the expanded one; tell whether all of it is gone.
+
+        The products directory is the last, and stays where anything else does: what is left is found by it.
+        """
         name = names.weblog(run.ous, run.run)
         aside = run.cache / MARKER / "incoming"
-        for path in (run.cache / WEBLOGS / name.removesuffix(".zip"), run.cache / name, run.cache / run.name):
-            self._guarded(lambda path: _remove(path, aside / f"{path.name}.{secrets.token_hex(8)}"), path)
+        return all(
+            self._is_gone(lambda path: _remove(path, aside / f"{path.name}.{secrets.token_hex(8)}"), path)
+            for path in (run.cache / WEBLOGS / name.removesuffix(".zip"), run.cache / name, run.cache / run.name)
+        )
 
     def _remove_work(self, old_work: work.OldWork, path: Path) -> None:
-        self._done.pruned.append(Pruned(WORK, str(path), work.size(path)))
+        size = work.size(path)
         if not self._dry_run:
             old_work.remove(path)
+        self._done.pruned.append(Pruned(WORK, str(path), size))
 
-    def _guarded(self, remove: Callable[[Path], None], path: Path) -> None:
-        """Remove something; what cannot be is said, and what is gone already is what was wanted."""
+    def _is_gone(self, remove: Callable[[Path], None], path: Path) -> bool:
+        """Remove something, and tell whether it is gone; what cannot be removed is said."""
         try:
             remove(path)
-        except FileNotFoundError:
-            return
         except OSError as error:
-            self._done.problems.append(f"{path} could not be removed: {error.strerror}")
+            if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
+                return True  # by somebody else's hand
+            met = "" if str(error.filename) == str(path) else f", at {error.filename}"
+            self._done.problems.append(f"{path} could not be removed: {error.strerror}{met}")
+            return False
+        return True
 
     # Messages
 
@@ -220,7 +229,11 @@ class Pruner:
 def _remove(path: Path, aside: Path) -> None:
     """Remove a file, or a directory all at once: it is moved to where every opening of the cache cleans up."""
     if path.is_dir():
+        aside.parent.mkdir(exist_ok=True)
         path.rename(aside)
-        shutil.rmtree(aside)
+        try:
+            shutil.rmtree(aside)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(aside)) from error  # that is where the rest of it is
     else:
         path.unlink()

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from shared import delivery, manifest, names, ngas, status
+from shared import delivery, manifest, names, ngas, reports, status
 from shared.cache import CacheDirectory
 
 OUS, PROGRAM, RUN = "uid://X1/X1/Xb0", "2015.1.00657.S", "2026-11-20T10:00:00.001"
@@ -170,3 +170,44 @@ def rot(system, name):
     database.attach(name, name, before["_rev"], [b"rotten"], 6)
     described = {key: before[key] for key in ("schema", "size", "sha256", "writeTimestamp")}
     database.put({**database.get(name), **described})
+
+
+def pruned(drw, *argv, status=0):
+    done = drw("prune", "--older-than", "0s", *argv, status=status)
+    return {each["where"]: each["kept"] for each in done["pruned"]}, done["problems"]
+
+
+def audited(system):
+    return [doc["subject"] for doc in system.connection.database("audit").every() if doc["what"] == "prune"]
+
+
+def test_what_could_not_be_pruned_is_not_said_to_be_gone(place, drw):
+    place.connection.database(reports.DATABASE).put({"_id": names.report_id(OUS, RUN)})
+    at_eu, at_jao = (cache / names.products_dir(PROGRAM, RUN) for cache in (place.eu, place.jao))
+    (place.eu / ".drw-cache" / "incoming").rmdir()
+    in_the_way = place.jao / ".drw-cache" / "incoming"
+    in_the_way.rmdir()
+    in_the_way.write_text("")
+    work = place.settings.runs_dir() / f"{names.products_dir(PROGRAM, RUN)}.run"
+    blocker = work.with_name(f"{work.name}.pruned")
+    work.mkdir(parents=True)
+    (work / "ended.json").write_text("{}")
+    blocker.write_text("")
+    dry, _ = pruned(drw, "--dry-run")
+    assert dry.keys() == {str(at_eu), str(at_jao), str(work), str(blocker)}
+
+    gone, problems = pruned(drw, status=1)
+    assert gone == {str(at_eu): ""}
+    assert problems == [
+        f"{at_jao} could not be removed: File exists, at {in_the_way}",
+        f"{blocker} could not be removed: Not a directory",
+        f"{work} could not be removed: Not a directory",
+    ]
+    assert audited(place) == [str(at_eu)]
+    assert not at_eu.exists()
+    assert at_jao.is_dir()
+    in_the_way.unlink()
+    blocker.unlink()
+    assert pruned(drw) == ({str(at_jao): "", str(work): ""}, [])
+    assert not at_jao.exists()
+    assert not work.exists()
