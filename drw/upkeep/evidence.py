@@ -163,6 +163,12 @@ class Evidence:
         listed = {name: kept.of_run for kept in self.deliveries.values() for name in kept.data_products}
         return cached | listed | {name: product.of_run for name, product in self.metadata.items()}
 
+    @cached_property
+    def recorded_runs(self) -> frozenset[tuple[str, str, str]]:
+        """The runs of which metadata or a delivery status say that something was archived."""
+        listed = {kept.of_run for kept in self.deliveries.values()}
+        return frozenset(listed | {product.of_run for product in self.metadata.values()})
+
     def _is_delivered_with(self, run: CachedRun) -> bool:
         entity = self.entities.get(run.ous)
         return entity is not None and entity.run == run.run and entity.state in IN_DELIVERY
@@ -191,13 +197,13 @@ class Evidence:
     def _ous_of_run(self, name: str) -> str:
         """Return the OUS of a products directory by what any cache has in it, else by status and reports."""
         try:
-            recorded = self._recorded_runs.get(names.split_products_dir(name), "")
+            recorded = self._known_runs.get(names.split_products_dir(name), "")
         except BadInput:
             return ""
         return next((run.ous for run in self.copies(name) if run.ous), recorded)
 
     @cached_property
-    def _recorded_runs(self) -> dict[tuple[str, str], str]:
+    def _known_runs(self) -> dict[tuple[str, str], str]:
         """The OUSs of program and timestamp of each run that a report, or the status of an OUS, is about."""
         runs = [*self.reports, *((ous, entity.run) for ous, entity in self.entities.items())]
         return {(self.entities[ous].prog_id, run): ous for ous, run in runs if ous in self.entities}

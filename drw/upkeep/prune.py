@@ -1,7 +1,8 @@
 """``drw prune``: removes what is past its retention: settled messages, the drivers' old runs, runs in the caches.
 
 Nothing leaves a cache that the archive has not confirmed byte for byte: every file is read there and read back from
-the archive, the report from the database, before the directory is moved away and removed.
+the archive, the report from the database, before the directory is moved away and removed. Only who says so gives up the
+products of superseded runs, which nobody will archive.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from drw.upkeep.evidence import CachedRun, Evidence
 
 _HEADS: Final = ("what", "where", "bytes")
-RUN, WORK = "run", "work directory"
+RUN, SUPERSEDED, WORK = "run", "superseded run", "work directory"
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,17 @@ def register(commands: Commands) -> None:
         description=(
             "Remove settled messages (as 'drw janitor --once' does), the drivers' directories of runs that are over, "
             "and the runs in the caches on this machine, past their retention (DRW_RETENTION_S). Nothing leaves a "
-            "cache that the archive has not confirmed byte for byte."
+            "cache that the archive has not confirmed byte for byte, but with --superseded the products of runs that "
+            "were never delivered and are followed by another."
         ),
         example="drw prune --dry-run --older-than 30d",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed, and how much that is")
+    parser.add_argument(
+        "--superseded",
+        action="store_true",
+        help="also runs whose products were never archived, once their OUS has a later run; the products are lost",
+    )
     parser.add_argument(
         "--older-than",
         type=actor.checked(ages.seconds),
@@ -77,7 +84,7 @@ def register(commands: Commands) -> None:
 def _prune(context: Context) -> int:
     args = context.args
     retention_s = context.settings.retention_s if args.older_than is None else args.older_than
-    pruner = Pruner(context, retention_s, dry_run=args.dry_run)
+    pruner = Pruner(context, retention_s, superseded=args.superseded, dry_run=args.dry_run)
     done = pruner.prune()
     status = FAILURE if done.problems else OK
     if args.json:
@@ -110,11 +117,12 @@ def _show(context: Context, done: Round) -> None:
 class Pruner:
     """Removes what is past its retention."""
 
-    def __init__(self, context: Context, retention_s: float, *, dry_run: bool) -> None:
-        """Take where to ask, how long runs are kept (seconds), and whether anything is removed."""
+    def __init__(self, context: Context, retention_s: float, *, superseded: bool, dry_run: bool) -> None:
+        """Take where to ask, how long runs are kept (seconds), and whether superseded ones, or any, are removed."""
         self._context = context
         self._connection = context.connection
         self._retention_s = retention_s
+        self._superseded = superseded
         self._dry_run = dry_run
         self._archive = ngas.Archive(self._connection.database(ngas.DATABASE), self._connection.clock)
         self._reports = reports.Reports(self._connection.database(reports.DATABASE))
@@ -126,10 +134,12 @@ class Pruner:
         now = self._connection.clock.now()
         old = retention.old_runs(known, now, self._retention_s)
         for each in self._context.track(old, "comparing with the archive", total=len(old)):
-            kept = each.kept or retention.unconfirmed(each.run, known) or self._difference(each.run, known)
+            given_up = self._superseded and retention.is_superseded(each.run, known)
+            to_confirm = retention.without_products(each.run) if given_up else each.run
+            kept = each.kept or retention.unconfirmed(to_confirm, known) or self._difference(to_confirm, known)
             if kept or self._dry_run or self._remove_run(each.run):
-                where = each.run.cache / each.run.name
-                self._done.pruned.append(Pruned(RUN, str(where), sum(each.run.files.values()), kept))
+                what, where = SUPERSEDED if given_up else RUN, each.run.cache / each.run.name
+                self._done.pruned.append(Pruned(what, str(where), sum(each.run.files.values()), kept))
         old_work = work.OldWork(self._connection, self._context.settings.runs_dir())
         horizon = now - timedelta(seconds=self._retention_s)
         for path in old_work.over(known, horizon):

@@ -1,12 +1,13 @@
 """What may be removed: the rules of ``drw prune``. Pure.
 
 A run leaves the caches when it is older than its retention, when nothing more will be done with it, and when everything
-in it is known elsewhere byte for byte: products and weblog in the archive, the report in the database.
+in it is known elsewhere byte for byte: products and weblog in the archive, the report in the database. The products of
+a run that was superseded will never be archived, and may be given up.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,20 @@ def unconfirmed(run: CachedRun, known: Evidence) -> str:
         if archived.size != size:
             return f"{name} has another size in the archive"
     return ""
+
+
+def is_superseded(run: CachedRun, known: Evidence) -> bool:
+    """Tell whether the OUS of a run has a later one, and no product of this one was ever archived."""
+    entity = known.entities.get(run.ous)
+    if entity is None or entity.run <= run.run or run.of_run in known.recorded_runs:
+        return False
+    return not any(name in known.archive for name in known.products(run))
+
+
+def without_products(run: CachedRun) -> CachedRun:
+    """Return a run with nothing but the files that are kept elsewhere though it was superseded: weblog and report."""
+    products = {f"{run.folder}/{each}" for each in run.products()}
+    return replace(run, files={path: size for path, size in run.files.items() if path not in products})
 
 
 def names_in_archive(run: CachedRun, known: Evidence) -> dict[str, str]:

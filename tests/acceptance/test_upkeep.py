@@ -211,3 +211,25 @@ def test_what_could_not_be_pruned_is_not_said_to_be_gone(place, drw):
     assert pruned(drw) == ({str(at_jao): "", str(work): ""}, [])
     assert not at_jao.exists()
     assert not work.exists()
+
+
+def test_runs_that_were_superseded_are_pruned_when_that_is_said(place, drw):
+    rejected = "2026-11-19T10:00:00.001"
+    folder = place.jao / names.products_path(PROGRAM, rejected, OUS)
+    folder.mkdir(parents=True)
+    (folder / "image.data").write_text("rejected")
+    place.connection.database(reports.DATABASE).put({"_id": names.report_id(OUS, rejected)})
+    weblog = place.jao / names.weblog(OUS, rejected)
+    weblog.write_text("weblog")
+    run = str(place.jao / names.products_dir(PROGRAM, rejected))
+    assert pruned(drw)[0][run] == "image.data is not in the archive"
+    assert f"{weblog.name} is not in the archive" in pruned(drw, "--superseded")[0][run]
+    entry = manifest.entry(weblog, weblog.name)
+    archive_of(place).put(weblog, weblog.name, size=entry.size, sha256=entry.sha256)
+    assert pruned(drw, "--superseded", "--dry-run")[0][run] == ""
+    assert folder.is_dir()
+    assert pruned(drw, "--superseded")[0][run] == ""
+    assert not folder.exists()
+    assert not weblog.exists()
+    said = [doc["why"] for doc in place.connection.database("audit").every() if doc["subject"] == run]
+    assert said == ["superseded run, 8 bytes"]

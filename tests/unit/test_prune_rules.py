@@ -9,6 +9,7 @@ from drw.letters import Letter
 from drw.upkeep import retention
 from drw.upkeep.evidence import Cache, CachedRun, Evidence
 from shared import names
+from shared.delivery import DeliveryStatus, ProductMetadata
 from shared.ngas import ArchivedFile
 from shared.status import StatusEntity
 
@@ -44,6 +45,14 @@ def known(cached=None, *, state="Delivered", changed="2026-11-02T10:00:00.000000
         "caches": {"JAO": Cache(executive="JAO", path=Path("/c"), runs={cached.name: cached})},
     }
     return Evidence(**values | more)
+
+
+def record():
+    return ProductMetadata(id="lost.data", prog_id=PROGRAM, ous_uid=OUS, timestamp=RUN, size=1, sha256="a")
+
+
+def listing():
+    return DeliveryStatus(id="x", prog_id=PROGRAM, ous_uid=OUS, timestamp=RUN, data_products=[], complete=True)
 
 
 def kept(evidence, retention_s=DAY_S):
@@ -105,3 +114,35 @@ def test_what_the_archive_does_not_have_keeps_the_whole_run(files, why):
 )
 def test_which_directories_are_of_work(name, expected):
     assert retention.run_of_work(name) == expected
+
+
+LATER = "2026-11-10T10:00:00.001"
+UNARCHIVED = {"archive": {WEBLOG: ArchivedFile(WEBLOG, 9, "a", RUN)}}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (known(of_run=LATER, **UNARCHIVED), True),
+        (known(state="ReadyForReview", of_run=LATER, **UNARCHIVED), True),
+        (known(state="ReadyForProcessing", of_run="", **UNARCHIVED), False),  # it may still be the last
+        (known(state="ReadyForReview", **UNARCHIVED), False),
+        (known(of_run="2026-10-01T10:00:00.001", **UNARCHIVED), False),
+        (known(entities={}, **UNARCHIVED), False),
+        (known(of_run=LATER), False),  # a product is archived
+        (known(of_run=LATER, metadata={"lost.data": record()}, **UNARCHIVED), False),  # or was
+        (known(of_run=LATER, deliveries={OUS: listing()}, **UNARCHIVED), False),
+    ],
+)
+def test_which_runs_are_superseded(evidence, expected):
+    assert retention.is_superseded(run(), evidence) is expected
+
+
+def test_weblog_and_report_of_a_superseded_run_are_not_given_up():
+    assert without_products_of(run()) == [WEBLOG, REPORT]
+    stray = f"{run().name}/elsewhere"
+    assert without_products_of(run(files={**run().files, stray: 1})) == [WEBLOG, REPORT, "elsewhere"]
+
+
+def without_products_of(cached):
+    return [path.rpartition("/")[2] for path in retention.without_products(cached).files]
