@@ -55,7 +55,7 @@ class Proofs:
         """Compare what was recorded of an OUS's run with what the archive says that it has; nothing is read back."""
         found = self._records.status(entity.id)
         if found is None or not found.complete:
-            return Described(lacks="its delivery status is not complete")
+            return Described(lacks=f"its delivery status is {'not complete' if found else 'missing'}")
         if entity.run and found.timestamp != entity.run:
             return Described(lacks=f"its delivery status is that of run {found.timestamp}")
         try:

@@ -136,6 +136,16 @@ def test_how_much_is_to_be_delivered_is_not_guessed_while_it_is_being_ingested(p
     assert drw("rebuild")["made"] == []
 
 
+def test_why_tells_a_missing_delivery_status_from_one_that_is_not_complete(place, drw):
+    database = place.connection.database(delivery.STATUS_DATABASE)
+    database.put({**database.get(DOCUMENT), "complete": False})
+    assert drw("why", OUS, status=1)["waits_for"] == "it was delivered, but its delivery status is not complete"
+    remove(place, delivery.STATUS_DATABASE, DOCUMENT)
+    missing = drw("why", OUS, status=1)
+    assert missing["waits_for"] == "it was delivered, but its delivery status is missing"
+    assert missing["do"] == f"'drw check {OUS}' compares records, caches and archive"
+
+
 def contradictions_of(drw, *argv, status=1):
     found = drw("check", OUS, *argv, status=status)["contradictions"]
     return {(each["finding"]["kind"], each["finding"]["subject"]): each["repaired"] for each in found}
