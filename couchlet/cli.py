@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from couchlet import __version__
+from couchlet import __version__, streams
 from couchlet.auth.credentials import CredentialsError, drw_home, load_credentials
 from couchlet.json_text import RECURSION_LIMIT
 from couchlet.storage.catalog import DataDirectoryError
@@ -44,6 +43,13 @@ def _byte_count(text: str) -> int:
     return int(text)
 
 
+def _directory(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no directory: there is no such user") from error
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say in one line what is wrong; the usage is for those who ask for it."""
@@ -69,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=_port, default=5984, help="port to listen on, 0 for any (default %(default)s)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data directory (default $DRW_HOME/couchlet)")
+    parser.add_argument("--data", type=_directory, metavar="DIR", help="data directory (default $DRW_HOME/couchlet)")
     parser.add_argument(
         "--max-request-bytes",
         type=_byte_count,
@@ -95,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server until SIGTERM or SIGINT; returns the exit code, 2 if it cannot start."""
+    streams.prepare()
     options = _parser().parse_args(arguments)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_UtcFormatter("%(asctime)s couchlet %(levelname)s %(message)s"))
@@ -113,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(options: argparse.Namespace) -> None:
     admin, password, source = _credentials(options.host)
-    directory = (options.data or drw_home(os.environ) / "couchlet").expanduser().absolute()
+    directory = (options.data or drw_home(os.environ) / "couchlet").absolute()
     settings = ServerSettings(
         host=options.host,
         port=options.port,
@@ -136,8 +143,7 @@ async def _serve(options: argparse.Namespace) -> None:
         ) from error
     logging.getLogger("couchlet").info("administrator %s from %s", admin, source)
     host = f"[{options.host}]" if ":" in options.host else options.host
-    with contextlib.suppress(BrokenPipeError):
-        print(f"couchlet listening on http://{host}:{port} data {directory}", flush=True)
+    streams.say(f"couchlet listening on http://{host}:{port} data {directory}")
     try:
         await stop.wait()
     finally:

@@ -23,15 +23,17 @@ def drw_home(environment: Mapping[str, str]) -> Path:
     """Return the directory of what belongs to one user of this machine: `$DRW_HOME`, else `~/.drw`.
 
     Raises:
-        CredentialsError: the user has no home directory.
+        CredentialsError: the user has no home directory, or `$DRW_HOME` is that of a user who does not exist.
     """
     home = environment.get("DRW_HOME")
-    if home:
-        return Path(home)
     try:
+        if home:
+            return Path(home).expanduser()
         return Path.home() / ".drw"
     except RuntimeError as error:
-        raise CredentialsError("there is no home directory: set DRW_HOME to a directory of your own.") from error
+        raise CredentialsError(
+            f"there is no home directory {home or '~'}: set DRW_HOME to a directory of your own."
+        ) from error
 
 
 def load_credentials(environment: Mapping[str, str]) -> tuple[str, str, str]:

@@ -181,3 +181,43 @@ def test_many_databases_do_not_need_many_descriptors(tmp_path):
             assert server.ask("GET", f"/many{number}/doc").json()["n"] == number
     finally:
         server.stop()
+
+
+def started(command, tmp_path, environment, **streams):
+    """Start a couchlet whose output may go nowhere, and wait until it listens, which its log tells."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("COUCHDB_")}
+    return subprocess.Popen(
+        ["bash", "-c", f'exec "{sys.executable}" -m couchlet --port 0 {command}'],
+        cwd=tmp_path,
+        env={**variables, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
+        text=True,
+        **streams,
+    )
+
+
+@pytest.mark.parametrize(("output", "says"), [(">/dev/full", "cannot be written: No space"), (">&-", "administrator")])
+def test_an_output_that_cannot_be_written_ends_no_server(tmp_path, output, says):
+    process = started(output, tmp_path, {"DRW_HOME": str(tmp_path)}, stderr=subprocess.PIPE)
+    for line in process.stderr:
+        if says in line:
+            break
+    process.terminate()
+    rest = process.communicate(timeout=20)[1]
+    assert (process.returncode, rest) == (0, "")
+
+
+def test_a_home_that_begins_with_a_tilde_is_one_directory(tmp_path):
+    environment = {"HOME": str(tmp_path), "DRW_HOME": "~/there"}
+    process = started("", tmp_path, environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert f"data {tmp_path / 'there' / 'couchlet'}\n" in process.stdout.readline()
+    process.terminate()
+    process.communicate(timeout=20)
+    assert [each.name for each in tmp_path.iterdir()] == ["there"]
+    assert {each.name for each in (tmp_path / "there").iterdir()} == {"credentials", "couchlet"}
+
+
+def test_homes_of_users_who_do_not_exist_are_refused(tmp_path):
+    for arguments, home in ((["--data", "~nobody-at-all/x"], str(tmp_path)), ([], "~nobody-at-all/x")):
+        answer = run("--port", "0", *arguments, environment={"DRW_HOME": home})
+        assert (answer.returncode, answer.stderr.count("\n")) == (2, 1)
+        assert "~nobody-at-all/x" in answer.stderr
