@@ -50,6 +50,14 @@ def is_span(text: str) -> bool:
     return _SPAN.fullmatch(text.strip()) is not None
 
 
+def some_seconds(text: str) -> float:
+    """As :func:`seconds`, for what makes no sense without any time."""
+    value = seconds(text)
+    if value == 0:
+        raise BadInput(f"{shown(text)} is no time at all: write a span above 0, such as 90s, 30min, 2h or 3d")
+    return value
+
+
 def seconds(text: str) -> float:
     """Return the seconds of a span as it is typed (``90s``, ``30min``, ``1.5h``, ``3d``); raise BadInput."""
     found = _SPAN.fullmatch(text.strip())

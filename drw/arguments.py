@@ -37,7 +37,7 @@ def period_s(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= ages.LONGEST_S:
-        raise BadInput(f"{shown(text)} is no number of seconds above 0")
+        raise BadInput(f"{shown(text)} is no number of seconds above 0, of {ages.LONGEST_S:.0f} at most")
     return value
 
 

@@ -42,7 +42,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--end", action="store_true", help="let it take work again")
     parser.add_argument(
         "--wait",
-        type=actor.checked(ages.seconds),
+        type=actor.checked(ages.some_seconds),
         metavar="SPAN",
         help="return once it has nothing left, at most after 30min, 2h",
     )
@@ -91,7 +91,7 @@ def _drain(context: Context) -> int:
         elif not drains.end(database, each):
             raise BadInput(f"{each} is not drained: 'drw drain' shows who is")
         audit.record(connection, "end of drain" if args.end else "drain", each, args.reason, by=audit.who())
-    if args.wait and not args.end:
+    if args.wait is not None and not args.end:
         return _wait(context, wanted)
     if args.json:
         return context.print_json({"actors": wanted, "drained": not args.end})
@@ -116,7 +116,7 @@ def named(name: str, workers: Sequence[Worker]) -> list[Worker]:
 
 
 def _list(context: Context, workers: Sequence[Worker]) -> int:
-    if context.args.end or context.args.wait or context.args.reason:
+    if context.args.end or context.args.wait is not None or context.args.reason:
         raise BadInput('which actor? for example: drw drain pipeline-driver.EU --reason "…"')
     found = in_force(context, workers)
     if context.args.json:

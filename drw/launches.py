@@ -118,7 +118,8 @@ def _launch(context: Context) -> int:
 
 def _rerun(context: Context) -> int:
     args = context.args
-    if not any((args.all, args.dry_run, args.state, args.program, args.executive, args.older_than)):
+    said = (args.all, args.dry_run, args.state, args.program, args.executive, args.older_than is not None)
+    if not any(said):
         raise BadInput("which OUSs? say --state, --program, --executive, --older-than, or --all; --dry-run shows them")
     args.state = args.state or [lifecycle.PROCESSING_PROBLEM]
     docs, whole = ous.matching(context.connection, args)

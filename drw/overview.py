@@ -15,7 +15,7 @@ from drw.columns import Line, listed, say
 from drw.ous import MOST
 from drw.registry import OK
 from shared import actor, lifecycle, status
-from shared.errors import DatabaseAway, DatabaseMissing
+from shared.errors import BadInput, DatabaseAway, DatabaseMissing
 from shared.printable import visible
 
 if TYPE_CHECKING:
@@ -161,6 +161,10 @@ def amount(size: float) -> str:
 
 def _status(context: Context) -> int:
     if context.args.watch is not None:
+        if context.args.json:
+            raise BadInput(
+                "--watch is for people, --json for programs: leave one of them away; 'drw tail --json' goes on"
+            )
         return _watch(context, context.args.watch)
     found = read(context.connection, context.settings)
     if context.args.json:

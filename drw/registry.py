@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 _T = TypeVar("_T")
+_NARROWEST: Final = 20
+"""A terminal that is narrower breaks lines itself."""
+
 OK: Final = 0
 FAILURE: Final = actor.FAILURE
 """It could not be done, or what was looked at is not as it should be."""
@@ -156,7 +159,7 @@ class Commands:
             name,
             prog=f"{self._path} {name}",
             help=help_,
-            description=textwrap.fill(description, shutil.get_terminal_size().columns - 2),
+            description=textwrap.fill(description, max(shutil.get_terminal_size().columns - 2, _NARROWEST)),
             epilog=f"example:  {example}\n\n{EXIT_STATUS}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

@@ -76,6 +76,8 @@ def _line(each: Worker, drained: Drained | None, context: Context) -> Line:
 
 
 def _logs(context: Context) -> int:
+    if context.args.follow and context.args.json:
+        raise BadInput("--follow is for people, --json for programs: leave one of them away")
     folder = context.settings.logs_dir()
     path = log_file(folder, context.args.actor)
     end = tails.size(path)

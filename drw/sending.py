@@ -58,7 +58,7 @@ def register(commands: Commands) -> None:
     send.add_argument(
         "--delay", type=actor.checked(ages.seconds), metavar="SPAN", help="nobody takes it before: 30s, 2h"
     )
-    send.add_argument("--expires", type=actor.checked(ages.seconds), metavar="SPAN", help="nobody takes it later")
+    send.add_argument("--expires", type=actor.checked(ages.some_seconds), metavar="SPAN", help="nobody takes it later")
     send.add_argument(
         "--key",
         type=actor.checked(arguments.key),
@@ -66,7 +66,7 @@ def register(commands: Commands) -> None:
     )
     call.add_argument(
         "--deadline",
-        type=actor.checked(ages.seconds),
+        type=actor.checked(ages.some_seconds),
         metavar="SPAN",
         help="how long to wait, default DRW_RPC_DEADLINE_S",
     )
@@ -114,7 +114,8 @@ def _options(context: Context) -> Any:  # noqa: ANN401 (what Bus.compose takes b
 def _call(context: Context) -> int:
     args = context.args
     body = _body(context)
-    client = ExecutorClient(context.bus, args.selector, deadline_s=args.deadline or context.settings.rpc_deadline_s)
+    deadline_s = context.settings.rpc_deadline_s if args.deadline is None else args.deadline
+    client = ExecutorClient(context.bus, args.selector, deadline_s=deadline_s)
     message_id = envelope.caused_id(args.selector, args.key, 0, "once") if args.key else None
     if body.get("operation") not in _READS:
         audit.record(context.connection, "call", args.selector, args.reason or _shortly(body), by=audit.who())

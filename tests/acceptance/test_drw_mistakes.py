@@ -80,6 +80,13 @@ def nested(depth):
         (["janitor", "--every", "0"], "no number of seconds above 0"),
         (["status", "--watch", "abc"], "'abc' is no number of seconds above 0"),
         (["status", "--watch", "inf"], "no number of seconds above 0"),
+        (["status", "--watch", "1e12"], "no number of seconds above 0, of 3153600000 at most"),
+        (["janitor", "--every", "1e12"], "no number of seconds above 0, of 3153600000 at most"),
+        (["status", "--watch", "--json"], "--watch is for people, --json for programs"),
+        (["logs", "xtss", "-f", "--json"], "--follow is for people, --json for programs"),
+        (["call", "foo", "{}", "--deadline", "0s"], "'0s' is no time at all"),
+        (["send", "foo", "{}", "--expires", "0s"], "'0s' is no time at all"),
+        (["drain", "xtss", "--wait", "0s"], "'0s' is no time at all"),
         (["ous", OUS, "--state", "Delivered", "--page", "2"], "--state and --page choose among all OUSs"),
         (["rerun", "--limit", "3"], "which OUSs? say --state"),
         (["launch", "--from", "/"], "'/' cannot be read: Is a directory"),
@@ -99,6 +106,24 @@ def test_a_mistake_is_one_sentence_and_status_2(drw, argv, says):
     assert err.count("\n") == 1, err
     assert any(each in err for each in says.split("|")), err
     assert "_seconds" not in err
+
+
+def test_a_span_of_nothing_is_a_span(drw):
+    assert drw("rerun", "--older-than", "0s") == (0, "0 OUSs\n", "")
+
+
+@pytest.mark.parametrize("columns", ["1", "2"])
+def test_a_terminal_may_be_as_narrow_as_it_likes(place, columns):
+    for command in (["status"], ["ous"], ["queue"], ["send", "-h"]):
+        done = subprocess.run(
+            [place.scripts / "drw", *command],
+            env={**place.environ, "COLUMNS": columns},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout
 
 
 def test_what_is_asked_of_xtss_may_be_any_json(drw):
