@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -27,6 +28,8 @@ blueprint = Blueprint("api", __name__, url_prefix="/api")
 LIMIT: Final = 100
 MOST: Final = 1000
 _LOADING_S: Final = 5.0
+_NUMBER: Final = re.compile(r"[0-9]{1,10}")
+"""As many digits as any number here has at most: int() refuses very many."""
 
 
 @blueprint.get("/")
@@ -228,7 +231,7 @@ def _number(name: str, default: int, most: int) -> int:
     text = request.args.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()) or int(text[:12]) > most:
+    if not _NUMBER.fullmatch(text) or int(text) > most:
         raise BadInput(f"{name} is {shown(text)}: it must be a number, at most {most}")
     return int(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +11,9 @@ from dashboard import cells
 from dashboard.cells import PAGE, Cell, Order, Page
 from shared import audit, delivery, lifecycle, listing, names, ngas, reports, status
 from shared.bus import queue
+from shared.errors import BadInput
 from shared.messages import process_selector
+from shared.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 _OWN: Final = Order()
 _MOST_LAUNCHES: Final = 10_000
+_CARD: Final = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -228,12 +232,19 @@ def read(
     """
     database = connection.database(kind.database)
     if order.by and kind.database == status.DATABASE:
-        return _by_card(board, database, int(after) if after.isascii() and after[:9].isdigit() else 0, limit, order)
+        return _by_card(board, database, _card(after), limit, order)
     if field_ := order.by or kind.own:
         by = listing.Listing(database, field_, descending=order.descending, only=kind.only)
         return by.read(after, limit)
     found = (_documents_down if order.descending else _documents)(database, after, limit + 1)
     return found[:limit], found[limit - 1]["_id"] if len(found) > limit else ""
+
+
+def _card(after: str) -> int:
+    """Return the number to go on at, 0 for the beginning; raise BadInput."""
+    if after and not _CARD.fullmatch(after):
+        raise BadInput(f"{shown(after)} is no place in this list: begin at its first page")
+    return int(after or 0)
 
 
 def _by_card(board: Board, database: Database, start: int, limit: int, order: Order) -> tuple[list[Doc], str]:

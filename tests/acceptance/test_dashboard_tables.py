@@ -166,6 +166,14 @@ def test_what_is_no_place_in_a_table_is_said(place, after):
     assert browser.get(f"/table/ngas?sort=size&after={after}", base_url=URL).status_code == 400
 
 
+@pytest.mark.parametrize("after", ["123456789x", "x", "-1", "1" * 10, "1" * 5000])
+def test_what_is_no_place_among_the_cards_is_said(place, after):
+    _, browser = place
+    answer = browser.get(f"/api/tables/ous?sort=program&after={after}", base_url=URL)
+    assert (answer.status_code, "begin at its first page" in answer.json["error"]) == (400, True)
+    assert browser.get(f"/table/ous?sort=program&after={after}", base_url=URL).status_code == 400
+
+
 def test_an_order_that_there_is_not_is_said_to_programs_and_is_the_own_one_for_people(place):
     _, browser = place
     answer = browser.get("/api/tables/ngas?sort=sha256", base_url=URL)
