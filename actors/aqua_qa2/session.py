@@ -13,6 +13,7 @@ from actors.aqua_qa2.styled import line, said
 from actors.aqua_qa2.terminal import Left
 from shared import review
 from shared.errors import BadInput, DeadlineExceeded, DrwError, OutcomeUnknown, RemoteError
+from shared.names import shown
 
 if TYPE_CHECKING:
     import threading
@@ -37,6 +38,7 @@ _HELP: Final = (
     "  quit           leave (as Ctrl-C and Ctrl-D do)",
     "  Tab completes, the arrow keys bring back what was typed before",
 )
+_ONE_WORD: Final = "type one number or UID at a time; '?' tells what can be typed"
 _VERDICT_HELP: Final = "to read more: report, xml, history; Ctrl-C gives it back and leaves"
 _INTERRUPTIONS: Final = 3
 _FLAG_WORDS: Final = (*FLAGS.values(), _CANCEL)
@@ -97,8 +99,10 @@ class Session:
                 self._list()
             case ["over", which]:
                 self._attempt(which, over=True)
-            case _:
+            case [_]:
                 self._attempt(words[0])
+            case _:
+                self._say(f"{shown(' '.join(words))} is more than one word: {_ONE_WORD}", "wrong")
         return True
 
     def _list(self) -> None:

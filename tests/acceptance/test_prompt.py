@@ -221,6 +221,18 @@ def test_of_two_reviewers_the_second_is_told_who_has_it_and_may_take_it_over(sys
     assert system.entity(ous).reviewer.name == "bob"
 
 
+@pytest.mark.parametrize("words", ["1 2", "over 1 2"])
+def test_more_than_one_word_opens_nothing(system, ous, sit, words):
+    ada = sit("ada", term="dumb")
+    ada.expect(ASKED)
+    ada.sendline(words)
+    ada.expect(f"'{words}' is more than one word: type one number or UID at a time")
+    ada.expect(ASKED)
+    ada.sendline("q")
+    assert ended(ada) == 0
+    assert system.entity(ous).state == "ReadyForReview"
+
+
 def test_cancel_gives_the_ous_back(system, ous, sit):
     ada = sit("ada", "--take-over", ous, term="dumb")
     ada.expect(FLAG)
