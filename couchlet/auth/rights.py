@@ -38,7 +38,8 @@ def check_member(user: User, security: dict[str, Any]) -> None:
     """
     if is_database_admin(user, security):
         return
-    names, roles = _group(security, "members")
+    # Databases of old name their members `readers`.
+    names, roles = _group(security, "members" if "members" in security else "readers")
     if (names or roles) and not _belongs(user, names, roles):
         if user.name is None:
             raise unauthorized("You are not authorized to access this db.")

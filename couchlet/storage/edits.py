@@ -41,7 +41,7 @@ def _revpos(attachment: AttachmentInput | None, generation: int | None) -> int:
 
 
 def _is_checked(document: NewDocument) -> bool:
-    """Whether CouchDB looks closer at a request with this document.
+    """Whether CouchDB looks closer at a request with this document, even if no rules are to be asked.
 
     It finds then that a new document has no revision to edit, and passes over replicated ones that it knows.
     """
@@ -75,7 +75,7 @@ class Editor:
         """Apply the edits in order; each gets its new revision or its error."""
         heads = self._transaction.heads(document.id for document in documents)
         self._drafts = {document.id: _Draft(document.id, heads.get(document.id)) for document in documents}
-        self._looks_closer = any(map(_is_checked, documents))
+        self._looks_closer = self._transaction.has_rules is not False or any(map(_is_checked, documents))
         step: Callable[[NewDocument], Revision] = self._edit if new_edits else self._replicate
         outcomes: list[Outcome] = []
         for document in documents:
@@ -86,7 +86,16 @@ class Editor:
                     raise
                 outcomes.append(error)
         self._write()
+        self._learn_rules()
         return outcomes
+
+    def _learn_rules(self) -> None:
+        """Know of rules what CouchDB knows behind such writes: it looks for them when it validates a document."""
+        written = [id_.startswith("_design/") for id_, draft in self._drafts.items() if draft.contents]
+        if any(written):
+            self._transaction.has_rules = None
+        elif written and self._transaction.has_rules is None:
+            self._transaction.find_rules()
 
     def _edit(self, document: NewDocument) -> Revision:
         draft = self._drafts[document.id]

@@ -56,7 +56,12 @@ class Change(msgspec.Struct, gc=False):
 
 
 class Transaction(Hooks):
-    """The state of the writing side. `published_counters` is what a reader may be told: it is committed."""
+    """The state of the writing side. `published_counters` is what a reader may be told: it is committed.
+
+    `has_rules` says whether a design document has a function that validates writes. It is unknown (None) until the
+    first document that would be validated, and again after a design document was written: CouchDB tells clients
+    about it by how it takes a revision of a document that is not there (see `edits`).
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Read the counters and index definitions."""
@@ -64,6 +69,7 @@ class Transaction(Hooks):
         self.counters = self._stored_counters()
         self.published_counters = self.counters
         self.indexes = IndexKeeper(connection)
+        self.has_rules: bool | None = None
         self._counted = self.counters
         self._revs_limit: int | None = None
 
@@ -102,11 +108,18 @@ class Transaction(Hooks):
         self.counters = self._stored_counters()
         self._counted = msgspec.structs.replace(self.counters)
         self._revs_limit = None
+        self.has_rules = None
         self.indexes.reload()
 
     def heads(self, ids: Iterable[str]) -> dict[str, StoredDocument]:
         """Return the rows of the documents that exist (deleted ones included), by id."""
         return stored_documents(self.connection, ids)
+
+    def find_rules(self) -> None:
+        """Look whether a design document has a function that validates."""
+        designs = "id >= '_design/' AND id < '_design0' AND deleted = 0"
+        rows = self.connection.execute(f"SELECT body FROM doc WHERE {designs}")  # noqa: S608 - constants only
+        self.has_rules = any("validate_doc_update" in json_text.decode_stored(body) for (body,) in rows)
 
     def content(self, id_: str, revision: Revision) -> Content | None:
         """Return the kept content of a revision that is not shown."""

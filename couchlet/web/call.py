@@ -65,6 +65,17 @@ def parse_query(text: str) -> dict[str, str]:
     return dict(reversed(parse_parameters(text)))
 
 
+def require_object(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    """Return a JSON value that is to be an object.
+
+    Raises:
+        CouchError: 400 if it is none.
+    """
+    if not isinstance(value, dict):
+        raise bad_request("Request body must be a JSON object")
+    return value
+
+
 def accepts(header: str | None, content_type: str) -> bool:
     """Whether an `Accept` header takes a content type: by name, by `type/*` or by `*/*`, unless with `q=0`."""
     qualities: dict[str, float] = {}
@@ -234,9 +245,12 @@ class Call:
         """Return the body as JSON.
 
         Raises:
-            CouchError: 400 if it is none.
+            CouchError: 400 if it is none, or there is none.
         """
-        return json_text.decode(await self.body())
+        body = await self.body()
+        if not body and not {"Content-Length", "Transfer-Encoding"} & self.request.headers.keys():
+            raise bad_request("Missing request body")
+        return json_text.decode(body)
 
     async def json_object(self) -> dict[str, Any]:
         """Return the body as a JSON object.
@@ -244,10 +258,7 @@ class Call:
         Raises:
             CouchError: 400 if it is none.
         """
-        value = await self.json()
-        if not isinstance(value, dict):
-            raise bad_request("Request body must be a JSON object")
-        return value
+        return require_object(await self.json())
 
     def location(self, *parts: str) -> str:
         """Return the full address of something on this server, as it is called in front of a proxy, if there is one."""

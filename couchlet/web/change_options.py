@@ -125,21 +125,21 @@ def _heartbeat(text: str | None) -> float | None:
     return min(milliseconds / 1000, DEFAULT_TIMEOUT_S)
 
 
-async def _body(call: Call) -> dict[str, Any]:
-    """Return what a POST brings; nothing for other methods."""
+async def _body(call: Call, filter_name: str) -> dict[str, Any]:
+    """Return what a POST brings; nothing for other methods, nor for a body that is announced to be empty.
+
+    An empty one is looked at only for a filter that needs it.
+    """
     if call.method != "POST":
         return {}
     call.require_json()
-    text = await call.body()
-    body = json_text.decode(text) if text else {}
-    if not isinstance(body, dict):
-        raise bad_request("Request body must be a JSON object")
-    return body
+    is_empty = call.request.content_length == 0
+    return {} if is_empty and filter_name not in {"_doc_ids", "_selector"} else await call.json_object()
 
 
 async def _parse_filter(call: Call, database: Database, query: dict[str, str], options: ChangeOptions) -> None:
-    body = await _body(call)
     name = query.get("filter", "")
+    body = await _body(call, name)
     if name == "_doc_ids":
         ids = body.get("doc_ids") if call.method == "POST" else json_text.decode(query.get("doc_ids", "null"))
         options.ids = _checked_ids(ids)

@@ -6,9 +6,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from couchlet import json_text
 from couchlet.auth.sessions import cookie_header
 from couchlet.errors import CouchError, bad_request, unauthorized, unknown_error
-from couchlet.web.call import Call, parse_query
+from couchlet.web.call import Call, parse_query, require_object
 from couchlet.web.reply import json_reply
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ async def _credentials(call: Call) -> tuple[str, str]:
     declared = (call.header("Content-Type") or "").split(";")[0].strip()
     fields: dict[str, str]
     if declared == "application/json":
-        fields = await call.json_object()
+        fields = require_object(json_text.decode(await call.body()))
         if not all(isinstance(value, str) for value in fields.values()):
             raise unknown_error("badarg")
     elif declared == _FORM:

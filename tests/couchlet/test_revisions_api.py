@@ -149,7 +149,8 @@ def test_replicated_edits_need_a_revision(server, database):
     assert (answer.status, answer.json()["rev"]) == (201, f"2-{B}")
 
 
-def test_a_write_with_a_revision_to_nothing_is_accepted(server, database):
+def test_a_write_with_a_revision_to_nothing_is_accepted_once_a_document_was_written(server, database):
+    assert server.ask("PUT", f"{database}/first", {}).status == 201
     answer = server.ask("PUT", f"{database}/x", {"_rev": f"4-{A}"})
     assert answer.status == 201
     assert answer.json()["rev"].startswith("5-")
@@ -365,6 +366,7 @@ def test_branches_are_joined_when_the_link_between_them_comes(server, database):
 
 
 def test_a_revision_of_what_is_not_there_conflicts_if_couchdb_looks_closer(server, database):
+    assert server.ask("PUT", f"{database}/first", {}).status == 201
     attached = {"_rev": "1-abc", "_attachments": {"a": {"data": "aGVsbG8="}}}
     assert server.ask("PUT", f"{database}/x", attached).status == 409
     assert server.ask("PUT", f"{database}/_design/x", {"_rev": "1-abc"}).status == 409

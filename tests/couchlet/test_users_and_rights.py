@@ -104,6 +104,15 @@ class TestMember:
     def test_may_not_see_other_databases(self, server, database, people):
         assert status(server, "GET", database, auth=OTTO) == 403
 
+    def test_readers_are_members_where_there_are_none(self, server, database, people):
+        readers = {"readers": {"names": ["eva"]}}
+        assert server.ask("PUT", f"{database}/_security", readers).status == 200
+        assert status(server, "GET", database, auth=OTTO) == 403
+        assert status(server, "GET", database, auth=None) == 401
+        assert status(server, "GET", database, auth=EVA) == 200
+        assert server.ask("PUT", f"{database}/_security", {**readers, "members": {}}).status == 200
+        assert status(server, "GET", database, auth=OTTO) == 200
+
     @pytest.mark.parametrize(("method", "name"), [("POST", "_purge"), ("GET", "_purged_infos_limit")])
     def test_of_what_is_for_server_administrators_nobody_else_hears(self, server, database, people, method, name):
         assert status(server, method, f"{database}/{name}", auth=OTTO) == 401
