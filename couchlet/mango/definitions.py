@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -25,7 +25,6 @@ class IndexDefinition(msgspec.Struct, frozen=True):
     name: str
     fields: tuple[tuple[str, str], ...]
     partial: Selector = {}
-    partitioned: bool | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -53,11 +52,19 @@ class IndexDefinition(msgspec.Struct, frozen=True):
             "def": definition,
         }
 
+
+class IndexRequest(NamedTuple):
+    """An index that is asked for: what it is, its definition as given, and whether it is said to be partitioned."""
+
+    definition: IndexDefinition
+    given: dict[str, Any]
+    partitioned: bool | None
+
     def as_view(self) -> dict[str, Any]:
         """Return the member of `views` that keeps this index in its design document."""
-        given = [{name: direction} for name, direction in self.fields]
-        body = {"fields": dict(self.fields), "partial_filter_selector": self.partial}
-        return {"map": body, "reduce": "_count", "options": {"def": {"fields": given}}}
+        definition = self.definition
+        body = {"fields": dict(definition.fields), "partial_filter_selector": definition.partial}
+        return {"map": body, "reduce": "_count", "options": {"def": self.given}}
 
 
 ALL_DOCS: Final = IndexDefinition("", ALL_DOCS_NAME, (("_id", "asc"),))
@@ -84,7 +91,7 @@ class EntryMaker:
         return b"".join([json_key(value) for value in values])
 
 
-def parse_index_request(body: Any) -> IndexDefinition:  # noqa: ANN401 - any JSON value
+def parse_index_request(body: Any) -> IndexRequest:  # noqa: ANN401 - any JSON value
     """Return the index that a request to `_index` describes; names that it leaves out are made from the definition.
 
     Raises:
@@ -109,7 +116,8 @@ def parse_index_request(body: Any) -> IndexDefinition:  # noqa: ANN401 - any JSO
     ddoc = ddoc or generated
     if not ddoc.startswith("_design/"):
         ddoc = f"_design/{ddoc}"
-    return IndexDefinition(ddoc, name or generated, fields, partial, body.get("partitioned"))
+    definition = IndexDefinition(ddoc, name or generated, fields, partial)
+    return IndexRequest(definition, body["index"], body.get("partitioned"))
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value

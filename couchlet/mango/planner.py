@@ -211,6 +211,11 @@ def warning(plan: Plan, options: FindOptions, examined: int, returned: int) -> s
             lines.append(f"{title} was not used because it does not contain a valid index for this query.")
     if plan.index.is_special:
         lines.append(_NO_INDEX)
-    if examined / max(returned, 1) > _SCAN_RATIO:
+    if is_scan(examined, returned):
         lines.append(_SCAN)
     return "\n".join(lines) or None
+
+
+def is_scan(examined: int, returned: int) -> bool:
+    """Whether CouchDB warns of how many documents were read for so many results."""
+    return examined / max(returned, 1) > _SCAN_RATIO

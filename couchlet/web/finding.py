@@ -8,7 +8,7 @@ from couchlet import json_text
 from couchlet.auth.rights import require_design_author
 from couchlet.documents import NewDocument, validate_id
 from couchlet.errors import CouchError, method_not_allowed, not_found
-from couchlet.mango.definitions import ALL_DOCS, IndexDefinition, parse_index_request
+from couchlet.mango.definitions import ALL_DOCS, IndexDefinition, IndexRequest, parse_index_request
 from couchlet.mango.options import parse_bulk_delete, parse_find
 from couchlet.mango.planner import make_plan
 from couchlet.web.explaining import explanation
@@ -87,19 +87,40 @@ def _list_parameter(call: Call, name: str, default: int, least: int) -> int:
 
 async def _create(call: Call, database: Database) -> web.StreamResponse:
     call.require_json()
-    definition = parse_index_request(await call.json())
+    request = parse_index_request(await call.json())
+    definition = request.definition
     validate_id(definition.ddoc)
     for _ in range(_TRIES):
         design, document = _design(database, definition.ddoc)
-        views = design.setdefault("views", {})
-        view = json_text.decode_stored(json_text.encode(definition.as_view()))
-        if document.history and views.get(definition.name) == view:
-            return _created(definition, "exists")
-        views[definition.name] = view
+        before = json_text.encode(design)
+        _add_index(design, request, is_new=database.reader.document(definition.ddoc) is None)
         document.body = json_text.encode(design)
+        if document.history and document.body == before:
+            return _created(definition, "exists")
         if await _save(call, database, document):
             return _created(definition, "created")
     raise _not_saved("Encountered a conflict while saving the design document.")
+
+
+def _add_index(design: dict[str, Any], request: IndexRequest, *, is_new: bool) -> None:
+    """Put an index into the body of its design document, of which it may be the first.
+
+    Raises:
+        CouchError: 400 if the two disagree about being partitioned.
+    """
+    name, view = request.definition.name, request.as_view()
+    views = design.setdefault("views", {})
+    known = design.get("options", {}).get("partitioned")
+    # Older couchlets left the option out; what they made is found all the same.
+    is_held = known is None and views.get(name, {}).get("map") == view["map"]
+    views[name] = view
+    if request.partitioned == known or is_held:
+        return
+    if not is_new:
+        id_ = request.definition.ddoc
+        reason = f"Requested partitioned option does not match existing value on design document {id_}"
+        raise CouchError(400, "invalid_partitioned_option", reason)
+    design["options"] = {"partitioned": request.partitioned}
 
 
 def _created(definition: IndexDefinition, result: str) -> web.StreamResponse:

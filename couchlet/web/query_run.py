@@ -11,7 +11,7 @@ from couchlet import json_text
 from couchlet.errors import CouchError
 from couchlet.mango.matching import compile_selector
 from couchlet.mango.paths import project
-from couchlet.mango.planner import Plan, covers, warning
+from couchlet.mango.planner import Plan, covers, is_scan, warning
 from couchlet.mango.ranges import Range, seek_keys
 from couchlet.storage.records import StoredDocument
 from couchlet.storage.transaction import Content
@@ -33,11 +33,20 @@ _Row = tuple[Place, StoredDocument]
 
 
 class _Progress(msgspec.Struct):
-    """What a query has read and given so far."""
+    """What a query has read and given so far.
+
+    As in CouchDB, what was read since the last match (`uncounted`) counts with the next one, or at the end.
+    """
 
     examined: int = 0
+    uncounted: int = 0
     returned: int = 0
     last: Place | None = None
+
+    def count(self) -> None:
+        """Count what was read."""
+        self.examined += self.uncounted
+        self.uncounted = 0
 
 
 async def run_query(stream: JsonStream, database: Database, plan: Plan, options: FindOptions) -> None:
@@ -62,8 +71,8 @@ def _tail(plan: Plan, options: FindOptions, progress: _Progress, elapsed_s: floa
     if options.execution_stats:
         tail["execution_stats"] = {
             "total_keys_examined": progress.examined,
-            "total_docs_examined": examined,
-            "total_quorum_docs_examined": 0,
+            "total_docs_examined": examined if options.quorum == 1 else 0,
+            "total_quorum_docs_examined": examined if options.quorum > 1 else 0,
             "results_returned": progress.returned,
             "execution_time_ms": round(elapsed_s * 1000, 3),
         }
@@ -76,9 +85,10 @@ def _tail(plan: Plan, options: FindOptions, progress: _Progress, elapsed_s: floa
 async def _matches(
     database: Database, plan: Plan, options: FindOptions, start: Place | None, progress: _Progress
 ) -> AsyncIterator[bytes]:
-    """Return the documents to give, as JSON, and the progress with each."""
-    if options.limit == 0:
-        return
+    """Return the documents to give, as JSON, and the progress with each.
+
+    When all are there, CouchDB reads on to the next match and counts what it reads, and so does this.
+    """
     matcher = PacedMatcher(compile_selector(options.selector))
     fields = list(options.fields)
     show = ShowOptions(conflicts=options.conflicts)
@@ -86,24 +96,45 @@ async def _matches(
     turn = Turn()
     async for place, row in _rows(database, plan, options, start):
         await turn.give_up_if_long()
-        progress.examined += 1
+        progress.uncounted += 1
         content = Content(row.shown, False, row.body, row.attachments)
         text = show_content(database.reader, row, content, show)
         document = json_text.decode_stored(text)
-        if not await matcher.matches(document):
+        is_match = await matcher.matches(document)
+        # For a quorum CouchDB has every document looked at where matches are collected.
+        is_sent = is_match or options.quorum > 1
+        if row.id.startswith("_design/"):
+            if is_sent:
+                # It is passed over there, and with it is forgotten what was read up to it.
+                progress.uncounted = 0
             continue
-        progress.last = place
-        if to_skip:
-            to_skip -= 1
-            continue
-        progress.returned += 1
-        yield json_text.encode(project(document, fields)) if fields else text
-        if progress.returned == options.limit:
-            return
+        if is_sent:
+            progress.count()
+        if is_match:
+            if progress.returned < options.limit:
+                progress.last = place
+            if to_skip:
+                to_skip -= 1
+            elif progress.returned == options.limit:
+                return
+            else:
+                progress.returned += 1
+                yield json_text.encode(project(document, fields)) if fields else text
+        if progress.returned == options.limit and _knows_enough(plan, options, progress):
+            break
+    progress.count()
+
+
+def _knows_enough(plan: Plan, options: FindOptions, progress: _Progress) -> bool:
+    """Whether a query that has all its results would not be told anything else if it counted on."""
+    if options.execution_stats:
+        return False
+    return covers(plan.index, options) or is_scan(progress.examined + progress.uncounted, progress.returned)
 
 
 def _rows(database: Database, plan: Plan, options: FindOptions, start: Place | None) -> AsyncIterator[_Row]:
-    wanted = min(options.limit + options.skip, _FIRST_ROWS)
+    # One more than is given, because the next one counts.
+    wanted = min(options.limit + options.skip, _FIRST_ROWS) + 1
     if plan.index.is_special:
         range_ = plan.ranges[0] if plan.ranges else Range()
         return _rows_by_id(database, range_, start, wanted, descending=options.descending)
@@ -137,8 +168,8 @@ async def _rows_by_index(
 async def _rows_by_id(
     database: Database, range_: Range, start: Place | None, wanted: int, *, descending: bool
 ) -> AsyncIterator[_Row]:
-    """Living documents in the order of their ids, design documents left out."""
-    condition, values = "deleted = 0 AND NOT (id >= '_design/' AND id < '_design0')", []
+    """Living documents in the order of their ids."""
+    condition, values = "deleted = 0", []
     if range_.low is not None and isinstance(range_.low.value, str):
         condition += " AND id >= ?"
         values.append(range_.low.value)
