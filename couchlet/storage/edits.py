@@ -100,6 +100,8 @@ class Editor:
     def _edit(self, document: NewDocument) -> Revision:
         draft = self._drafts[document.id]
         parent, ancestors = document.revision, document.history
+        # Attachments are of the generation that the request makes, even where a tombstone is what it goes on from.
+        generation = document.start + 1
         if draft.exists:
             if is_deleted(draft.tree):
                 if parent is not None or document.deleted:
@@ -115,7 +117,7 @@ class Editor:
                 ancestors = leaf.ids
         elif parent is not None and self._looks_closer:
             raise conflict()
-        attachments = self._attachments(document, draft, parent, document.start + 1)
+        attachments = self._attachments(document, draft, parent, generation)
         digests = [f"{name}:{fields['content_type']}:{fields['digest']}" for name, fields in attachments.items()]
         id_ = new_revision_id(deleted=document.deleted, parent=parent, body=document.body, digests=digests)
         path = Branch(document.start + 1, (id_, *ancestors), document.deleted)

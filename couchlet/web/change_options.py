@@ -81,7 +81,8 @@ async def parse_changes(call: Call, database: Database) -> ChangeOptions:
     await _parse_filter(call, database, query, options)
     if options.feed not in _FEEDS:
         raise bad_request("Supported `feed` types: normal, continuous, live, longpoll, eventsource")
-    since = query.get("last-event-id", query.get("since", "0"))
+    named = [value for name, value in call.parameters if name.lower() in {"since", "last-event-id"}]
+    since = named[-1] if named else "0"
     if options.feed == "eventsource":
         since = call.header("Last-Event-ID") or since
     if not options.descending:

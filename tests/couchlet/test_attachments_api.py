@@ -402,3 +402,13 @@ def test_stubs_in_parts_tell_their_coding(server, database, text):
 def test_an_attachment_alone_is_not_put_off(server, database):
     made = server.ask("PUT", f"{database}/x/f?batch=ok", b"x", headers={"Content-Type": "text/plain"})
     assert (made.status, made.json()["rev"].split("-")[0]) == (201, "1")
+
+
+def test_an_attachment_of_a_document_made_anew_is_of_its_first_generation(server, database):
+    first = server.ask("PUT", f"{database}/x", {}).json()["rev"]
+    server.ask("DELETE", f"{database}/x?rev={first}")
+    made = server.ask("PUT", f"{database}/x", {"_attachments": {"a": {"data": "YQ=="}}}).json()["rev"]
+    assert made.startswith("3-")
+    server.ask("PUT", f"{database}/x", {"_rev": made, "_attachments": {"a": {"stub": True}, "b": {"data": ""}}})
+    held = server.ask("GET", f"{database}/x").json()["_attachments"]
+    assert {name: fields["revpos"] for name, fields in held.items()} == {"a": 1, "b": 4}

@@ -1,0 +1,213 @@
+"""The rows of `_changes`: which changes a feed shows, each as JSON, and what is left for the next time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from couchlet import json_text
+from couchlet.mango.paths import project
+from couchlet.revisions import Branch, branches_by_rank
+from couchlet.storage.transaction import Content
+from couchlet.web.pacing import Turn, breathe
+from couchlet.web.sequences import packed_sequence
+from couchlet.web.showing import ShowOptions, show_content
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from couchlet.storage.database import Database
+    from couchlet.storage.reader import Reader
+    from couchlet.storage.records import StoredDocument
+    from couchlet.web.change_options import ChangeOptions
+
+_ROWS_A_QUERY: Final = 500
+_MOST_LOOKED_UP: Final = 1000
+"""So many documents at most are looked up by their ids; for more, all changes are read."""
+
+
+class Cursor(msgspec.Struct):
+    """Where a feed is: what is told as its last sequence, how many rows may still be sent, and how many were.
+
+    The last round looked at what changed after `since`, up to `until`. `counted` is the last change that is not
+    pending; of documents that were looked up, as CouchDB does it, only those that were sent (`looked_up`) are not.
+    """
+
+    seq: int
+    left: int
+    sent: int = 0
+    since: int = 0
+    until: int = 0
+    counted: int | None = None
+    looked_up: int | None = None
+
+    def begin(self, options: ChangeOptions, until: int) -> None:
+        """Begin a round; downwards everything is read from the newest on, whatever `since` says."""
+        if options.descending:
+            self.seq = until
+        self.since, self.until, self.counted = self.seq, until, None
+        self.looked_up = 0 if _is_lookup(options) else None
+
+    def take(self, seq: int) -> None:
+        """Go on behind a change that is sent."""
+        self.seq = self.counted = seq
+        self.left -= 1
+        self.sent += 1
+        if self.looked_up is not None:
+            self.looked_up += 1
+
+    def end(self, options: ChangeOptions) -> None:
+        """Know that there was nothing else."""
+        if options.descending:
+            self.counted = 1
+        else:
+            self.seq = max(self.seq, self.until)
+            self.counted = self.until
+
+    def pending(self, reader: Reader, *, descending: bool) -> int:
+        """How many changes of the last round were not looked at."""
+        since = 0 if descending else self.since
+        if self.looked_up is not None:
+            return reader.changes_after(since, self.until) - self.looked_up
+        if self.counted is None:
+            return reader.changes_after(since, self.until)
+        if descending:
+            return reader.changes_after(0, self.counted - 1)
+        return reader.changes_after(self.counted, self.until)
+
+
+async def change_rows(database: Database, options: ChangeOptions, cursor: Cursor, until: int) -> AsyncIterator[bytes]:
+    """Return the rows of changes up to a sequence; the cursor moves along.
+
+    Where each change has to be tried, CouchDB tries one more than it sends: one that is not shown moves the cursor.
+    """
+    cursor.begin(options, until)
+    is_tried = not _is_unfiltered(options) and not _is_lookup(options)
+    if not cursor.left and not is_tried:
+        return
+    turn = Turn()
+    async for row in _found(database, options, cursor):
+        await turn.give_up_if_long()
+        text = change_row(database, row, options, cursor.left)
+        if not cursor.left:
+            if text is None:
+                cursor.seq = row.seq
+                cursor.counted = cursor.counted or row.seq
+            return
+        cursor.seq = row.seq
+        if text is None:
+            continue
+        cursor.take(row.seq)
+        yield text
+        if not cursor.left and not is_tried:
+            return
+    if cursor.left:
+        cursor.end(options)
+
+
+async def _found(database: Database, options: ChangeOptions, cursor: Cursor) -> AsyncIterator[StoredDocument]:
+    """Return the changes to try, in order."""
+    reader = database.reader
+    if _is_lookup(options):
+        for row in _looked_up(reader, options, cursor):
+            yield row
+        return
+    place, until = cursor.since, cursor.until
+    while not database.closed:
+        count = min(_ROWS_A_QUERY, cursor.left) if _is_unfiltered(options) else _ROWS_A_QUERY
+        if options.descending:
+            found = reader.changes(0, place, count, descending=True)
+        else:
+            found = reader.changes(place, until, count, descending=False)
+        for row in found:
+            yield row
+        if len(found) < count:
+            return
+        place = found[-1].seq - 1 if options.descending else found[-1].seq
+        await breathe()
+
+
+def _looked_up(reader: Reader, options: ChangeOptions, cursor: Cursor) -> list[StoredDocument]:
+    """Return the changes of the documents that alone can pass."""
+    if options.ids is not None:
+        rows = list(reader.documents(options.ids).values())
+    else:
+        rows = reader.living("id >= '_design/' AND id < '_design0'", [], -1)
+    low = 0 if options.descending else cursor.since
+    changed = [row for row in rows if low < row.seq <= cursor.until]
+    return sorted(changed, key=lambda row: row.seq, reverse=options.descending)
+
+
+def _is_lookup(options: ChangeOptions) -> bool:
+    """Whether the filter names so few documents that they are looked up."""
+    return options.design_only or (options.ids is not None and len(options.ids) <= _MOST_LOOKED_UP)
+
+
+def _is_unfiltered(options: ChangeOptions) -> bool:
+    return options.ids is None and options.matcher is None and not options.design_only
+
+
+def is_plain(options: ChangeOptions) -> bool:
+    """Whether a feed shows what most do: every change, in order, by the revision that is shown."""
+    special = options.descending or options.all_leaves or options.include_docs or options.seq_interval != 1
+    return _is_unfiltered(options) and not special
+
+
+def change_sequence(database: Database, seq: int, options: ChangeOptions, left: int) -> bytes:
+    """Return the sequence that a row shows, by how many rows were still wanted before it."""
+    return b"null" if left % options.seq_interval else json_text.encode(packed_sequence(database, seq))
+
+
+def change_row(database: Database, row: StoredDocument, options: ChangeOptions, left: int) -> bytes | None:
+    """One change as JSON; None if the filter does not let it pass."""
+    if options.ids is not None and row.id not in options.ids:
+        return None
+    if options.design_only and not row.id.startswith("_design"):
+        return None
+    if not options.all_leaves and options.matcher is None:
+        revisions = [str(row.shown)]
+    else:
+        revisions = _passing_revisions(database, row, options)
+        if not revisions:
+            return None
+    listed = b",".join(b'{"rev":%b}' % json_text.encode(revision) for revision in revisions)
+    text = b'{"seq":%b,"id":%b,"changes":[%b]%b' % (
+        change_sequence(database, row.seq, options, left),
+        json_text.encode(row.id),
+        listed,
+        b',"deleted":true' if row.deleted else b"",
+    )
+    if options.include_docs:
+        text += b',"doc":' + _document(database, row, options)
+    return text + b"}"
+
+
+def _passing_revisions(database: Database, row: StoredDocument, options: ChangeOptions) -> list[str]:
+    branches: list[Branch] = branches_by_rank(row.tree)
+    if not options.all_leaves:
+        branches = branches[:1]
+    if options.matcher is None:
+        return [str(branch.leaf) for branch in branches]
+    passing = []
+    for branch in branches:
+        content = database.reader.content(row, branch.leaf)
+        if content is None:
+            continue
+        shown = show_content(database.reader, row, content, with_meta=False)
+        if options.matcher(json_text.decode_stored(shown)):
+            passing.append(str(branch.leaf))
+    return passing
+
+
+def _document(database: Database, row: StoredDocument, options: ChangeOptions) -> bytes:
+    show = ShowOptions(
+        conflicts=options.conflicts,
+        attachments=options.attachments,
+        att_encoding_info=options.att_encoding_info,
+    )
+    content = Content(row.shown, bool(row.deleted), row.body, row.attachments)
+    text = show_content(database.reader, row, content, show)
+    if options.fields:
+        return json_text.encode(project(json_text.decode_stored(text), options.fields))
+    return text
