@@ -15,7 +15,7 @@ import msgspec
 
 from couchlet import json_text
 from couchlet.document_size import is_larger
-from couchlet.errors import CouchError, bad_request
+from couchlet.errors import CouchError, bad_request, unknown_error
 from couchlet.revisions import Revision, parse_revision, parse_revision_id
 
 MAX_DOCUMENT_BYTES: Final = 8_000_000
@@ -38,13 +38,15 @@ class AttachmentInput(msgspec.Struct, frozen=True):
     """One attachment as a document in a request names it.
 
     Exactly one of `stub` (keep what the parent revision has), `follows` (comes as a part of the same request) and
-    `data` says where its content is; `key` and `length` are known once the content is stored.
+    `data` says where its content is. Of one that follows, `length` is that of the plain content, and `sent_length` that
+    of what comes, as far as the document says.
     """
 
     content_type: str
     revpos: int | None = None
     digest: str | None = None
     length: int | None = None
+    sent_length: int | None = None
     encoding: str | None = None
     stub: bool = False
     follows: bool = False
@@ -89,10 +91,10 @@ def validate_id(id_: object) -> str:
     return id_
 
 
-def parse_document(value: Any, id_: str | None = None) -> NewDocument:  # noqa: ANN401 - any JSON value
+def parse_document(value: Any, id_: str | None = None, *, has_parts: bool = False) -> NewDocument:  # noqa: ANN401
     """Take a document out of JSON; `id_` is the id in the address, which counts more than the one inside.
 
-    An id that is named nowhere is left empty.
+    An id that is named nowhere is left empty. Without parts behind it, none of its attachments can follow.
 
     Raises:
         CouchError: what CouchDB answers for a document that is malformed or too large.
@@ -108,6 +110,8 @@ def parse_document(value: Any, id_: str | None = None) -> NewDocument:  # noqa: 
                 _take_special(document, name, value.pop(name))
     if id_ is not None:
         document.id = id_
+    if document.attachments and not has_parts and any(item.follows for item in document.attachments.values()):
+        raise unknown_error("function_clause")
     document.body = json_text.encode(value)
     if is_larger(value, document.body, MAX_DOCUMENT_BYTES):
         raise CouchError(413, "document_too_large", document.id)
@@ -163,10 +167,9 @@ def validate_attachment_name(name: str) -> str:
 
 def _parse_attachment(name: str, fields: dict[str, Any]) -> AttachmentInput:
     content_type = fields.get("content_type", "application/octet-stream")
-    revpos = fields.get("revpos")
     common: dict[str, Any] = {
         "content_type": content_type if isinstance(content_type, str) else "application/octet-stream",
-        "revpos": revpos if isinstance(revpos, int) and not isinstance(revpos, bool) else None,
+        "revpos": _integer_or_none(fields.get("revpos")),
         "digest": _text_or_none(fields.get("digest")),
         "encoding": _text_or_none(fields.get("encoding")),
     }
@@ -174,13 +177,21 @@ def _parse_attachment(name: str, fields: dict[str, Any]) -> AttachmentInput:
         return AttachmentInput(stub=True, **common)
     if fields.get("follows") is True:
         length = fields.get("length")
-        return AttachmentInput(follows=True, length=length if isinstance(length, int) else None, **common)
+        sent_length = fields.get("encoded_length", length) if "encoding" in fields else length
+        common |= {"length": _integer_or_none(length), "sent_length": _integer_or_none(sent_length)}
+        return AttachmentInput(follows=True, **common)
     try:
         data = base64.b64decode("".join(fields["data"].split()), validate=True)
     except (KeyError, AttributeError, ValueError, binascii.Error) as error:
-        raise bad_request(f"Attachment data of '{name}' must be base64.") from error
+        raise bad_request(f"Invalid attachment data for {name}") from error
+    if not isinstance(content_type, str | list):
+        raise unknown_error("function_clause")
     # Inline data is always the plain content, whatever encoding the sender's copy had.
     return AttachmentInput(data=data, length=len(data), **(common | {"encoding": None}))
+
+
+def _integer_or_none(value: Any) -> int | None:  # noqa: ANN401 - any JSON value
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _text_or_none(value: Any) -> str | None:  # noqa: ANN401 - any JSON value

@@ -57,6 +57,11 @@ def method_not_allowed(methods: str) -> CouchError:
     return CouchError(405, "method_not_allowed", f"Only {methods} allowed", {"Allow": methods})
 
 
+def bad_content_type(content_type: str) -> CouchError:
+    """415: a body, or the document in it, is not declared to be what it has to be."""
+    return CouchError(415, "bad_content_type", f"Content-Type must be {content_type}")
+
+
 def conflict() -> CouchError:
     """409: the write names a revision that is not a leaf."""
     return CouchError(409, "conflict", "Document update conflict.")

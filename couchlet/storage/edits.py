@@ -157,19 +157,19 @@ class Editor:
 
         What is new is of the revision's generation; a replicated revision (None) says itself of which, or it is 0.
         """
-        result: Attachments = {}
-        for name, fields in (document.kept_attachments or {}).items():
-            given = document.attachments.get(name)
-            result[name] = fields if "revpos" in fields else {**fields, "revpos": _revpos(given, generation)}
-        if not document.attachments:
-            return result
+        kept = document.kept_attachments or {}
         held: Attachments = {}
         if any(attachment.stub for attachment in document.attachments.values()):
             content = self._content(draft, parent) if parent else None
             held = attachments_of(content.attachments) if content else {}
-        for name, attachment in document.attachments.items():
-            if name not in result:
-                result[name] = self._attachment(document, name, attachment, held, generation)
+        result: Attachments = {}
+        # In the order in which the document names them.
+        for name in document.attachments | kept:
+            given, fields = document.attachments.get(name), kept.get(name)
+            if fields is not None:
+                result[name] = fields if "revpos" in fields else {**fields, "revpos": _revpos(given, generation)}
+            elif given is not None:
+                result[name] = self._attachment(document, name, given, held, generation)
         return result
 
     def _attachment(
@@ -177,7 +177,7 @@ class Editor:
     ) -> dict[str, Any]:
         if attachment.data is None:
             fields = held.get(name)
-            if fields is None or attachment.follows or attachment.revpos not in {None, fields["revpos"]}:
+            if fields is None or attachment.revpos not in {None, fields["revpos"]}:
                 raise CouchError(412, "missing_stub", f"Invalid attachment stub in {document.id} for {name}")
             return fields
         pack = is_compressible(attachment.content_type)

@@ -13,7 +13,7 @@ from aiohttp.web_exceptions import HTTPException
 from couchlet import json_text
 from couchlet.auth.rights import check_member, require_database_admin, require_server_admin
 from couchlet.auth.users import NOBODY, User
-from couchlet.errors import CouchError, bad_request, method_not_allowed
+from couchlet.errors import CouchError, bad_content_type, bad_request, method_not_allowed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -188,7 +188,7 @@ class Call:
         """
         declared = (self.header("Content-Type") or "").split(";")[0].strip()
         if declared != content_type:
-            raise CouchError(415, "bad_content_type", f"Content-Type must be {content_type}")
+            raise bad_content_type(content_type)
 
     def accepts(self, content_type: str) -> bool:
         """Whether the client takes a content type, by its `Accept` header; without one it takes all."""
