@@ -205,4 +205,6 @@ async def _delete(call: Call, database: Database, id_: str, name: str) -> web.St
         raise not_found("Document is missing attachment")
     kept.pop(name, None)
     document.kept_attachments = kept
-    return await save_one(call, database, document, created_status=False, with_etag=False, with_location=False)
+    return await save_one(
+        call, database, document, created_status=False, with_etag=False, with_location=False, counts_copies=False
+    )

@@ -10,6 +10,7 @@ from couchlet.documents import NewDocument, parse_document, validate_id
 from couchlet.errors import CouchError, bad_request, unknown_error
 from couchlet.revisions import Revision, branches_by_root, parse_revision
 from couchlet.storage.transaction import Content
+from couchlet.web.copies import wants_more_copies
 from couchlet.web.design_check import check_design
 from couchlet.web.documents import open_revisions
 from couchlet.web.multipart_out import BulkPart, multipart_bulk
@@ -48,11 +49,18 @@ async def bulk_docs(call: Call) -> web.StreamResponse:
             document.id = call.context.uuids.next()
     if new_edits and body.get("all_or_nothing") is True:
         return json_reply([_not_atomic(document) for document in documents], HTTPStatus.EXPECTATION_FAILED)
+    is_short = bool(documents) and wants_more_copies(call, body) and new_edits
     refused = await _refusals(call, database, documents)
     taken = [document for document in documents if id(document) not in refused] if refused else documents
-    outcomes = iter(await database.edit(taken, new_edits=new_edits))
-    rows = [_row(document, refused.get(id(document)) or next(outcomes), new_edits) for document in documents]
-    return raw_json_reply(b"[" + b",".join(row for row in rows if row) + b"]", 201)
+    written = iter(await database.edit(taken, new_edits=new_edits))
+    outcomes = [refused.get(id(document)) or next(written) for document in documents]
+    end = b',"accepted":true}' if is_short else b"}"
+    rows = [
+        _row(document, outcome, end if new_edits else b"")
+        for document, outcome in zip(documents, outcomes, strict=True)
+    ]
+    is_accepted = is_short and any(isinstance(outcome, Revision) for outcome in outcomes)
+    return raw_json_reply(b"[" + b",".join(row for row in rows if row) + b"]", 202 if is_accepted else 201)
 
 
 def _not_atomic(document: NewDocument) -> dict[str, str]:
@@ -77,16 +85,16 @@ async def _refusals(call: Call, database: Database, documents: list[NewDocument]
     return refused
 
 
-def _row(document: NewDocument, outcome: Revision | CouchError, new_edits: bool) -> bytes:
-    """One document's row in the answer; a replicated one is mentioned only if it failed."""
+def _row(document: NewDocument, outcome: Revision | CouchError, end: bytes) -> bytes:
+    """One document's row in the answer, which ends so if it was written; a replicated one has none then."""
     if isinstance(outcome, CouchError):
         row: dict[str, Any] = {"id": document.id}
-        if not new_edits:
+        if not end:
             row["rev"] = str(document.revision)
         return json_text.encode(row | outcome.as_row())
-    if not new_edits:
+    if not end:
         return b""
-    return b'{"ok":true,"id":%b,"rev":"%b"}' % (json_text.encode(document.id), str(outcome).encode())
+    return b'{"ok":true,"id":%b,"rev":"%b"%b' % (json_text.encode(document.id), str(outcome).encode(), end)
 
 
 async def bulk_get(call: Call) -> web.StreamResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
 from couchlet import json_text
@@ -10,6 +11,7 @@ from couchlet.errors import CouchError, bad_request, method_not_allowed, not_fou
 from couchlet.revisions import Revision, Tree, holds, parse_revision, parse_revisions
 from couchlet.storage.records import StoredDocument, attachments_of
 from couchlet.storage.transaction import Content
+from couchlet.web.copies import wants_more_copies
 from couchlet.web.copying import parse_destination
 from couchlet.web.design_check import check_design
 from couchlet.web.multipart_in import read_multipart_document
@@ -237,7 +239,7 @@ async def _copy(call: Call, database: Database, id_: str) -> web.StreamResponse:
     if target_revision:
         copy.start, copy.history = target_revision.generation, (target_revision.id,)
     copy.kept_attachments = attachments_of(content.attachments)
-    return await save_one(call, database, copy)
+    return await save_one(call, database, copy, counts_copies=False)
 
 
 def _content_to_copy(call: Call, database: Database, id_: str) -> Content:
@@ -262,20 +264,17 @@ async def save_one(
     created_status: bool | None = None,
     with_location: bool = True,
     with_etag: bool = True,
+    counts_copies: bool = True,
 ) -> web.StreamResponse:
     """Write one document and answer with its new revision.
 
     Raises:
         CouchError: 409 for a conflict, and whatever else is wrong with it.
     """
-    check_design(document, call.user, database.security)
-    await before_write(database, document)
-    outcome = (await database.edit([document], new_edits=new_edits))[0]
     if call.query.get("batch") == "ok" and call.method in {"PUT", "POST"} and document.kept_attachments is None:
-        # CouchDB answers before it writes, and so never tells of a conflict; here it is written all the same.
-        return json_reply({"ok": True, "id": document.id}, 202)
-    if isinstance(outcome, CouchError):
-        raise outcome
+        return await _save_unheard(call, database, document, new_edits=new_edits)
+    is_short = counts_copies and wants_more_copies(call) and new_edits
+    outcome = await _outcome(call, database, document, new_edits=new_edits)
     if created_status is None:
         # CouchDB answers 200 to an edit that deletes.
         created_status = not document.deleted
@@ -286,4 +285,28 @@ async def save_one(
     if with_location:
         headers["Location"] = call.location(database.name, document.id)
     body = {"ok": True, "id": document.id, "rev": str(outcome)}
-    return json_reply(body, 201 if created_status else 200, headers)
+    return json_reply(body, 202 if is_short else 201 if created_status else 200, headers)
+
+
+async def _outcome(call: Call, database: Database, document: NewDocument, *, new_edits: bool) -> Revision:
+    check_design(document, call.user, database.security)
+    await before_write(database, document)
+    outcome = (await database.edit([document], new_edits=new_edits))[0]
+    if isinstance(outcome, CouchError):
+        raise outcome
+    return outcome
+
+
+async def _save_unheard(
+    call: Call, database: Database, document: NewDocument, *, new_edits: bool
+) -> web.StreamResponse:
+    """Write a document of a batch: CouchDB answers before it writes, and so never tells of what is wrong with it.
+
+    Here it is written before the answer, and what is wrong with the server or not to be had here is told.
+    """
+    try:
+        await _outcome(call, database, document, new_edits=new_edits)
+    except CouchError as error:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+    return json_reply({"ok": True, "id": document.id}, 202)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from couchlet.errors import bad_request, unknown_error
 from couchlet.revisions import Revision, Tree, holds, parse_revisions, possible_ancestors
+from couchlet.web.copies import wants_more_copies
 from couchlet.web.reply import json_reply
 
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ async def purge(call: Call) -> web.StreamResponse:
         raise bad_request("Exceeded maximum number of documents.")
     if sum(map(len, requests.values())) > _MOST_PURGED_REVISIONS:
         raise bad_request("Exceeded maximum number of revisions.")
+    is_short = wants_more_copies(call)
     removed = await database.purge(requests)
     purged = {id_: [str(revision) for revision in revisions] for id_, revisions in removed.items()}
-    return json_reply({"purge_seq": None, "purged": purged}, 201)
+    return json_reply({"purge_seq": None, "purged": purged}, 202 if is_short else 201)
 
 
 async def purged_infos(call: Call) -> web.StreamResponse:

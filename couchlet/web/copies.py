@@ -1,0 +1,29 @@
+"""On how many nodes a write is to be: there is one, so a write that wants more is only accepted, as CouchDB says it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from couchlet.errors import unknown_error
+
+if TYPE_CHECKING:
+    from couchlet.web.call import Call
+
+_INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
+
+
+def wants_more_copies(call: Call, body: dict[str, Any] | None = None) -> bool:
+    """Whether the parameter `w`, or the member of the body, asks for more than the one copy.
+
+    Raises:
+        CouchError: 500, as from CouchDB, if the parameter is no integer.
+    """
+    given = body.get("w") if body else None
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given > 1
+    text = call.query.get("w", "1")
+    if not _INTEGER.fullmatch(text):
+        raise unknown_error("badarg")
+    # Of a number too long to be read only the sign matters.
+    return not text.startswith("-") and text.lstrip("+0") not in {"", "1"}
