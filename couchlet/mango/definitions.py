@@ -86,7 +86,12 @@ class EntryMaker:
             if value is NOT_FOUND or value is BAD_PATH:
                 return None
             values.append(value)
-        if not self._passes(document):
+        try:
+            passes = self._passes(document)
+        except CouchError:
+            # A filter that cannot be applied to a document must not keep it from being written.
+            passes = False
+        if not passes:
             return None
         return b"".join([json_key(value) for value in values])
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 _VERSION: Final = b"\x83"
 _LARGEST_BYTE: Final = 0xFF
+_LONGEST_STRING: Final = 0xFFFF
 _SMALLEST_INTEGER: Final = -(2**31)
 _LARGEST_INTEGER: Final = 2**31 - 1
 
@@ -63,6 +64,13 @@ def _value(value: Any) -> bytes:  # noqa: ANN401, PLR0911 - any JSON value, a br
         return b"F" + struct.pack(">d", value)
     if isinstance(value, dict):
         return _tuple(_list([_tuple(_value(name), _value(item)) for name, item in value.items()]))
+    if (
+        value
+        and len(value) <= _LONGEST_STRING
+        and all(type(item) is int and 0 <= item <= _LARGEST_BYTE for item in value)
+    ):
+        # A list of small integers could be text to Erlang, and is written like it.
+        return b"k" + struct.pack(">H", len(value)) + bytes(value)
     return _list([_value(item) for item in value])
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from couchlet import json_text
-from couchlet.errors import CouchError
+from couchlet.errors import CouchError, unknown_error
 from couchlet.mango.bounded_search import search
 from couchlet.mango.paths import BAD_PATH, NOT_FOUND, get_path, parse_path
 from couchlet.mango.patterns import compile_pattern
@@ -138,19 +138,36 @@ def _not_in(arguments: list[Any], compare: Compare) -> Matcher:
     return lambda value: not contained(value)
 
 
+def _nor(_arguments: list[Selector], _compare: Compare) -> Matcher:
+    """Return what CouchDB makes of it below elements, where it moves no negation inwards: an operator it lacks."""
+
+    def match(_value: Any) -> bool:  # noqa: ANN401 - any JSON value
+        raise CouchError(400, "invalid_operator", "Invalid operator: $nor")
+
+    return match
+
+
 def _element_match(argument: Selector, compare: Compare) -> Matcher:
     matcher = _compile(argument, compare)
-    return lambda value: isinstance(value, list) and any(matcher(item) for item in value)
+    return lambda value: isinstance(value, list) and _unless_it_fails(any, matcher, value)
 
 
 def _all_match(argument: Selector, compare: Compare) -> Matcher:
     matcher = _compile(argument, compare)
-    return lambda value: isinstance(value, list) and bool(value) and all(matcher(item) for item in value)
+    return lambda value: isinstance(value, list) and bool(value) and _unless_it_fails(all, matcher, value)
 
 
 def _key_match(argument: Selector, compare: Compare) -> Matcher:
     matcher = _compile(argument, compare)
-    return lambda value: isinstance(value, dict) and any(matcher(name) for name in value)
+    return lambda value: isinstance(value, dict) and _unless_it_fails(any, matcher, value)
+
+
+def _unless_it_fails(quantifier: Callable[[Iterable[bool]], bool], matcher: Matcher, items: Iterable[Any]) -> bool:
+    """Whether any or all items match; as in CouchDB, a condition that fails on one before that is known does not."""
+    try:
+        return quantifier(map(matcher, items))
+    except CouchError:
+        return False
 
 
 def _exists(argument: bool, _compare: Compare) -> Matcher:
@@ -180,6 +197,8 @@ def _modulo(argument: list[int], _compare: Compare) -> Matcher:
     def match(value: Any) -> bool:  # noqa: ANN401 - any JSON value
         if not isinstance(value, int) or isinstance(value, bool):
             return False
+        if divisor == 0:
+            raise unknown_error("badarith")
         rest = abs(value) % abs(divisor)
         # The remainder has the sign of the value, as in Erlang.
         return (rest if value >= 0 else -rest) == remainder
@@ -205,6 +224,7 @@ _MAKERS: Final[dict[str, Callable[[Any, Compare], Matcher]]] = {
     "$and": _and,
     "$or": _or,
     "$not": _not,
+    "$nor": _nor,
     "$all": _all,
     "$in": _in,
     "$nin": _not_in,

@@ -67,8 +67,10 @@ def make_plan(definitions: Sequence[IndexDefinition], options: FindOptions) -> P
     return plan_of(contest, options.selector)
 
 
-def hold_contest(definitions: Sequence[IndexDefinition], options: FindOptions) -> Contest:
-    """Find out which index suits a query best.
+def hold_contest(
+    definitions: Sequence[IndexDefinition], options: FindOptions, *, is_explained: bool = False
+) -> Contest:
+    """Find out which index suits a query best; to one that is only explained, that none does is nothing special.
 
     Raises:
         CouchError: 400 `invalid_index` if the query insists on one that cannot be used.
@@ -79,7 +81,7 @@ def hold_contest(definitions: Sequence[IndexDefinition], options: FindOptions) -
     usable = [index for index in candidates if mismatch(index, options) is None]
     allowed = _named(usable, options.use_index)
     if not allowed:
-        if usable and not options.allow_fallback and (options.use_index or len(usable) <= 1):
+        if (usable or is_explained) and not options.allow_fallback and (options.use_index or len(usable) <= 1):
             raise _not_suitable(options.use_index)
         allowed = usable
     views = [index for index in allowed if not index.is_special]

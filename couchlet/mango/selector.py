@@ -34,7 +34,7 @@ def _is_pattern(value: object) -> bool:
 
 
 def _is_divisor_and_remainder(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_integer, value)) and value[0] != 0  # noqa: PLR2004
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_integer, value))  # noqa: PLR2004
 
 
 _LISTS_OF_SELECTORS: Final = frozenset(("$and", "$or", "$nor"))

@@ -24,7 +24,7 @@ def explanation(database: str, definitions: Sequence[IndexDefinition], options: 
     Raises:
         CouchError: 400 if the query insists on an index that cannot be used.
     """
-    contest = hold_contest(definitions, options)
+    contest = hold_contest(definitions, options, is_explained=True)
     plan = plan_of(contest, options.selector) if contest.ranked else None
     fields = fields_of(options.selector)
     indexable = indexable_fields(options.selector)
