@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from couchlet.auth.sessions import cookie_name, make_cookie, verify_cookie
+from couchlet.auth.sessions import cookie_name, is_due, make_cookie, verify_cookie
 from couchlet.auth.users import NOBODY, User, roles_of, verify_password, wrong_password
 from couchlet.errors import bad_request
 
@@ -68,9 +68,8 @@ class Authenticator:
         """
         name = cookie_name(value)
         salt = self._salt(name)
-        if salt is None or verify_cookie(self._secret, salt, value) is None:
-            return None
-        return User(name, self._roles(name), "cookie")
+        left_s = None if salt is None else verify_cookie(self._secret, salt, value)
+        return None if left_s is None else User(name, self._roles(name), "cookie", is_due(left_s))
 
     def cookie_for(self, name: str) -> str:
         """Return a fresh session cookie for a user who was just authenticated."""

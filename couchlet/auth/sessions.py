@@ -7,12 +7,13 @@ import binascii
 import hashlib
 import hmac
 import time
+from email.utils import formatdate
 from typing import Final
 
 from couchlet.errors import bad_request
 
 LIFETIME_S: Final = 600
-"""How long a cookie is good for; one that is used is renewed."""
+"""How long a cookie is good for; one that is used is renewed when a tenth of that is over."""
 
 COOKIE: Final = "AuthSession"
 
@@ -59,8 +60,19 @@ def verify_cookie(secret: str, salt: str, value: str, now_s: float | None = None
     return left if left > 0 else None
 
 
-def cookie_header(value: str) -> str:
+def is_due(left_s: float) -> bool:
+    """Whether a cookie that is good for so long is to be renewed when it is used."""
+    return left_s < LIFETIME_S * 0.9
+
+
+def cookie_header(value: str, now_s: float | None = None) -> str:
     """Return the `Set-Cookie` header for a cookie's value; an empty value ends the session."""
     if not value:
         return f"{COOKIE}=; Version=1; Path=/; HttpOnly; Max-Age=0"
-    return f"{COOKIE}={value}; Version=1; Max-Age={LIFETIME_S}; Path=/; HttpOnly; SameSite=Strict"
+    ends_s = (time.time() if now_s is None else now_s) + LIFETIME_S
+    date, clock, _ = formatdate(ends_s, usegmt=True).rsplit(" ", 2)
+    # CouchDB writes the date with hyphens, as cookies had it first.
+    day, numbers = date.split(" ", 1)
+    expires = f"{day} {numbers.replace(' ', '-')} {clock} GMT"
+    attributes = f"Version=1; Expires={expires}; Max-Age={LIFETIME_S}; Path=/; HttpOnly; SameSite=Strict"
+    return f"{COOKIE}={value}; {attributes}"

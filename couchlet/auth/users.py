@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from couchlet import json_text
 from couchlet.errors import CouchError, forbidden
 
 USER_PREFIX: Final = "org.couchdb.user:"
@@ -23,11 +24,15 @@ _SECRET_FIELDS: Final = frozenset(
 
 
 class User(msgspec.Struct, frozen=True):
-    """Who a request comes from; nobody has no name and no roles. `handler` is how it was found out."""
+    """Who a request comes from; nobody has no name and no roles. `handler` is how it was found out.
+
+    `has_old_cookie` says that it was a session cookie, which is to be renewed.
+    """
 
     name: str | None = None
     roles: tuple[str, ...] = ()
     handler: str | None = None
+    has_old_cookie: bool = False
 
     @property
     def is_admin(self) -> bool:
@@ -60,34 +65,51 @@ def prepare_user_document(id_: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_user_document(id_: str, body: dict[str, Any]) -> None:
-    name, roles = body.get("name"), body.get("roles")
+    name, password = body.get("name"), body.get("password")
     if body.get("type") != "user":
         raise forbidden("doc.type must be user")
-    if not isinstance(name, str) or not name:
+    if not name:
         raise forbidden("doc.name is required")
+    _check_roles(body.get("roles"))
+    if not isinstance(name, str) or id_ != USER_PREFIX + name:
+        raise forbidden("Doc ID must be of the form org.couchdb.user:name")
+    if name.startswith("_"):
+        raise forbidden("Username may not start with underscore.")
+    if ":" in name:
+        raise forbidden("Character `:` is not allowed in usernames.")
+    if password is None:
+        _check_hash(body)
+    elif not isinstance(password, str):
+        raise forbidden(f"Password value of '{json_text.encode(password).decode()}' is invalid.")
+
+
+def _check_roles(roles: object) -> None:
+    if roles in (None, False, 0, ""):
+        # What JavaScript takes for nothing.
+        raise forbidden("doc.roles must exist")
     if not isinstance(roles, list):
         raise forbidden("doc.roles must be an array")
     if not all(isinstance(role, str) for role in roles):
         raise forbidden("doc.roles can only contain strings")
     if any(role.startswith("_") and role != "_metrics" for role in roles):
         raise forbidden("No system roles (starting with underscore) in users db.")
-    if id_ != USER_PREFIX + name:
-        raise forbidden("Doc ID must be of the form org.couchdb.user:name")
-    if name.startswith("_"):
-        raise forbidden("Username may not start with underscore.")
-    if ":" in name:
-        raise forbidden("Character `:` is not allowed in usernames.")
-    _check_password_fields(body)
 
 
-def _check_password_fields(body: dict[str, Any]) -> None:
-    if not isinstance(body.get("password"), str | None):
-        raise forbidden("doc.password must be a string")
-    if body.get("password_scheme", "pbkdf2") != "pbkdf2":
+def _check_hash(body: dict[str, Any]) -> None:
+    """Check what a document without a password says of its hash; a password replaces all of it, whatever it is."""
+    if body.get("password_sha") and not body.get("salt"):
+        raise forbidden("Users with password_sha must have a salt.See /_utils/script/couch.js for example code.")
+    scheme, iterations = body.get("password_scheme"), body.get("iterations")
+    if not scheme:
+        return
+    if scheme != "pbkdf2":
         raise forbidden("couchlet knows the password scheme pbkdf2 only; set `password` and it makes the hash.")
-    iterations = body.get("iterations", 1)
-    if not isinstance(iterations, int) or not 0 < iterations <= _MOST_ITERATIONS:
-        raise forbidden("doc.iterations must be a positive number")
+    if not isinstance(iterations, int | float) or isinstance(iterations, bool):
+        raise forbidden("iterations must be a number.")
+    if not isinstance(body.get("derived_key"), str):
+        raise forbidden("derived_key must be a string.")
+    if not 0 < iterations <= _MOST_ITERATIONS:
+        raise forbidden(f"couchlet takes no more than {_MOST_ITERATIONS} iterations.")
 
 
 def verify_password(body: dict[str, Any], password: str) -> bool:

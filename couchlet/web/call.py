@@ -152,8 +152,8 @@ class Call:
             CouchError: 404 if there is none, 401 or 403 if this user may not use it, or not for this.
         """
         database = self.context.catalog.get(self.parts[0])
-        if for_server_admins:
-            # Who is none is told so, whether he is a member or not.
+        if for_server_admins and database.name != "_users":
+            # Who is none is told so, whether he is a member or not; in `_users` there are no other members.
             self.require_server_admin()
         check_member(self.user, database.security)
         if self._held is None:

@@ -108,6 +108,8 @@ def _check_rights(call: Call) -> None:
         CouchError: 401.
     """
     name = call.parts[0]
+    if name == "_users" and call.parts[1:2] in (["_all_docs"], ["_changes"]):
+        call.require_server_admin()
     if name == "_replicate" and call.user.name is None:
         raise unauthorized("You are not an authenticated user")
     if name.startswith("_") and name not in _FOR_ALL:

@@ -179,7 +179,7 @@ class CouchletServer:
         authenticator = self.context.authenticator
         call.user = await authenticator.from_headers(call.header("Authorization"), cookie, call.peer)
         response = await answer(call)
-        if call.user.handler == "cookie" and call.user.name and not response.prepared:
+        if call.user.has_old_cookie and call.user.name and not response.prepared:
             renewed = cookie_header(authenticator.cookie_for(call.user.name))
             response.headers.setdefault("Set-Cookie", renewed)
         return response

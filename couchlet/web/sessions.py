@@ -53,11 +53,17 @@ async def _log_in(call: Call) -> web.StreamResponse:
 
 
 def _redirected(call: Call, parameter: str, response: web.Response) -> web.Response:
-    """Send the client to the page of this server that a parameter names, if one does."""
+    """Send the client to the page of this server that a parameter names, if one does.
+
+    Raises:
+        CouchError: 400 for what is no path.
+    """
     page = call.query.get(parameter)
     if page is not None:
+        if not page.startswith("/"):
+            raise bad_request("path must begin with a /.")
         response.set_status(HTTPStatus.FOUND)
-        response.headers["Location"] = call.location() + quote(page.lstrip("/\\"), safe=_IN_ADDRESSES)
+        response.headers["Location"] = call.location() + quote(page[1:], safe=_IN_ADDRESSES)
     return response
 
 

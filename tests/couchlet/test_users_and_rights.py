@@ -16,7 +16,7 @@ EVA = ("eva", "top-secret")
 OTTO = ("otto", "also-secret")
 
 
-def user(name: str, password: str, roles: tuple[str, ...] = ()) -> dict:
+def user(name: str, password: str | None, roles: tuple[str, ...] = ()) -> dict:
     return {"name": name, "password": password, "roles": list(roles), "type": "user"}
 
 
@@ -146,13 +146,18 @@ class TestUsers:
         assert status(server, "GET", "/_session", auth=("eva", "wrong")) == 401
         assert status(server, "GET", "/_session", auth=("nobody", "x")) == 401
 
-    @pytest.mark.parametrize(
-        "path", ["", "/_all_docs", "/_changes", "/_design_docs", "/org.couchdb.user:eva", "/_security"]
-    )
+    @pytest.mark.parametrize("path", ["", "/_design_docs", "/org.couchdb.user:eva", "/_security", "/_purged_infos"])
     def test_only_server_administrators_see_users(self, server, people, path):
         assert status(server, "GET", f"/_users{path}", auth=EVA) == 403
         assert status(server, "GET", f"/_users{path}") == 401
         assert server.ask("GET", f"/_users{path}").status == 200
+
+    @pytest.mark.parametrize("path", ["/_all_docs", "/_changes", "/_all_docs/queries"])
+    def test_lists_of_users_are_an_administrators_matter_first(self, server, people, path):
+        for auth in (EVA, None):
+            answer = server.ask("GET", f"/_users{path}", auth=auth)
+            assert (answer.status, answer.json()["reason"]) == (401, "You are not a server admin.")
+        assert status(server, "POST", "/_users/_purge", {}, EVA) == 403
 
     def test_only_server_administrators_search_or_change_users(self, server, people):
         assert status(server, "POST", "/_users/_find", {"selector": {}}, EVA) == 403
@@ -181,21 +186,46 @@ class TestUsers:
         assert answer.json()["userCtx"] == {"name": "kim", "roles": ["ops"]}
 
     @pytest.mark.parametrize(
-        "body",
+        ("body", "reason"),
         [
-            {},
-            {"name": "bad", "roles": []},
-            {"name": "bad", "type": "user"},
-            {"name": "bad", "type": "user", "roles": "x"},
-            {"name": "bad", "type": "user", "roles": [1]},
-            {"name": "bad", "type": "user", "roles": ["_admin"]},
-            {"name": "other", "type": "user", "roles": []},
-            {"name": "bad", "type": "user", "roles": [], "password": 1},
+            ({}, "doc.type must be user"),
+            ({"name": "bad", "roles": []}, "doc.type must be user"),
+            ({"type": "user", "roles": []}, "doc.name is required"),
+            ({"name": "bad", "type": "user"}, "doc.roles must exist"),
+            ({"name": "bad", "type": "user", "roles": 0}, "doc.roles must exist"),
+            ({"name": "bad", "type": "user", "roles": "x"}, "doc.roles must be an array"),
+            ({"name": "bad", "type": "user", "roles": [1]}, "doc.roles can only contain strings"),
+            ({**user("bad", "x", ("_admin",))}, "No system roles (starting with underscore) in users db."),
+            ({**user("other", "x")}, "Doc ID must be of the form org.couchdb.user:name"),
+            ({**user("bad", "x"), "name": 5}, "Doc ID must be of the form org.couchdb.user:name"),
+            ({**user("bad", "x"), "password": 1}, "Password value of '1' is invalid."),
+            ({**user("bad", None), "password_scheme": "pbkdf2"}, "iterations must be a number."),
+            (
+                {**user("bad", None), "password_scheme": "pbkdf2", "iterations": 5},
+                "derived_key must be a string.",
+            ),
+            (
+                {**user("bad", None), "password_sha": "x"},
+                "Users with password_sha must have a salt.See /_utils/script/couch.js for example code.",
+            ),
         ],
     )
-    def test_a_malformed_user_is_forbidden(self, server, body):
+    def test_a_malformed_user_is_forbidden(self, server, body, reason):
         answer = server.ask("PUT", "/_users/org.couchdb.user:bad", body)
-        assert (answer.status, answer.json()["error"]) == (403, "forbidden")
+        assert (answer.status, answer.json()) == (403, {"error": "forbidden", "reason": reason})
+
+    @pytest.mark.parametrize(
+        "others",
+        [{"password_scheme": "simple"}, {"password_scheme": 1}, {"iterations": "x", "salt": 1}, {"password_sha": "x"}],
+    )
+    def test_a_password_replaces_whatever_there_is_of_a_hash(self, server, others):
+        path = f"/_users/org.couchdb.user:zoe{len(str(others))}"
+        name = path.rpartition(":")[2]
+        assert server.ask("PUT", path, {**user(name, "new"), **others}).status == 201
+        kept = server.ask("GET", path).json()
+        assert kept["password_scheme"] == "pbkdf2"
+        assert "password_sha" not in kept
+        assert status(server, "GET", "/_session", auth=(name, "new")) == 200
 
     def test_a_deleted_user_is_nobody(self, server):
         path = "/_users/org.couchdb.user:gone"
@@ -323,7 +353,7 @@ class TestLoggingIn:
 
     def test_pages_to_go_to_are_on_this_server(self, server, people):
         good = {"name": EVA[0], "password": EVA[1]}
-        for page in ("/_utils/", "_utils/", "//evil.example/", "http://evil.example/", "\\\\evil.example"):
+        for page in ("/_utils/", "//evil.example/", "/\\\\evil.example"):
             answer = server.ask("POST", f"/_session?next={page}", good, auth=None)
             assert answer.status == 302
             assert answer.headers["location"].startswith(f"{server.url}/")
