@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _HEX_LENGTH: Final = 32
-_RAW_LENGTH: Final = 16
+RAW_LENGTH: Final = 16
+"""The bytes of a revision id that a server made, as stored."""
+
 _HEX_ID: Final = re.compile(f"[0-9a-fA-F]{{{_HEX_LENGTH}}}")
 _MAX_GENERATION: Final = 2**62
 
@@ -257,4 +259,4 @@ def unpack(generation: int, deleted: bool, packed: bytes, branches: bytes | None
 
 def packed_leaf_id(packed: bytes) -> str:
     """Return the leaf's id of a lone branch as stored, without unpacking the rest."""
-    return packed[:_RAW_LENGTH].hex()
+    return packed[:RAW_LENGTH].hex()

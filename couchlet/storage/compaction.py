@@ -1,7 +1,8 @@
 """Compaction: content that no leaf needs is dropped, and its space goes back to the disk.
 
 It is done in short steps between other writes, so that nobody waits for it: first the content of ancestors, then
-contents of attachments that nothing refers to, then free pages, at last the write-ahead log.
+histories beyond the limit of revisions, contents of attachments that nothing refers to, free pages, at last the
+write-ahead log.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 import msgspec
 
 from couchlet.errors import CouchError
-from couchlet.revisions import Revision, leaf_branch
+from couchlet.revisions import RAW_LENGTH, Revision, leaf_branch, pack, stem, unpack
 from couchlet.storage.purging import trim_purged
 from couchlet.storage.records import attachments_of
 
@@ -55,6 +56,7 @@ async def compact(database: Compactable) -> None:
         place: _Place | None = ("", 0, "")
         while place is not None:
             place = await _step(database, place)
+        await _shorten_histories(database)
         await database.write(_forget)
         for key in await database.write(lambda transaction: _unused_contents(transaction, database.in_flight)):
             await database.drop_content(key)
@@ -85,6 +87,38 @@ def _drop_ancestors(transaction: Transaction, place: _Place) -> _Place | None:
             gone.append((id_, generation, rev))
     connection.executemany("DELETE FROM revision WHERE id = ? AND generation = ? AND rev = ?", gone)
     return rows[-1] if rows else None
+
+
+async def _shorten_histories(database: Compactable) -> None:
+    """Cut what is beyond the limit of revisions, which may have been lowered."""
+    seq: int | None = 0
+    while seq is not None:
+        seq = await _shortening_step(database, seq)
+
+
+async def _shortening_step(database: Compactable, seq: int) -> int | None:
+    return await database.write(lambda transaction: _shorten_some(transaction, seq))
+
+
+def _shorten_some(transaction: Transaction, since: int) -> int | None:
+    """Shorten the histories of some documents after a sequence; returns where to go on."""
+    limit = transaction.setting("revs_limit", None)
+    if limit is None:
+        # Nothing can be longer than what has been the limit always.
+        return None
+    rows = transaction.connection.execute(
+        "SELECT seq, generation, deleted, revs, branches FROM doc WHERE seq > ? ORDER BY seq LIMIT ?",
+        (since, _ROWS_A_STEP),
+    ).fetchall()
+    shorter = []
+    for seq, generation, deleted, revs, branches in rows:
+        if branches is not None or len(revs) > limit * RAW_LENGTH:
+            tree = unpack(generation, bool(deleted), revs, branches)
+            cut = stem(tree, limit)
+            if cut is not tree:
+                shorter.append((*pack(cut), seq))
+    transaction.connection.executemany("UPDATE doc SET revs = ?, branches = ? WHERE seq = ?", shorter)
+    return rows[-1][0] if rows else None
 
 
 def _forget(transaction: Transaction) -> None:

@@ -150,6 +150,11 @@ class Database:
         """Store a setting of the database."""
         await self.write(lambda transaction: transaction.set_setting(name, value))
 
+    async def set_revs_limit(self, limit: int) -> None:
+        """Store how many revisions of history are kept; more are not shown from now on, nor kept by a compaction."""
+        await self.set_setting("revs_limit", limit)
+        self.reader.revs_limit = limit
+
     async def set_security(self, security: dict[str, Any]) -> None:
         """Store who may use the database."""
         await self.set_setting("security", security)

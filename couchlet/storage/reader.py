@@ -9,7 +9,7 @@ from couchlet.revisions import Revision
 from couchlet.storage.contents import read_content, read_pieces
 from couchlet.storage.local_documents import LocalDocument, read_local
 from couchlet.storage.records import COLUMNS, StoredDocument, stored_documents
-from couchlet.storage.transaction import Content
+from couchlet.storage.transaction import DEFAULT_REVS_LIMIT, Content
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,8 +20,9 @@ class Reader:
     """Queries on one connection, used in the event loop's thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Take over the connection."""
+        """Take over the connection; `revs_limit` is how many revisions of a history are shown."""
         self.connection = connection
+        self.revs_limit = int(self.setting("revs_limit", DEFAULT_REVS_LIMIT))
 
     def document(self, id_: str) -> StoredDocument | None:
         """Return the row of a document, deleted or not."""

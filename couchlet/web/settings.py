@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from couchlet.auth.rights import is_database_admin, no_majority, validate_security
 from couchlet.errors import CouchError, bad_request, forbidden, not_found, unknown_error
 from couchlet.storage.purging import DEFAULT_PURGED_INFOS_LIMIT
-from couchlet.storage.transaction import DEFAULT_REVS_LIMIT
 from couchlet.web.reply import json_reply
 
 if TYPE_CHECKING:
@@ -41,10 +40,10 @@ async def revs_limit(call: Call) -> web.StreamResponse:
             raise unknown_error("function_clause: the limit must be a positive integer")
         if not is_database_admin(call.user, database.security):
             raise CouchError(500, "badmatch", "You are not a db or server admin.")
-        await database.set_setting("revs_limit", limit)
+        await database.set_revs_limit(limit)
         return json_reply({"ok": True})
     call.allow("PUT", "GET")
-    return json_reply(database.reader.setting("revs_limit", DEFAULT_REVS_LIMIT))
+    return json_reply(database.reader.revs_limit)
 
 
 async def purged_infos_limit(call: Call) -> web.StreamResponse:

@@ -96,7 +96,7 @@ def show_content(
     if options.revs or options.atts_since or (with_meta and options.has_meta):
         branch = branch_of(row, content.revision)
         if options.revs:
-            more["_revisions"] = {"start": branch.start, "ids": branch.ids}
+            more["_revisions"] = {"start": branch.start, "ids": branch.ids[: reader.revs_limit]}
         if with_meta:
             more |= _meta(reader, row, branch, options)
     if content.attachments:
