@@ -1,4 +1,4 @@
-"""JSON values as Erlang prints them, because CouchDB's Mango errors quote them so."""
+"""Values as Erlang prints them, because CouchDB's errors quote them so."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ def erlang_term(value: Any) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(value, list):
         return f"[{','.join(erlang_term(item) for item in value)}]"
     return str(value)
+
+
+def erlang_string(text: str) -> str:
+    """Return a parameter in the form of Erlang's `~p`: an empty one is a list to it."""
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}"' if text else "[]"

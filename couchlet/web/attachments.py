@@ -11,11 +11,11 @@ from aiohttp import web
 from couchlet.content_coding import expanded
 from couchlet.documents import NewDocument, validate_attachment_name, validate_id
 from couchlet.errors import CouchError, not_found
-from couchlet.revisions import Revision, holds, parse_revision
+from couchlet.revisions import Revision, holds
 from couchlet.storage.records import StoredDocument, attachments_of, stored_length
 from couchlet.storage.transaction import Content
 from couchlet.web.byte_ranges import Span, content_range, parse_ranges
-from couchlet.web.documents import named_revision, save_one
+from couchlet.web.documents import named_revision, read_revision, save_one
 from couchlet.web.reply import base_headers, begin, not_modified
 from couchlet.web.uploads import arrived_contents, store_stream
 
@@ -64,8 +64,7 @@ def _content(database: Database, id_: str, revision: Revision | None) -> tuple[S
 
 
 async def _read(call: Call, database: Database, id_: str, name: str) -> web.StreamResponse:
-    revision = parse_revision(call.query["rev"]) if "rev" in call.query else None
-    _, content = _content(database, id_, revision)
+    _, content = _content(database, id_, read_revision(call))
     fields = attachments_of(content.attachments).get(name)
     if fields is None:
         raise not_found("Document is missing attachment")

@@ -111,7 +111,7 @@ async def bulk_get(call: Call) -> web.StreamResponse:
         raise bad_request("Missing JSON list of 'docs'.")
     if not isinstance(asked, list):
         raise unknown_error("function_clause")
-    options = parse_show_options(call.query)
+    options = parse_show_options(call.parameters)
     ids = [item["id"] for item in asked if isinstance(item, dict) and isinstance(item.get("id"), str)]
     rows = database.reader.documents(ids)
     found = [_look_up(database, rows, item, options) for item in asked]

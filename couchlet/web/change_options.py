@@ -62,14 +62,15 @@ async def parse_changes(call: Call, database: Database) -> ChangeOptions:
     """
     # Of several with one name the last counts here.
     query = {name.lower(): value for name, value in call.parameters}
+    switched_on = {name.lower() for name, value in call.parameters if value == "true"}
     feed = query.get("feed", "normal")
     options = ChangeOptions(
         feed="continuous" if feed == "live" else feed,
-        descending=query.get("descending") == "true",
-        include_docs=query.get("include_docs") == "true",
-        conflicts=query.get("conflicts") == "true",
-        attachments=query.get("attachments") == "true",
-        att_encoding_info=query.get("att_encoding_info") == "true",
+        descending="descending" in switched_on,
+        include_docs="include_docs" in switched_on,
+        conflicts="conflicts" in switched_on,
+        attachments="attachments" in switched_on,
+        att_encoding_info="att_encoding_info" in switched_on,
     )
     if "limit" in query:
         options.limit = _limit(_integer(query["limit"]), options.feed)

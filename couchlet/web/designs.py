@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _MEMBERS: Final = {"_show": "shows", "_list": "lists", "_update": "updates"}
 """Where a design document has the functions of each kind."""
+_COLLATOR: Final = "153.120"
+"""What ICU calls the order of text that couchlet keeps to."""
+
 _SCRIPTED = frozenset(("_view", "_show", "_list", "_update", "_rewrite", "_search", "_search_info", "_nouveau"))
 
 
@@ -46,6 +49,7 @@ async def design(call: Call, id_: str, rest: list[str]) -> web.StreamResponse:
                     "purge_seq": database.counters.purge_seq,
                     "language": "query",
                     "compact_running": database.compacting,
+                    "collator_versions": [_COLLATOR],
                 },
             }
         )

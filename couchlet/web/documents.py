@@ -49,9 +49,11 @@ async def document(call: Call, id_: str) -> web.StreamResponse:
 
 
 async def _read(call: Call, database: Database, id_: str) -> web.StreamResponse:
-    options = parse_show_options(call.query)
+    options = parse_show_options(call.parameters)
     opened = _opened(call)
-    revision = parse_revision(call.query["rev"]) if "rev" in call.query and not options.latest else None
+    revision = read_revision(call)
+    if options.latest:
+        revision = None
     if id_.startswith("_local/") and opened is None and revision is None:
         return _read_local(call, database, id_, options)
     row = database.reader.document(id_)
@@ -108,7 +110,7 @@ Opened = list[Revision] | Literal["all"]
 
 def _opened(call: Call) -> Opened | None:
     """Return what `open_revs` names; None if it is not given, or names nothing."""
-    text = call.query.get("open_revs")
+    text = dict(call.parameters).get("open_revs")
     if text is None:
         return None
     return "all" if text == "all" else parse_revisions(json_text.decode(text)) or None
@@ -162,6 +164,16 @@ def _descendants(tree: Tree, revision: Revision) -> list[Revision]:
     return [branch.leaf for branch in tree if branch.holds(revision)]
 
 
+def read_revision(call: Call) -> Revision | None:
+    """Return the revision that is to be read: of several in the address, the last one.
+
+    Raises:
+        CouchError: 400 if it is no revision.
+    """
+    named = dict(call.parameters).get("rev")
+    return None if named is None else parse_revision(named)
+
+
 def named_revision(call: Call) -> Revision | None:
     """Return the revision in the parameter `rev` or the header `If-Match`.
 
@@ -206,7 +218,7 @@ async def _put(call: Call, database: Database, id_: str) -> web.StreamResponse:
 
 async def _put_document(call: Call, database: Database, document: NewDocument) -> web.StreamResponse:
     name_revision(call, document)
-    new_edits = call.query.get("new_edits") != "false"
+    new_edits = dict(call.parameters).get("new_edits") != "false"
     if not new_edits and document.revision is None:
         raise bad_request("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
     return await save_one(call, database, document, new_edits=new_edits)

@@ -8,6 +8,7 @@ import msgspec
 
 from couchlet import json_text
 from couchlet.errors import bad_request, query_parse_error
+from couchlet.mango.erlang_text import erlang_string
 from couchlet.order.json_order import compare_raw
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _check_combination(values: Values) -> None:
         if bounds not in ([ABSENT, ABSENT], values["keys"] * 2):
             raise query_parse_error("`keys` is incompatible with `key`, `start_key` and `end_key`")
     if values.get("reduce"):
-        raise query_parse_error("`reduce` is invalid for map-only views.")
+        raise query_parse_error("Reduce is invalid for map-only views.")
     if values.get("group") or values.get("group_level"):
         raise query_parse_error("Invalid use of grouping on a map view.")
     if "partition" in values:
@@ -175,9 +176,9 @@ def _parse_text(name: str, text: str) -> Any:  # noqa: ANN401 - depends on the p
         try:
             number = int(text)
         except ValueError as error:
-            raise query_parse_error(f'Invalid value for integer: "{text}"') from error
+            raise query_parse_error(f"Invalid value for integer: {erlang_string(text)}") from error
         if number < 0:
-            raise query_parse_error(f'Invalid value for positive integer: "{text}"')
+            raise query_parse_error(f"Invalid value for positive integer: {erlang_string(text)}")
         return number
     _check_choice(name, text)
     return text
@@ -185,7 +186,7 @@ def _parse_text(name: str, text: str) -> Any:  # noqa: ANN401 - depends on the p
 
 def _parse_boolean(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
-        raise query_parse_error(f'Invalid boolean parameter: "{text}"')
+        raise query_parse_error(f"Invalid boolean parameter: {erlang_string(text)}")
     return text.lower() == "true"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import HttpVersion11, web
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SERVER: Final = f"CouchDB/3.5.0 (couchlet/{__version__})"
 JSON: Final = "application/json"
+_NOT_FOUND: Final = "Object Not Found"
+"""What CouchDB's HTTP library calls a 404."""
+
 _FLUSH_BYTES: Final = 64 * 1024
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _BETWEEN_TAGS: Final = re.compile(r"[, ]+")
@@ -61,7 +65,8 @@ def raw_json_reply(text: bytes, status: int = 200, headers: Mapping[str, str] | 
     every["Content-Type"] = JSON
     if headers:
         every.update(headers)
-    return web.Response(body=text + b"\n", status=status, headers=every)
+    reason = _NOT_FOUND if status == HTTPStatus.NOT_FOUND else None
+    return web.Response(body=text + b"\n", status=status, reason=reason, headers=every)
 
 
 def error_reply(error: CouchError) -> web.Response:

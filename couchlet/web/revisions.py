@@ -31,12 +31,24 @@ async def _asked(call: Call, database: Database) -> list[tuple[str, Tree, list[R
             raise unknown_error("function_clause")
         row = rows.get(id_)
         tree: Tree = row.tree if row else ()
-        missing = [revision for revision in parse_revisions(revisions) if not holds(tree, revision)]
+        missing = _missing(tree, parse_revisions(revisions))
         if tree:
             # Of a document that is not here at all, CouchDB leaves them in their order.
             missing.sort(key=lambda revision: revision.rank)
         result.append((id_, tree, missing))
     return result
+
+
+def _missing(tree: Tree, asked: list[Revision]) -> list[Revision]:
+    """Return the revisions that a tree lacks; one that it has is crossed out once, as in CouchDB."""
+    known = {revision for revision in asked if holds(tree, revision)}
+    missing = []
+    for revision in asked:
+        if revision in known:
+            known.remove(revision)
+        else:
+            missing.append(revision)
+    return missing
 
 
 async def revs_diff(call: Call) -> web.StreamResponse:

@@ -13,10 +13,9 @@ from couchlet.revisions import Branch, Revision, branches_by_rank, parse_revisio
 from couchlet.storage.records import Attachments, StoredDocument, attachments_of, stored_length, visible_attachment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from couchlet.storage.reader import Reader
     from couchlet.storage.transaction import Content
+    from couchlet.web.call import Parameters
 
 
 class ShowOptions(msgspec.Struct, frozen=True):
@@ -43,26 +42,27 @@ class ShowOptions(msgspec.Struct, frozen=True):
 PLAIN = ShowOptions()
 
 
-def parse_show_options(query: Mapping[str, str]) -> ShowOptions:
-    """Return the options in a query string.
+def parse_show_options(parameters: Parameters) -> ShowOptions:
+    """Return the options in a query string; one that is named several times is on if it is on once.
 
     Raises:
         CouchError: 400 for an `atts_since` that is no list of revisions.
     """
+    every = dict(parameters)
 
     def on(name: str) -> bool:
-        return query.get(name) == "true"
+        return (name, "true") in parameters
 
     since: tuple[Revision, ...] = ()
-    if "atts_since" in query:
-        since = tuple(parse_revisions(json_text.decode(query["atts_since"])))
+    if "atts_since" in every:
+        since = tuple(parse_revisions(json_text.decode(every["atts_since"])))
     return ShowOptions(
         revs=on("revs"),
         revs_info=on("revs_info") or on("meta"),
         conflicts=on("conflicts") or on("meta"),
         deleted_conflicts=on("deleted_conflicts") or on("meta"),
         local_seq=on("local_seq"),
-        attachments=on("attachments") or "atts_since" in query,
+        attachments=on("attachments") or "atts_since" in every,
         att_encoding_info=on("att_encoding_info"),
         deleted=on("deleted"),
         latest=on("latest"),
