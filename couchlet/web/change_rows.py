@@ -30,8 +30,9 @@ _MOST_LOOKED_UP: Final = 1000
 class Cursor(msgspec.Struct):
     """Where a feed is: what is told as its last sequence, how many rows may still be sent, and how many were.
 
-    The last round looked at what changed after `since`, up to `until`. `counted` is the last change that is not
-    pending; of documents that were looked up, as CouchDB does it, only those that were sent (`looked_up`) are not.
+    The last round looked at what changed after `since`, up to `until`, when `sent_before` rows were sent. `counted`
+    is the last change that is not pending; of documents that were looked up, as CouchDB does it, only those that were
+    sent are not.
     """
 
     seq: int
@@ -39,23 +40,22 @@ class Cursor(msgspec.Struct):
     sent: int = 0
     since: int = 0
     until: int = 0
+    sent_before: int = 0
     counted: int | None = None
-    looked_up: int | None = None
+    is_lookup: bool = False
 
     def begin(self, options: ChangeOptions, until: int) -> None:
         """Begin a round; downwards everything is read from the newest on, whatever `since` says."""
         if options.descending:
             self.seq = until
         self.since, self.until, self.counted = self.seq, until, None
-        self.looked_up = 0 if _is_lookup(options) else None
+        self.sent_before, self.is_lookup = self.sent, _is_lookup(options)
 
     def take(self, seq: int) -> None:
         """Go on behind a change that is sent."""
         self.seq = self.counted = seq
         self.left -= 1
         self.sent += 1
-        if self.looked_up is not None:
-            self.looked_up += 1
 
     def end(self, options: ChangeOptions) -> None:
         """Know that there was nothing else."""
@@ -68,8 +68,8 @@ class Cursor(msgspec.Struct):
     def pending(self, reader: Reader, *, descending: bool) -> int:
         """How many changes of the last round were not looked at."""
         since = 0 if descending else self.since
-        if self.looked_up is not None:
-            return reader.changes_after(since, self.until) - self.looked_up
+        if self.is_lookup:
+            return reader.changes_after(since, self.until) - (self.sent - self.sent_before)
         if self.counted is None:
             return reader.changes_after(since, self.until)
         if descending:
@@ -87,31 +87,31 @@ async def change_rows(database: Database, options: ChangeOptions, cursor: Cursor
     if not cursor.left and not is_tried:
         return
     turn = Turn()
-    async for row in _found(database, options, cursor):
-        await turn.give_up_if_long()
-        text = change_row(database, row, options, cursor.left)
-        if not cursor.left:
+    async for rows in _found(database, options, cursor):
+        for row in rows:
+            await turn.give_up_if_long()
+            text = change_row(database, row, options, cursor.left)
+            if not cursor.left:
+                if text is None:
+                    cursor.seq = row.seq
+                    cursor.counted = cursor.counted or row.seq
+                return
             if text is None:
                 cursor.seq = row.seq
-                cursor.counted = cursor.counted or row.seq
-            return
-        cursor.seq = row.seq
-        if text is None:
-            continue
-        cursor.take(row.seq)
-        yield text
-        if not cursor.left and not is_tried:
-            return
+                continue
+            cursor.take(row.seq)
+            yield text
+            if not cursor.left and not is_tried:
+                return
     if cursor.left:
         cursor.end(options)
 
 
-async def _found(database: Database, options: ChangeOptions, cursor: Cursor) -> AsyncIterator[StoredDocument]:
-    """Return the changes to try, in order."""
+async def _found(database: Database, options: ChangeOptions, cursor: Cursor) -> AsyncIterator[list[StoredDocument]]:
+    """Return the changes to try, in order, some at a time."""
     reader = database.reader
     if _is_lookup(options):
-        for row in _looked_up(reader, options, cursor):
-            yield row
+        yield _looked_up(reader, options, cursor)
         return
     place, until = cursor.since, cursor.until
     while not database.closed:
@@ -120,8 +120,7 @@ async def _found(database: Database, options: ChangeOptions, cursor: Cursor) -> 
             found = reader.changes(0, place, count, descending=True)
         else:
             found = reader.changes(place, until, count, descending=False)
-        for row in found:
-            yield row
+        yield found
         if len(found) < count:
             return
         place = found[-1].seq - 1 if options.descending else found[-1].seq

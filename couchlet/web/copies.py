@@ -22,7 +22,9 @@ def wants_more_copies(call: Call, body: dict[str, Any] | None = None) -> bool:
     given = body.get("w") if body else None
     if isinstance(given, int) and not isinstance(given, bool):
         return given > 1
-    text = call.query.get("w", "1")
+    text = call.query.get("w")
+    if text is None:
+        return False
     if not _INTEGER.fullmatch(text):
         raise unknown_error("badarg")
     # Of a number too long to be read only the sign matters.
