@@ -78,12 +78,16 @@ function sinceOf(item) {
   return item.querySelector("time")?.dateTime ?? "";
 }
 
+// How many cards a column shows: more where somebody has asked for more.
+const mostOf = (column) => Math.max(STEP, Number(column.dataset.most ?? 0));
+
 function place(card) {
-  const list = columnOf(card.state)?.querySelector("ul");
-  if (!list) return reload();
+  const column = columnOf(card.state);
+  if (!column) return reload();
+  const list = column.querySelector("ul");
   const item = drawn(card);
   const before = [...list.children].find((each) => sinceOf(each) <= `${card.since}Z`);
-  const full = list.children.length >= STEP && list.children.length < counts[card.state];
+  const full = list.children.length >= mostOf(column) && list.children.length < counts[card.state];
   if (!before && full) return;
   list.insertBefore(item, before ?? null);
   if (told <= CALM) item.classList.add("new");
@@ -99,8 +103,7 @@ function make() {
   for (const column of columns()) {
     column.dataset.total = counts[column.dataset.state] ?? 0;
     const list = column.querySelector("ul");
-    const most = Math.max(STEP, Number(column.dataset.most ?? 0));
-    while (list.children.length > most) list.lastElementChild.remove();
+    while (list.children.length > mostOf(column)) list.lastElementChild.remove();
     tell(column);
     if (list.children.length < Math.min(STEP / 2, Number(column.dataset.total))) fill(column);
   }

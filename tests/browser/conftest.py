@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
+expect.set_options(timeout=30_000)  # so long a page of a machine with much to do may take: it is no promise
 CHROMIUM = Path("/usr/bin/chromium")
 _FILE = Path(__file__).resolve().parents[1] / "acceptance" / "conftest.py"
 _SPEC = importlib.util.spec_from_file_location("acceptance_system", _FILE)
