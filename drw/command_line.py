@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from shared import actor, streams
 from shared.errors import DrwError
-from shared.printable import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +29,5 @@ def run(name: str, command: Callable[[], int], *, interrupted: str = "interrupte
 
 
 def _fail(name: str, sentence: str, status: int) -> int:
-    """Say what went wrong; others' text may be in it, which is to steer no terminal."""
-    if sentence:
-        print(f"{name}: " + "\n".join(map(visible, sentence.split("\n"))), file=sys.stderr)
+    streams.complain(name, sentence)
     return status

@@ -12,7 +12,7 @@ from drw.machine import tails
 from drw.registry import OK
 from shared import actor
 from shared.errors import BadInput
-from shared.printable import visible
+from shared.printable import visible, visible_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +110,6 @@ def _follow(path: Path, start: int) -> int:
         end = tails.size(path)
         if end != start:
             written = tails.between(path, start if start <= end else 0, end)
-            print("\n".join(map(visible, written.split("\n"))), end="", flush=True)
+            print(visible_lines(written), end="", flush=True)
             start = end
         never.wait(_LOOK_S)

@@ -21,7 +21,7 @@ from shared.cache import CacheDirectory
 from shared.clock import elapsed_s, stamp
 from shared.dbcon import DbConnection
 from shared.names import shown
-from shared.printable import is_utf8, visible
+from shared.printable import is_utf8
 from shared.settings import read_settings
 from shared.state import StateClient
 
@@ -340,6 +340,5 @@ class _Signals:
 
 
 def _fail(kind: str, sentence: str, status: int) -> int:
-    if sentence:
-        print(f"{kind}: " + "\n".join(map(visible, sentence.split("\n"))), file=sys.stderr)
+    streams.complain(kind, sentence)
     return status

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import DatabaseAway, OutcomeUnknown
-from shared.printable import visible
+from shared.printable import visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,4 +130,4 @@ def _one_line(text: str) -> str:
 
 
 def _traceback(text: str) -> str:
-    return "\n".join(map(visible, text.split("\n")))
+    return visible_lines(text)

@@ -15,6 +15,11 @@ def visible(text: str) -> str:
     return "".join(_spelled(each) for each in text)
 
 
+def visible_lines(text: str) -> str:
+    """As :func:`visible`, for text of several lines, which stay lines."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def is_utf8(text: str) -> bool:
     """Tell whether text from outside was UTF-8: of bytes that are none, Python makes lone surrogates."""
     return all(not "\ud800" <= each <= "\udfff" for each in text)

@@ -8,6 +8,8 @@ import os
 import sys
 from typing import Final
 
+from shared.printable import visible_lines
+
 _OUTPUT_FAULTS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
@@ -52,6 +54,15 @@ def sentence(error: OSError) -> str:
         return str(error)
     drop_output()
     return f"what there is to say cannot be written: {error.strerror}"
+
+
+def complain(name: str, said: str) -> None:
+    """Say on standard error what went wrong with a command, if there is anything to say.
+
+    Others' text may be in it, which is to steer no terminal.
+    """
+    if said:
+        print(f"{name}: {visible_lines(said)}", file=sys.stderr)
 
 
 def drop_output() -> None:

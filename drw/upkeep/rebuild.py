@@ -163,16 +163,7 @@ class Rebuilder:
                     f"product {name} is not alike in cache and archive: 'drw check {run.ous}' tells more"
                 )
                 continue
-            yield from self._record(
-                delivery.ProductMetadata(
-                    id=name,
-                    prog_id=run.prog_id,
-                    ous_uid=run.ous,
-                    timestamp=run.run,
-                    size=found.size,
-                    sha256=found.sha256,
-                )
-            )
+            yield from self._record(_metadata(name, run.of_run, found))
 
     def _record(self, wanted: ProductMetadata) -> Iterator[Made]:
         kept = self._metadata.get(wanted.id)
@@ -221,16 +212,7 @@ class Rebuilder:
             entity = self._owner(name)
             if entity is None or (ouss and entity.entity_id not in ouss):
                 continue
-            made += self._record(
-                delivery.ProductMetadata(
-                    id=name,
-                    prog_id=entity.prog_id,
-                    ous_uid=entity.entity_id,
-                    timestamp=entity.run,
-                    size=archived.size,
-                    sha256=archived.sha256,
-                )
-            )
+            made += self._record(_metadata(name, (entity.prog_id, entity.entity_id, entity.run), archived))
         return made
 
     def _owner(self, name: str) -> StatusEntity | None:
@@ -240,6 +222,14 @@ class Rebuilder:
         if entity is None or entity.state != lifecycle.DELIVERED or entity.run != run:
             return None
         return entity if names.is_product(name, entity.entity_id, entity.run) else None
+
+
+def _metadata(name: str, of_run: tuple[str, str, str], archived: ArchivedFile) -> ProductMetadata:
+    """Return the metadata of a product of a run (program, OUS and timestamp) that the archive has."""
+    prog_id, ous, run = of_run
+    return delivery.ProductMetadata(
+        id=name, prog_id=prog_id, ous_uid=ous, timestamp=run, size=archived.size, sha256=archived.sha256
+    )
 
 
 def _is_alike(product: ProductMetadata, archived: ArchivedFile | None) -> bool:

@@ -95,7 +95,8 @@ class Janitor:
         nodes = self._database.server.call("GET", "/_membership")
         is_whole = set(nodes["cluster_nodes"]) <= set(nodes["all_nodes"])
         before = self._database.get(_ROUND) or {}
-        self._database.mutate(_ROUND, lambda doc: {**(doc or {"schema": 1}), "isWhole": is_whole})
+        if before.get("isWhole") is not is_whole:
+            self._database.mutate(_ROUND, lambda doc: {**(doc or {"schema": 1}), "isWhole": is_whole})
         return is_whole and before.get("isWhole") is True
 
     def over(self) -> Iterator[list[Doc]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from drw import cli, setup
-from shared import names, status
+from shared import names, ngas, status
 from shared.bus import queue
 from shared.dbcon import DbConnection
 from shared.settings import read_settings
@@ -161,6 +161,14 @@ class System:
     def messages(self, selector: str = "") -> list[dict]:
         database = self.connection.database(queue.DATABASE)
         return [doc for doc in database.every() if doc["_id"].startswith(f"{selector}:" if selector else "")]
+
+    def rot(self, name: str) -> None:
+        """Put another content under the description of a file of the archive, which stays as it was."""
+        database = self.connection.database(ngas.DATABASE)
+        before = database.get(name)
+        database.attach(name, name, before["_rev"], [b"rotten"], 6)
+        described = {key: before[key] for key in ("schema", "size", "sha256", "writeTimestamp")}
+        database.put({**database.get(name), **described})
 
     def wait_until(self, condition, *, database: str = status.DATABASE, timeout: float = 60.0):
         """Return what ``condition`` returns once that is true; it is asked again after every change of a database."""

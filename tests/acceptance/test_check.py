@@ -32,15 +32,6 @@ def remove(system, name, doc_id):
     database.put({"_id": doc_id, "_rev": database.get(doc_id)["_rev"], "_deleted": True})
 
 
-def rot(system, name):
-    """Put another content under a description that stays as it was."""
-    database = system.connection.database(ngas.DATABASE)
-    before = database.get(name)
-    database.attach(name, name, before["_rev"], [b"rotten"], 6)
-    described = {key: before[key] for key in ("schema", "size", "sha256", "writeTimestamp")}
-    database.put({**database.get(name), **described})
-
-
 def deliver(system, drw):
     """Take two OUSs to Delivered, and look all the while: what is on its way contradicts nothing."""
     system.start_all()
@@ -78,7 +69,7 @@ def mend(system, drw, first, second, products):
     aqua.stop()  # it would give back the abandoned review itself
     remove(system, delivery.METADATA_DATABASE, products[0])
     remove(system, ngas.DATABASE, products[1])
-    rot(system, products[2])
+    system.rot(products[2])
     remove(system, ngas.DATABASE, names.weblog(FIRST, first.run))
     remove(system, reports.DATABASE, names.report_id(SECOND, second.run))
     differing = system.connection.database(delivery.METADATA_DATABASE)

@@ -159,7 +159,7 @@ def test_what_is_wrong_with_an_earlier_run_of_one_ous_is_found_and_mended(place,
         entry = manifest.entry(place.jao / name, name)
         archive_of(place).put(place.jao / name, name, size=entry.size, sha256=entry.sha256)
     weblogs = {("weblog not expanded", str(place.jao / name)): True for name in (weblog, names.weblog(OUS, RUN))}
-    rot(place, weblog)
+    place.rot(weblog)
     unreadable = place.eu / names.products_dir(PROGRAM, RUN) / "link"
     unreadable.symlink_to("elsewhere")
     directory = ("unknown directory", str(unreadable.parent))
@@ -171,15 +171,6 @@ def test_what_is_wrong_with_an_earlier_run_of_one_ous_is_found_and_mended(place,
     assert contradictions_of(drw) == {("no report", OUS): False}
     audited = [doc["subject"] for doc in place.connection.database("audit").every()]
     assert audited == [OUS] * 3
-
-
-def rot(system, name):
-    """Put another content under a description that stays as it was."""
-    database = system.connection.database(ngas.DATABASE)
-    before = database.get(name)
-    database.attach(name, name, before["_rev"], [b"rotten"], 6)
-    described = {key: before[key] for key in ("schema", "size", "sha256", "writeTimestamp")}
-    database.put({**database.get(name), **described})
 
 
 def pruned(drw, *argv, status=0):
