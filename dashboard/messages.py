@@ -101,7 +101,7 @@ def _facts(doc: dict[str, Any]) -> list[tuple[str, str]]:
         ("with", holder.get("by")),
         ("since (UTC)", holder.get("since")),
         ("due (UTC)", doc.get("due")),
-        ("waits for", doc.get("waits")),
+        ("waits for", None if holder else doc.get("waits")),
         ("expires (UTC)", doc.get("expires")),
         ("ended (UTC)", doc.get("doneAt")),
         ("edited", f"{doc['epoch']} times" if doc.get("epoch") else None),

@@ -57,7 +57,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         """Return who has it, or what it waits for, or what went wrong last."""
         if self.state == envelope.CLAIMED:
             return f"with {self.by or 'nobody'}"
-        if self.waits:
+        if self.waits and self.state != envelope.READY:
             return f"waits: {self.waits}"
         return f"failed: {self.error}" if self.error else ""
 

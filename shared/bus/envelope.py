@@ -115,7 +115,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     errors: list[Failure] = []
     """The failed attempts, the newest 20; by whoever noted the failure."""
     waits: str = ""
-    """What a snoozed message waits for, in words; by its last handler."""
+    """What it waits for since it was last snoozed, in words; by its last handler.
+
+    A claim keeps it, because a claimed message may expire before its handler begins: then this is why.
+    """
     claim: Claim | None = None
     """Who works on it; by the claimer."""
     last: Last | None = None
@@ -262,7 +265,6 @@ def claim(message: Message, *, by: str, token: str, now: datetime, lease_s: floa
         attempts=message.attempts + 1,
         claim=Claim(by, token, stamp(now), until),
         due=until,
-        waits="",
         last=last(token, "claim"),
     )
 
@@ -276,7 +278,7 @@ def renew(message: Message, *, until: datetime) -> Message:
 
 def done(message: Message, *, now: datetime, result: object = None) -> Message:
     """End a message whose work is done; ``result`` is the reply of an RPC."""
-    return _changed(message, **_ended(CONSUMED, now), result=result, last=last(_held(message).token, "done"))
+    return _changed(message, **_ended(CONSUMED, now), waits="", result=result, last=last(_held(message).token, "done"))
 
 
 def retry(message: Message, *, what: str, now: datetime, due: datetime) -> Message:
@@ -286,6 +288,7 @@ def retry(message: Message, *, what: str, now: datetime, due: datetime) -> Messa
         message,
         state=DELAYED,
         errors=_noted(message, what, held.by, now),
+        waits="",
         claim=None,
         expires=None,
         due=stamp(due),
@@ -313,6 +316,7 @@ def give_back(message: Message, *, refund: bool) -> Message:
         message,
         state=READY,
         attempts=message.attempts - refund,
+        waits=message.waits if refund else "",
         claim=None,
         expires=message.expires if refund else None,
         due=None,
@@ -323,7 +327,8 @@ def give_back(message: Message, *, refund: bool) -> Message:
 def dead(message: Message, *, what: str, by: str, now: datetime) -> Message:
     """Park a message that cannot be handled, for an operator to requeue or discard."""
     token = message.claim.token if message.claim else ""
-    return _changed(message, **_ended(DEAD, now), errors=_noted(message, what, by, now), last=last(token, "dead"))
+    noted = _noted(message, what, by, now)
+    return _changed(message, **_ended(DEAD, now), waits="", errors=noted, last=last(token, "dead"))
 
 
 def bury_lapsed(message: Message, *, by: str, now: datetime) -> Message:
@@ -398,7 +403,7 @@ def _with_lapse(message: Message, now: datetime) -> Message:
     if message.state != CLAIMED or message.claim is None:
         return message
     noted = _noted(message, _LAPSED, message.claim.by, now)
-    return msgspec.structs.replace(message, errors=noted, expires=None)
+    return msgspec.structs.replace(message, waits="", errors=noted, expires=None)
 
 
 def _noted(message: Message, what: str, by: str, now: datetime) -> list[Failure]:

@@ -86,7 +86,7 @@ def test_a_message_that_waits_for_a_first_subscription_can_still_expire(place, s
     bus.subscribe("state.change", "archive", lambda delivery: seen.add(delivery.body["n"]))
     groups.unsubscribe(place.database, "state.change", "archive")
     with bus:
-        late = bus.send("state.change", {"n": 1}, expires_s=1.5)
+        late = bus.send("state.change", {"n": 1}, expires_s=3)
         place.wait_for_state(late, "delayed")
         assert place.wait_for_state(late, "expired")["waits"] == "nobody is subscribed to state.change"
         groups.subscribe(place.database, "state.change", "archive", by="ada", now=place.connection.clock.now())

@@ -62,6 +62,8 @@ def test_a_message_is_read_whatever_is_wrong_with_it():
     held = letters.letter({"_id": "a:1:c", "state": "claimed", "claim": {"by": "me"}, "waits": "x"})
     assert held.why() == "with me"
     assert letters.letter({"_id": "a:1:c", "state": "delayed", "waits": "sun"}).why() == "waits: sun"
+    assert letters.letter({"_id": "a:1:c", "state": "expired", "waits": "sun"}).why() == "waits: sun"
+    assert letters.letter({"_id": "a:1:c", "state": "ready", "waits": "sun"}).why() == ""
     assert letters.letter({"_id": "a:1:c", "state": "dead", "errors": [{"what": "no"}]}).why() == "failed: no"
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.bus import envelope
 from shared.bus.envelope import Message
-from shared.bus.outcomes import Dead, Done, GiveBack, Retry, Snooze, of_error, settled
+from shared.bus.outcomes import Dead, Done, Expire, GiveBack, Retry, Snooze, of_error, settled
 from shared.bus.retry import RetryPolicy
 from shared.clock import stamp
 from shared.errors import BadInput, BadMessage, DatabaseAway, LeaseLost, Refused, SourceAway
@@ -78,6 +78,25 @@ def test_each_outcome_has_its_state_and_its_count(outcome, state, attempts):
     assert (after.due is not None) == (state == "delayed")
     assert (after.done_at is not None) == (state in envelope.TERMINAL_STATES)
     assert after.last.op_id != claimed().last.op_id
+
+
+@pytest.mark.parametrize(
+    ("outcome", "waits"),
+    [
+        (Expire(), "the sun"),
+        (GiveBack(refund=True), "the sun"),
+        (GiveBack(refund=False), ""),
+        (Snooze("the moon"), "the moon"),
+        (Retry("no"), ""),
+        (Dead("no"), ""),
+        (Done(), ""),
+    ],
+)
+def test_what_a_message_waits_for_is_kept_until_its_handler_is_done(outcome, waits):
+    """One that was claimed again and expired before its handler began has expired because of what it waited for."""
+    snoozed = settled(claimed(), Snooze("the sun"), policy=POLICY, by="worker", now=NOW, chance=0.5)
+    again = envelope.claim(snoozed, by="worker", token="t2", now=LATER, lease_s=60)
+    assert settled(again, outcome, policy=POLICY, by="worker", now=LATER, chance=0.5).waits == waits
 
 
 def test_past_its_attempts_a_message_is_dead_with_every_error():
