@@ -19,7 +19,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, ProtocolError
 from urllib3.exceptions import TimeoutError as HTTPTimeout
 
-from shared import errors, readable_json
+from shared import connections, errors, readable_json
 from shared.clock import Clock, elapsed_s
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 TIME_LIMIT_S: Final = 30.0
 _CONNECT_S: Final = 5.0
 _LAST_ANSWERS_S: Final = 2.0
-_KEPT_CONNECTIONS: Final = 64
+_MOST_KEPT: Final = 64
 _PIECE_BYTES: Final = 1 << 16
 _CALM_S: Final = 3.0
 _SOCKET: Final = [
@@ -107,6 +107,14 @@ class Outage:
         self._since_s = self._answered_s = None
 
 
+class _HttpPool(urllib3.HTTPConnectionPool):
+    QueueCls = connections.Kept  # type: ignore[assignment] # (declared as the very class)
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    QueueCls = connections.Kept  # type: ignore[assignment] # (declared as the very class)
+
+
 class Requests:
     """Sends requests to one CouchDB, from any thread."""
 
@@ -120,9 +128,9 @@ class Requests:
         self._headers = _JSON | _authorization(settings)
         try:
             self._prefix = (urllib3.util.parse_url(self.url).path or "").rstrip("/")
-            self._pool = urllib3.connection_from_url(
-                self.url, maxsize=_KEPT_CONNECTIONS, retries=False, socket_options=_SOCKET
-            )
+            pools = urllib3.PoolManager(maxsize=_MOST_KEPT, retries=False, socket_options=_SOCKET)
+            pools.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+            self._pool = pools.connection_from_url(self.url)
         except LocationValueError as error:
             raise errors.BadInput(
                 f"DRW_COUCHDB_URL, {self.url}, is no address: it is like http://127.0.0.1:5984"

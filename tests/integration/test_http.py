@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from shared import couchdb_http, errors
+from shared import connections, couchdb_http, errors
 from shared.bus import envelope
 from shared.bus.queue import Queue
 from shared.clock import elapsed_s
@@ -32,13 +32,31 @@ class Server(ThreadingHTTPServer):
         self.asked: list[tuple[str, str]] = []
         self.begun = threading.Event()
         self.bytes_a_second = 0
+        self.meet = threading.Barrier(1)
+        self.open_lines = 0
+        self.counting = threading.Condition()
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def process_request_thread(self, request, client_address) -> None:
+        self._count(1)
+        super().process_request_thread(request, client_address)
+        self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self.counting:
+            self.open_lines += more
+            self.counting.notify_all()
+
+    def wait_for_lines(self, count: int) -> None:
+        with self.counting:
+            assert self.counting.wait_for(lambda: self.open_lines == count, 10), self.open_lines
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _answer(self) -> None:
+        self.server.meet.wait(10)
         self.server.begun.set()
         left = int(self.headers.get("Content-Length") or 0)
         while left > 0:
@@ -367,3 +385,23 @@ def test_to_close_is_to_end_the_lines_that_are_read_and_to_wait_until_nobody_rea
 def test_what_is_no_address_is_said_in_a_sentence(tmp_path, url):
     with pytest.raises(errors.BadInput, match="address"):
         DbConnection(read_settings({"DRW_HOME": str(tmp_path), "DRW_COUCHDB_URL": url}))
+
+
+def test_connections_that_nobody_needs_any_more_are_given_back(server, connection, monkeypatch):
+    """Many are open after a moment in which much was asked at once; in the calm after it the one in use is kept."""
+    server.answers = [(200, {}, {"version": "3.5.0"})] * 8
+    server.meet = threading.Barrier(5)
+    threads = [threading.Thread(target=connection.send, args=("GET", "/")) for _ in range(5)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(10)
+    server.meet = threading.Barrier(1)
+    connection.send("GET", "/")
+    server.wait_for_lines(5)
+    later_s = elapsed_s() + connections.UNUSED_S + 1
+    monkeypatch.setattr(connections, "elapsed_s", lambda: later_s)
+    connection.send("GET", "/")
+    server.wait_for_lines(1)
+    connection.send("GET", "/")
+    server.wait_for_lines(1)
