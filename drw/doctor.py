@@ -7,6 +7,7 @@ import shutil
 import socket
 import stat
 import textwrap
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _INDENT: Final = 7
 _OLDEST: Final = (3, 0)
+_INDEX_LOOKS: Final = 3
+_INDEX_PAUSE_S: Final = 1.0
 _SHARED_BITS: Final = stat.S_IRWXG | stat.S_IRWXO
 Stands = Literal["ok", "note", "wrong"]
 """``note``: it works, and somebody should know."""
@@ -96,7 +99,7 @@ def _server(context: Context) -> tuple[list[Finding], int]:
     try:
         found.append(version(connection.welcome(), settings.couchdb_url))
         connection.check_credentials()
-        found += [_rights(connection), *_databases(connection), *_indexes(connection)]
+        found += [_rights(connection), *_databases(connection), _indexes(connection)]
         found += [_cluster(connection), _pauses(connection), *_crew(context)]
         found.append(clocks(connection.clock.now(), datetime.now(UTC), settings.clock_spare_s))
     except DatabaseMissing:
@@ -154,18 +157,26 @@ def _databases(connection: DbConnection) -> Iterator[Finding]:
         yield Finding("databases", "ok", f"all {len(setup.DATABASES)} are there")
 
 
-def _indexes(connection: DbConnection) -> Iterator[Finding]:
-    missing = []
+def _indexes(connection: DbConnection) -> Finding:
+    """Look for the indexes; for what is missing a few times, since a node hears late of what another was just given."""
+    for tries_left in reversed(range(_INDEX_LOOKS)):
+        missing = _missing_indexes(connection)
+        if not missing:
+            return Finding("indexes", "ok", "all are there")
+        if tries_left:
+            time.sleep(_INDEX_PAUSE_S)
+    return Finding("indexes", "wrong", f"{listed(missing)} missing", "'drw setup' makes them")
+
+
+def _missing_indexes(connection: DbConnection) -> list[str]:
+    missing: list[str] = []
     for name, wanted in setup.INDEXES.items():
         try:
             there = {index for ddoc, index in connection.indexes(name) if ddoc == dbcon.INDEXES}
         except DatabaseMissing:
             continue  # said above
         missing += [f"{each} of {name}" for each in wanted if each not in there]
-    if missing:
-        yield Finding("indexes", "wrong", f"{listed(missing)} missing", "'drw setup' makes them")
-    else:
-        yield Finding("indexes", "ok", "all are there")
+    return missing
 
 
 def _cluster(connection: DbConnection) -> Finding:

@@ -10,7 +10,7 @@ import msgspec
 from drw import ages, arguments, crew, mail
 from drw.columns import say
 from drw.registry import FAILURE, OK
-from shared import actor, audit
+from shared import actor, audit, streams
 from shared.bus import ExecutorClient, envelope
 from shared.clock import stamp
 from shared.errors import RemoteError
@@ -95,7 +95,7 @@ def _send(context: Context) -> int:
         audit.record(context.connection, "send", message.id, args.reason, by=audit.who())
     if args.json:
         return context.print_json({"message": message.id, "sent": before is None})
-    say(context.console, message.id if before is None else f"{message.id} was sent before, and is {before.state}")
+    streams.tell(message.id if before is None else f"{message.id} was sent before, and is {before.state}")
     if args.delay:
         say(context.console, f"it is not taken before {ages.at(stamp(now + timedelta(seconds=args.delay)))} UTC")
     if crew.post(args.selector) and not crew.listening(args.selector, crew.workers(context.connection)):

@@ -18,8 +18,10 @@ def prepare() -> None:
 
     Where one is closed (``>&-``) another stands in for it, so that what is printed goes into no other file. What is
     printed then cannot be written, which is said at the end as of a disk that is full. What a terminal's characters
-    have no place for is spelled out.
+    have no place for is spelled out. A width of no columns is none: rich would print nothing into it.
     """
+    if os.environ.get("COLUMNS", "").strip("0 ") == "":
+        os.environ.pop("COLUMNS", None)
     if sys.stdin is None:
         sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
     if sys.stdout is None:

@@ -112,7 +112,7 @@ def test_a_span_of_nothing_is_a_span(drw):
     assert drw("rerun", "--older-than", "0s") == (0, "0 OUSs\n", "")
 
 
-@pytest.mark.parametrize("columns", ["1", "2"])
+@pytest.mark.parametrize("columns", ["0", "1", "2"])
 def test_a_terminal_may_be_as_narrow_as_it_likes(place, columns):
     for command in (["status"], ["ous"], ["queue"], ["send", "-h"]):
         done = subprocess.run(

@@ -87,6 +87,14 @@ def test_who_launches_into_a_full_disk_hears_that_it_was_launched(place):
         assert place.entity(uid)
 
 
+def test_who_sends_into_a_full_disk_hears_which_message_was_sent(place):
+    code, out, err = shell(place, "drw send work.done '{}' >/dev/full")
+    assert (code, out) == (1, "")
+    sent, complaint = err.splitlines()
+    assert place.connection.database("msgq").get(sent)["selector"] == "work.done"
+    assert complaint.startswith(f"drw: {CANNOT}")
+
+
 def test_a_password_is_not_read_from_a_closed_input(place):
     code, out, err = shell(place, "drw people add eve <&-")
     assert (code, out, err.count("\n")) == (2, "", 1)

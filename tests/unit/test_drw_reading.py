@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from drw import ages, crew, doctor, follow, letters, mail, near, overview
+from drw import ages, crew, doctor, follow, letters, mail, near, overview, setup
 from drw.crew import Worker
 from drw.doctor import Finding
+from shared import dbcon
 from shared.bus.pauses import Pause
 from shared.clock import stamp
 from shared.errors import BadInput
@@ -145,3 +146,18 @@ def test_events_say_what_became_of_what():
     assert (event.id, event.state, event.what) == ("uid://X1/X1/Xb0", "Reviewing", "by ada: taken over")
     message = follow.of_message({"_id": "xtss:1:a", "state": "ready", "body": {"ousUID": event.id}}, ago())
     assert (message.selector, message.ous, message.kind) == ("xtss", event.id, "message")
+
+
+def test_doctor_gives_a_node_time_to_hear_of_an_index(monkeypatch):
+    monkeypatch.setattr(doctor, "_INDEX_PAUSE_S", 0.01)
+    missing = {"reports": 2, "msgq": 1}  # at so many looks
+
+    class Connection:
+        def indexes(self, database):
+            missing[database] = missing.get(database, 0) - 1
+            return [] if missing[database] >= 0 else [(dbcon.INDEXES, each) for each in setup.INDEXES[database]]
+
+    assert doctor._indexes(Connection()).stands == "ok"
+    missing["msgq"] = 100
+    found = doctor._indexes(Connection())
+    assert (found.stands, found.fact) == ("wrong", "ready of msgq, due of msgq and ended of msgq missing")
