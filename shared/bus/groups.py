@@ -20,7 +20,7 @@ import msgspec
 from shared.bus import envelope
 from shared.bus.outcomes import Snooze
 from shared.clock import elapsed_s, stamp
-from shared.errors import BadInput, DatabaseAway, OutcomeUnknown, Refused
+from shared.errors import BadInput, DatabaseAway, Refused
 from shared.names import shown
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ def expansion(queue: Queue) -> Callable[[Delivery], Outcome | None]:
         delivery.check()
         results = queue.write([_copy(message, each) for each in subscribed], until_s=elapsed_s() + _WITHIN_S)
         for result in results:  # "lost" is a copy that was made before, whatever has become of it
-            if result.standing == "unknown":
-                raise OutcomeUnknown(f"message {result.message.id} may or may not be sent: {result.reason}")
+            if result.standing == "unknown":  # nobody has handled anything: what is sent later is of use as long
+                return Snooze(f"message {result.message.id} may or may not be sent: {result.reason}", 1.0, begun=False)
             if result.standing == "refused":
                 raise Refused(f"message {result.message.id} cannot be sent: {result.reason}")
         return None

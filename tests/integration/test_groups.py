@@ -1,6 +1,7 @@
 """Groups: every subscribed service gets its copy, whoever dies on the way."""
 
 import pytest
+from troubles import fail, writes
 
 from shared.bus import groups
 from shared.errors import BadInput
@@ -56,6 +57,22 @@ def test_an_expansion_that_is_done_again_sends_nothing_twice(place, seen):
     copies = list(place.database.every(start=f"{GROUP}.to.", end=f"{GROUP}.to.\ufff0"))
     assert [(doc["cause"], doc["priority"], doc["body"]) for doc in copies] == [(sent, 2, {"n": 1})]
     assert len(seen.items) == 1
+
+
+def test_a_copy_whose_writing_was_not_answered_is_of_use_as_long_as_its_message(place, proxy, seen, monkeypatch):
+    """Nothing was handled yet: the message keeps its time, and its attempt, and so do the copies sent after it."""
+    monkeypatch.setattr(groups, "_WITHIN_S", 0.3)
+    page = place.bus("page", through=proxy)
+    page.subscribe(GROUP, "page", lambda delivery: seen.add(delivery.body["n"]))
+    refused = proxy.rule(writes("send"), fail(503))
+    sent = place.bus("sender").send(GROUP, {"n": 1}, expires_s=300)
+    with page:
+        waiting = place.wait_for_state(sent, "delayed")
+        assert (waiting.get("attempts", 0), "may or may not be sent" in waiting["waits"]) == (0, True)
+        refused.lift()
+        seen.wait_for(1)
+    copies = list(place.database.every(start=f"{GROUP}.to.", end=f"{GROUP}.to.\ufff0"))
+    assert [doc["expires"] for doc in copies] == [waiting["expires"]]
 
 
 def test_a_message_to_a_group_without_subscribers_waits_for_the_first(place, seen):
