@@ -97,6 +97,7 @@ class Queue:
         self.writer = Writer(database)
         self.claimed = self.conflicts = 0
         """How many messages this process has claimed, and how often another was quicker."""
+        self._surveyed_to: dict[str, str] = {}
         self._left_alone: dict[str, str] = {}
         self._parked: dict[str, str] = {}
         self._too_few_answered = False
@@ -181,11 +182,12 @@ class Queue:
         """Return what an index holds for some patterns, of every selector something, in few requests.
 
         Usually in one: all that lies between the first and the last of the patterns. Where one selector has more than
-        a page, the next page begins behind it, or at the next pattern.
+        a page, the next page begins behind it, or at the next pattern. Where there are too many of those the next
+        survey goes on behind the last, so that those far back have their turn too.
         """
         prospects: list[Prospect] = []
-        stretch = patterns_of.stretch(patterns)
-        for _ in range(_SURVEY_PAGES):
+        stretch = patterns_of.stretch(patterns, self._surveyed_to.pop(index, ""))
+        for pages_left in reversed(range(_SURVEY_PAGES)):
             if stretch is None:
                 break
             docs = self._page(index, *stretch)
@@ -198,7 +200,10 @@ class Queue:
             ]
             if not full:
                 break
-            stretch = patterns_of.stretch(patterns, patterns_of.behind(docs[-1]["selector"]))
+            behind = patterns_of.behind(docs[-1]["selector"])
+            stretch = patterns_of.stretch(patterns, behind)
+            if stretch and not pages_left:
+                self._surveyed_to[index] = behind
         return prospects
 
     def _page(self, index: str, first: str, last: str) -> list[Doc]:

@@ -5,7 +5,7 @@ import threading
 import pytest
 from troubles import asks, writes
 
-from shared.bus import Retry, Snooze, pauses, taker
+from shared.bus import Retry, Snooze, pauses, queue, taker
 from shared.bus.queue import Claims
 
 
@@ -53,6 +53,23 @@ def test_more_delayed_messages_than_a_survey_reads_are_handled_at_their_time(pla
     bus.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]), batch=50)
     with bus:
         assert sorted(seen.wait_for(450, timeout=20)) == list(range(450))
+
+
+def test_a_selector_behind_more_full_ones_than_a_survey_reads_has_its_turn(place, seen, monkeypatch):
+    monkeypatch.setattr(queue, "_SURVEY_ROWS", 3)
+    monkeypatch.setattr(queue, "_SURVEY_PAGES", 2)
+    sender, now = place.bus("sender"), place.connection.clock.now()
+    for name in ("a", "b", "c"):
+        sender.send_many([sender.compose(f"work.{name}", {"n": f"{name}{n}"}) for n in range(4)])
+    for name in ("a", "b"):
+        pauses.pause(place.database, f"work.{name}", by="ada", reason="a test", now=now, until=None)
+    bus = place.bus("consumer", DRW_POLL_S="0.1")
+    bus.listen("work.*", lambda delivery: seen.add(delivery.body["n"]))
+    with bus:
+        assert sorted(seen.wait_for(4)) == ["c0", "c1", "c2", "c3"]
+        for name in ("a", "b"):
+            pauses.resume(place.database, f"work.{name}")
+        seen.wait_for(12)
 
 
 def test_what_is_ready_is_not_starved_by_what_comes_due_again_and_again(place, seen):
