@@ -21,6 +21,7 @@ from couchlet.revisions import Revision, parse_revision, parse_revision_id
 MAX_DOCUMENT_BYTES: Final = 8_000_000
 """The largest body of a document as JSON, attachments not counted (CouchDB's `max_document_size`)."""
 
+_DIGEST_PREFIX: Final = "md5-"
 _IGNORED: Final = frozenset(("_revs_info", "_local_seq", "_conflicts", "_deleted_conflicts"))
 _KEPT: Final = frozenset(
     (
@@ -205,4 +206,9 @@ def content_digest(data: bytes) -> str:
 
 def digest_text(md5: bytes) -> str:
     """Return an MD5 sum in the form in which documents show it."""
-    return "md5-" + base64.b64encode(md5).decode("ascii")
+    return _DIGEST_PREFIX + base64.b64encode(md5).decode("ascii")
+
+
+def md5_of_digest(text: str) -> bytes:
+    """Undo `digest_text`."""
+    return base64.b64decode(text.removeprefix(_DIGEST_PREFIX))

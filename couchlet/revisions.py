@@ -7,7 +7,6 @@ ancestor. Branches share ancestors; nothing else is needed to merge, to find the
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -117,12 +116,6 @@ def parse_revisions(texts: object) -> list[Revision]:
     if not isinstance(texts, list):
         raise bad_request("Invalid list of revisions")
     return [parse_revision(text) for text in texts]
-
-
-def new_revision_id(*, deleted: bool, parent: Revision | None, body: bytes, digests: Sequence[str]) -> str:
-    """Return the id of the revision that an edit makes: the same edit gives the same id on every server."""
-    lineage = f"{int(deleted)}|{parent or 0}|{len(body)}|{'|'.join(digests)}|".encode()
-    return hashlib.md5(lineage + body, usedforsecurity=False).hexdigest()
 
 
 def winner(tree: Tree) -> Branch:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from couchlet import json_text
 from couchlet.content_coding import GZIP, compressed, is_compressible
 from couchlet.documents import AttachmentInput, NewDocument, content_digest
 from couchlet.errors import CouchError, conflict
+from couchlet.revision_ids import new_revision_id
 from couchlet.revisions import (
     Branch,
     Revision,
@@ -19,7 +21,6 @@ from couchlet.revisions import (
     is_deleted,
     leaf_branch,
     merge,
-    new_revision_id,
     stem,
     winner,
 )
@@ -102,8 +103,9 @@ class Editor:
         parent, ancestors = document.revision, document.history
         # Attachments are of the generation that the request makes, even where a tombstone is what it goes on from.
         generation = document.start + 1
+        revives = draft.exists and is_deleted(draft.tree)
         if draft.exists:
-            if is_deleted(draft.tree):
+            if revives:
                 if parent is not None or document.deleted:
                     raise conflict()
                 # A deleted document made anew goes on from its tombstone, as CouchDB does it.
@@ -118,8 +120,13 @@ class Editor:
         elif parent is not None and self._looks_closer:
             raise conflict()
         attachments = self._attachments(document, draft, parent, generation)
-        digests = [f"{name}:{fields['content_type']}:{fields['digest']}" for name, fields in attachments.items()]
-        id_ = new_revision_id(deleted=document.deleted, parent=parent, body=document.body, digests=digests)
+        id_ = new_revision_id(
+            deleted=document.deleted,
+            parent=parent,
+            body=json_text.decode_stored(document.body),
+            attachments=attachments,
+            revives=revives,
+        )
         path = Branch(document.start + 1, (id_, *ancestors), document.deleted)
         revision = path.leaf
         if draft.tree and holds(draft.tree, revision):
@@ -158,6 +165,8 @@ class Editor:
         What is new is of the revision's generation; a replicated revision (None) says itself of which, or it is 0.
         """
         kept = document.kept_attachments or {}
+        if not (kept or document.attachments):
+            return {}
         held: Attachments = {}
         if any(attachment.stub for attachment in document.attachments.values()):
             content = self._content(draft, parent) if parent else None

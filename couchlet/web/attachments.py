@@ -166,7 +166,10 @@ async def _write(call: Call, database: Database, id_: str, name: str) -> web.Str
     document = _edit_of(call, database, id_)
     content_type = call.header("Content-Type") or _DEFAULT_TYPE
     fields = await store_stream(database, call.chunks(), content_type, None if encoding == "identity" else encoding)
-    document.kept_attachments = {**(document.kept_attachments or {}), name: fields}
+    others = dict(document.kept_attachments or {})
+    others.pop(name, None)
+    # In CouchDB's order, which counts for the revision: what is new comes first, also in place of an older one.
+    document.kept_attachments = {name: fields} | others
     async with arrived_contents(database, document):
         response = await save_one(call, database, document, with_etag=False, with_location=False)
     host = call.location(database.name).rpartition("/")[0]

@@ -251,7 +251,7 @@ async def _copy(call: Call, database: Database, id_: str) -> web.StreamResponse:
     if target_revision:
         copy.start, copy.history = target_revision.generation, (target_revision.id,)
     copy.kept_attachments = attachments_of(content.attachments)
-    return await save_one(call, database, copy, counts_copies=False)
+    return await save_one(call, database, copy, created_status=True, counts_copies=False)
 
 
 def _content_to_copy(call: Call, database: Database, id_: str) -> Content:

@@ -12,7 +12,6 @@ from couchlet.revisions import (
     holds,
     is_deleted,
     merge,
-    new_revision_id,
     pack,
     possible_ancestors,
     remove_leaves,
@@ -91,13 +90,6 @@ def test_possible_ancestors_are_shorter_leaves():
 def test_ids_of_servers_are_compared_by_value():
     low, high = Branch(1, ("0" * 31 + "f",), False), Branch(1, ("f" + "0" * 31,), False)
     assert winner(grown(high, low)) == high
-
-
-def test_the_same_edit_has_the_same_id():
-    edit = {"deleted": False, "parent": Revision(1, id_("a")), "body": b'{"n":1}', "digests": ["x"]}
-    assert new_revision_id(**edit) == new_revision_id(**edit)
-    others = [{"deleted": True}, {"parent": None}, {"body": b'{"n":2}'}, {"digests": []}]
-    assert len({new_revision_id(**{**edit, **other}) for other in others} | {new_revision_id(**edit)}) == 5
 
 
 @st.composite
