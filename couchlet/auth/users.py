@@ -18,8 +18,17 @@ PBKDF2_ITERATIONS: Final = 600_000
 
 _HASHES: Final = {"sha": "sha1", "sha1": "sha1", "sha224": "sha224", "sha256": "sha256", "sha384": "sha384"}
 _MOST_ITERATIONS: Final = 10_000_000
-_SECRET_FIELDS: Final = frozenset(
-    ("password_scheme", "pbkdf2_prf", "iterations", "salt", "derived_key", "password_sha")
+_PASSWORD_FIELDS: Final = frozenset(
+    (
+        "password",
+        "password_scheme",
+        "pbkdf2_prf",
+        "iterations",
+        "salt",
+        "preserve_salt",
+        "derived_key",
+        "password_sha",
+    )
 )
 
 
@@ -52,16 +61,23 @@ def prepare_user_document(id_: str, body: dict[str, Any]) -> dict[str, Any]:
     _check_user_document(id_, body)
     if body.get("password") is None:
         return body
-    prepared = {name: value for name, value in body.items() if name != "password" and name not in _SECRET_FIELDS}
-    salt = secrets.token_hex(16)
+    salt = _salt(body)
     derived = hashlib.pbkdf2_hmac("sha256", body["password"].encode(), salt.encode(), PBKDF2_ITERATIONS)
-    return prepared | {
+    hashed = {
         "password_scheme": "pbkdf2",
         "pbkdf2_prf": "sha256",
         "salt": salt,
         "iterations": PBKDF2_ITERATIONS,
         "derived_key": derived.hex(),
     }
+    # In CouchDB's order, which counts for the revision.
+    return hashed | {name: value for name, value in body.items() if name not in _PASSWORD_FIELDS}
+
+
+def _salt(body: dict[str, Any]) -> str:
+    """Return a new salt, or, as CouchDB does it, the one in the document if that is to be preserved."""
+    salt = body.get("salt")
+    return salt if body.get("preserve_salt") is True and isinstance(salt, str) else secrets.token_hex(16)
 
 
 def _check_user_document(id_: str, body: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from couchlet.auth.users import prepare_user_document
 from couchlet.documents import content_digest
 from couchlet.revision_ids import new_revision_id
 from couchlet.revisions import Revision
@@ -63,6 +64,21 @@ def test_attachments():
     # Text is kept compressed, and so summed: see `test_attachments_api`.
     text = {"t.txt": {"content_type": "text/plain", "digest": "md5-iMaiC8wqiFlD2NjLTemvCQ=="}}
     assert made({"a": 1}, attachments=text) == "ff57d2e81de37f4eafaea4cdde19c85f"
+
+
+def test_a_user_whose_salt_is_preserved():
+    user = {
+        "x": 1,
+        "name": "c",
+        "roles": ["r"],
+        "type": "user",
+        "password": "pw",
+        "preserve_salt": True,
+        "salt": "00112233445566778899aabbccddeeff",
+        "z": 3,
+    }
+    assert made(prepare_user_document("org.couchdb.user:c", user)) == "0ff80b835fa700b4a88557bb37c08bae"
+    assert prepare_user_document("org.couchdb.user:c", {**user, "preserve_salt": False})["salt"] != user["salt"]
 
 
 def test_deep_members(server, database):
