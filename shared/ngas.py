@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared import errors
-from shared.clock import stamp
+from shared import errors, forks
+from shared.clock import elapsed_s, stamp
 from shared.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ DATABASE: Final = "ngas"
 SCHEMA: Final = 1
 _CHUNK_BYTES: Final = 1 << 20
 _TRIES: Final = 5
+_LATE_S: Final = 5.0
+_LOOK_S: Final = 0.1
+_EVERY_COPY_S: Final = 2.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -77,21 +81,26 @@ class Archive:
         there under that name, ArchiveError when the file is not what ``size`` (bytes) and ``sha256`` say or the archive
         does not take it, SourceAway while it cannot be read.
         """
+        met = False
         for _ in range(_TRIES):
             found = self.describe(name)
             if found is not None:
+                if met:
+                    self._tidy(name)
                 if (found.size, found.sha256) != (size, sha256):
                     raise errors.NameTaken(
                         f"the archive has another file under the name {name}: {found.size} bytes, sha256 {found.sha256}"
                     )
                 return found
             try:
-                self._store(path, name, size, sha256)
+                met |= self._store(path, name, size, sha256)
             except errors.Conflict as error:
+                met = True
                 _LOG.info("%s is being archived by somebody else too (%s)", name, error)
         raise errors.ArchiveError(f"{name} could not be archived: others write it all the time")
 
-    def _store(self, path: Path, name: str, size: int, sha256: str) -> None:
+    def _store(self, path: Path, name: str, size: int, sha256: str) -> bool:
+        """Store content and description; tell whether something stood against the latter at first."""
         before = self._database.get(name)
         rev = before["_rev"] if before else ""
         try:
@@ -110,7 +119,47 @@ class Archive:
             "size": size,
             "sha256": sha256,
         }
-        self._database.put(described)
+        return self._write_description(described)
+
+    def _write_description(self, doc: Doc) -> bool:
+        """Write the description to a content that was just stored, again while a copy does not have that yet.
+
+        Where there are several copies a content is stored when most have it. The one that is late refuses what refers
+        to it (CouchDB 3.5.0: 412, ``missing_stub``), and CouchDB answers so though the others write it. Written again,
+        the very same has the same revision. Tells whether that was so.
+        """
+        until_s, tries = elapsed_s() + _LATE_S, 0
+        while not tries or self.describe(doc["_id"]) is None:
+            try:
+                self._database.put(doc)
+                break
+            except errors.Conflict:
+                if not self._database.may_fork() or elapsed_s() > until_s:
+                    raise
+            tries += 1
+            time.sleep(_LOOK_S)
+        return tries > 0
+
+    def _tidy(self, name: str) -> None:
+        """Remove the leaves that lost against a description, which nobody comes to change any more."""
+        if not self._database.may_fork():
+            return
+        try:
+            leaves = self._leaves(name)
+            shown = forks.shown(leaves)
+            if shown and described(shown):
+                lost = [leaf["_rev"] for leaf in leaves if leaf is not shown and not leaf.get("_deleted")]
+                self._database.remove((name, rev) for rev in lost)
+        except errors.DrwError as error:
+            _LOG.warning("leaves that lost are not removed from %s: %s", name, error)
+
+    def _leaves(self, name: str) -> list[Doc]:
+        """Return the leaves in all copies, of a majority while one does not answer."""
+        try:
+            copies = self._database.copies()
+            return self._database.leaves([name], copies=copies, timeout_s=_EVERY_COPY_S)[name]
+        except errors.DatabaseAway:
+            return self._database.leaves([name])[name]
 
     def get(self, name: str) -> Iterator[bytes]:
         """Yield a file's content piece by piece; raise ArchiveError if the archive does not have it."""

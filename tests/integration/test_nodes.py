@@ -5,6 +5,7 @@ What test_cluster.py has a stand-in do, CouchDB does here by itself: of two who 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 from changing import add, take
 
-from shared import changes
+from shared import changes, ngas
 from shared.bus import queue, trees
 from shared.dbcon import DbConnection
 from shared.settings import read_settings
@@ -113,3 +114,35 @@ def test_of_two_who_expect_the_same_one_makes_the_change(hands):
     for doc_id in forks(hands[0]):  # the lesser of equals stays until the other has grown
         assert hands[0].mutate(doc_id, lambda doc: doc | {"state": "Verified"})["state"] == "Verified"
     assert forks(hands[0]) == {}
+
+
+def test_of_several_who_archive_a_file_at_once_no_conflict_is_left(nodes, place, tmp_path):
+    path = tmp_path / "product.data"
+    path.write_bytes(b"x" * 3000)
+    facts = {"size": 3000, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    connections = [
+        DbConnection(read_settings(place.environ | {"DRW_COUCHDB_URL": nodes[n % len(nodes)].url})) for n in range(4)
+    ]
+    archives = [ngas.Archive(each.database(ngas.DATABASE), each.clock) for each in connections]
+    with ThreadPoolExecutor(len(archives)) as pool:
+        for n in range(20):
+            assert {each.size for each in pool.map(lambda it, n=n: it.put(path, f"p{n}", **facts), archives)} == {3000}
+    database = connections[0].database(ngas.DATABASE)
+    assert [archives[0].check(f"p{n}", **facts) for n in range(20)] == [""] * 20
+    assert forks(database) == {}
+    for connection in connections:
+        connection.close()
+
+
+def test_a_file_that_one_archives_is_stored_once(nodes, place, proxy, tmp_path):
+    """The copy that is late refuses the description, which is no reason to send the content again."""
+    path = tmp_path / "product.data"
+    path.write_bytes(b"x" * 3000)
+    facts = {"size": 3000, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    connection = DbConnection(read_settings(place.environ | {"DRW_COUCHDB_URL": proxy.url}))
+    archive = ngas.Archive(connection.database(ngas.DATABASE), connection.clock)
+    for n in range(30):
+        archive.put(path, f"p{n}", **facts)
+    assert len(proxy.requests(lambda request: request.path.count("/") == 3 and request.method == "PUT")) == 30
+    assert forks(connection.database(ngas.DATABASE)) == {}
+    connection.close()
