@@ -59,10 +59,22 @@ def prepare_user_document(id_: str, body: dict[str, Any]) -> dict[str, Any]:
         CouchError: 403 `forbidden` with what is wrong, as CouchDB's own check of these documents says it.
     """
     _check_user_document(id_, body)
-    if body.get("password") is None:
+    return with_password_hashed(body)
+
+
+def with_password_hashed(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a user's document with a hash in place of its password; that of one that is deleted needs no more.
+
+    Raises:
+        CouchError: 403 `forbidden` for a password that is no text.
+    """
+    password = body.get("password")
+    if password is None:
         return body
+    if not isinstance(password, str):
+        raise forbidden(f"Password value of '{json_text.encode(password).decode()}' is invalid.")
     salt = _salt(body)
-    derived = hashlib.pbkdf2_hmac("sha256", body["password"].encode(), salt.encode(), PBKDF2_ITERATIONS)
+    derived = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), PBKDF2_ITERATIONS)
     hashed = {
         "password_scheme": "pbkdf2",
         "pbkdf2_prf": "sha256",
@@ -95,8 +107,6 @@ def _check_user_document(id_: str, body: dict[str, Any]) -> None:
         raise forbidden("Character `:` is not allowed in usernames.")
     if password is None:
         _check_hash(body)
-    elif not isinstance(password, str):
-        raise forbidden(f"Password value of '{json_text.encode(password).decode()}' is invalid.")
 
 
 def _check_roles(roles: object) -> None:

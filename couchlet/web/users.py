@@ -7,10 +7,11 @@ has to tell one user's document from another's.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from couchlet import json_text
-from couchlet.auth.users import prepare_user_document
+from couchlet.auth.users import prepare_user_document, with_password_hashed
 from couchlet.auth.users_design import USERS_DESIGN, USERS_DESIGN_ID
 from couchlet.documents import NewDocument
 
@@ -33,12 +34,13 @@ async def ensure_users(catalog: Catalog) -> None:
 
 
 async def before_write(database: Database, document: NewDocument) -> None:
-    """Check a document that is to be written to `_users`, and hash the password in it.
+    """Check a document that is to be written to `_users`, and hash the password in it, also in one that is deleted.
 
     Raises:
         CouchError: 403 if it describes no user.
     """
-    if database.name != "_users" or document.deleted or document.id.startswith(("_design/", "_local/")):
+    if database.name != "_users" or document.id.startswith(("_design/", "_local/")):
         return
     body = json_text.decode_stored(document.body)
-    document.body = json_text.encode(await asyncio.to_thread(prepare_user_document, document.id, body))
+    prepare = with_password_hashed if document.deleted else partial(prepare_user_document, document.id)
+    document.body = json_text.encode(await asyncio.to_thread(prepare, body))

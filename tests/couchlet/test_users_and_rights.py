@@ -227,6 +227,16 @@ class TestUsers:
         assert "password_sha" not in kept
         assert status(server, "GET", "/_session", auth=(name, "new")) == 200
 
+    def test_no_password_is_kept_in_a_deleted_user_either(self, server):
+        path = "/_users/org.couchdb.user:lee"
+        revision = server.ask("PUT", path, user("lee", "secret")).json()["rev"]
+        tombstone = {"_rev": revision, "_deleted": True, "password": "secret"}
+        assert server.ask("PUT", path, {**tombstone, "password": 1}).status == 403
+        answer = server.ask("PUT", path, tombstone)
+        kept = server.ask("GET", f"{path}?rev={answer.json()['rev']}")
+        assert kept.json()["password_scheme"] == "pbkdf2"
+        assert "password" not in kept.json()
+
     def test_a_deleted_user_is_nobody(self, server):
         path = "/_users/org.couchdb.user:gone"
         revision = server.ask("PUT", path, user("gone", "pw")).json()["rev"]
