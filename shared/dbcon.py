@@ -42,6 +42,10 @@ each takes 0.13 ms by itself."""
 _INDEX_TRIES: Final = 10
 _FORGETTING_S: Final = 5.0
 _LOOK_S: Final = 0.02
+_EVERY_COPY_S: Final = 2.0
+_A_COPY_IS_AWAY_S: Final = 60.0
+"""A node that hangs lets CouchDB wait for a minute for its copy: it is not asked for again so soon."""
+
 _PURGED_AT_ONCE: Final = 100
 """CouchDB refuses more ids in one request (``max_document_id_number``)."""
 
@@ -212,6 +216,7 @@ class Database:
         self.server = server
         self.name = name
         self._changes = Changes(self, remembers)
+        self._every_copy_from_s = 0.0
         self._path = "/" + quote(name, safe="")
 
     def path(self, *parts: str) -> str:
@@ -292,6 +297,19 @@ class Database:
                 elif each.error.get("error") != "not_found":
                     raise errors.DatabaseAway(f"CouchDB could not read document {result.id}: {each.error}")
         return found
+
+    def leaves_of_every_copy(self, doc_id: str, *, ancestors: bool = False) -> list[Doc]:
+        """Return the leaves of a document in all copies: one that lost may be in the one that a majority leaves out.
+
+        While a copy does not answer, those of a majority.
+        """
+        if elapsed_s() > self._every_copy_from_s:
+            try:
+                copies = self.copies()
+                return self.leaves([doc_id], ancestors=ancestors, copies=copies, timeout_s=_EVERY_COPY_S)[doc_id]
+            except errors.DatabaseAway:
+                self._every_copy_from_s = elapsed_s() + _A_COPY_IS_AWAY_S
+        return self.leaves([doc_id], ancestors=ancestors)[doc_id]
 
     def put(self, doc: Doc) -> str:
         """Write one document at the revision that it was read at and return the new one.
@@ -453,9 +471,10 @@ class Database:
     def counts(self, doc_id: str, rev: str) -> bool:
         """Tell whether a write that too few copies took at once stands alone: most may have taken another's instead.
 
-        Ours is then removed, unless it may be the only one to stay.
+        Ours is then removed, unless it may be the only one to stay. Every copy is asked: where two writers each found
+        one copy, and the third had not yet heard of what they change, a majority may show each its own leaf alone.
         """
-        others = forks.rivals(rev, self.leaves([doc_id], ancestors=True)[doc_id])
+        others = forks.rivals(rev, self.leaves_of_every_copy(doc_id, ancestors=True))
         if forks.gives_way(rev, others):
             self.remove([(doc_id, rev)])
         return not others

@@ -29,7 +29,6 @@ _CHUNK_BYTES: Final = 1 << 20
 _TRIES: Final = 5
 _LATE_S: Final = 5.0
 _LOOK_S: Final = 0.1
-_EVERY_COPY_S: Final = 2.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -145,21 +144,13 @@ class Archive:
         if not self._database.may_fork():
             return
         try:
-            leaves = self._leaves(name)
+            leaves = self._database.leaves_of_every_copy(name)
             shown = forks.shown(leaves)
             if shown and described(shown):
                 lost = [leaf["_rev"] for leaf in leaves if leaf is not shown and not leaf.get("_deleted")]
                 self._database.remove((name, rev) for rev in lost)
         except errors.DrwError as error:
             _LOG.warning("leaves that lost are not removed from %s: %s", name, error)
-
-    def _leaves(self, name: str) -> list[Doc]:
-        """Return the leaves in all copies, of a majority while one does not answer."""
-        try:
-            copies = self._database.copies()
-            return self._database.leaves([name], copies=copies, timeout_s=_EVERY_COPY_S)[name]
-        except errors.DatabaseAway:
-            return self._database.leaves([name])[name]
 
     def get(self, name: str) -> Iterator[bytes]:
         """Yield a file's content piece by piece; raise ArchiveError if the archive does not have it."""

@@ -10,13 +10,12 @@ none may have a lease that lasts, and the others are removed first, so that thei
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shared import errors, forks
 from shared.bus import envelope
-from shared.clock import elapsed_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from shared.dbcon import Database, Doc
 
 _LOG = logging.getLogger(__name__)
-_EVERY_COPY_S: Final = 2.0
-_AWAY_S: Final = 60.0
-"""A node that hangs lets CouchDB wait for a minute for its copy: it is not asked for again so soon."""
 
 
 class Trees:
@@ -36,7 +32,6 @@ class Trees:
     def __init__(self, database: Database) -> None:
         """Take the queue's database."""
         self._database = database
-        self._every_copy_from_s = 0.0
 
     def leaf(self, message_id: str, is_it: Callable[[Doc], bool], *, timeout_s: float) -> Doc | None:
         """Return the newest leaf of which ``is_it`` is true, or None; raises DatabaseError."""
@@ -50,7 +45,7 @@ class Trees:
         counts; a longer one is what came after. What cannot be removed now is left to the janitor.
         """
         try:
-            leaves = self._everywhere(settled.id)
+            leaves = self._database.leaves_of_every_copy(settled.id)
         except errors.DatabaseError as error:
             _LOG.warning("leaves that lost are not removed from message %s: %s", settled.id, error)
             return
@@ -65,7 +60,7 @@ class Trees:
         no rival was quicker, but too few copies answer.
         """
         try:
-            leaves = self._everywhere(forked.id)
+            leaves = self._database.leaves_of_every_copy(forked.id)
         except errors.DatabaseError as error:
             _LOG.warning("a claim that does not count is not removed from message %s: %s", forked.id, error)
             return False
@@ -74,19 +69,6 @@ class Trees:
         if any(generation(each) > length for each in rivals):
             self._remove([_revision(forked)])
         return any(generation(each) >= length for each in rivals)
-
-    def _everywhere(self, message_id: str) -> list[Doc]:
-        """Return the leaves in all copies: one that lost may be in the one that a majority leaves out.
-
-        While a copy does not answer, those of a majority: the janitor removes the message with whatever is left of it.
-        """
-        if elapsed_s() > self._every_copy_from_s:
-            try:
-                copies = self._database.copies()
-                return self._database.leaves([message_id], copies=copies, timeout_s=_EVERY_COPY_S)[message_id]
-            except errors.DatabaseAway:
-                self._every_copy_from_s = elapsed_s() + _AWAY_S
-        return self._database.leaves([message_id])[message_id]
 
     def make_sure_that_most_answer(self, me: str) -> None:
         """Write a document of our own, and take it back; raise DatabaseAway where too few copies took it.

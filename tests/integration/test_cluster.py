@@ -18,8 +18,8 @@ import urllib3
 from changing import add, take
 from troubles import asks, hang
 
-from shared import changes
-from shared.bus import janitor, trees
+from shared import changes, dbcon
+from shared.bus import janitor
 from shared.dbcon import DbConnection
 from shared.errors import Conflict, DatabaseAway
 from shared.settings import read_settings
@@ -266,7 +266,7 @@ def test_a_fork_of_two_lapsed_claims_is_taken_over_once(place, cluster, seen):
 
 
 def test_leaves_that_lost_are_looked_for_in_every_copy_and_not_for_long_where_one_hangs(place, proxy, monkeypatch):
-    monkeypatch.setattr(trees, "_EVERY_COPY_S", 0.3)
+    monkeypatch.setattr(dbcon, "_EVERY_COPY_S", 0.3)
     bus = place.bus("worker", through=proxy)
     bus.queue.database.server.copies["msgq"] = 3
     message = bus.queue.get(bus.send("work.EU", {}))
