@@ -12,7 +12,7 @@ import select
 import shutil
 import signal
 import sys
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from prompt_toolkit.application import Application
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
     from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -197,20 +198,62 @@ class Live(Plain):
         return self._prompt(self._choosing, drawn)
 
     def _prompt(self, session: PromptSession[str], message: object) -> str:
-        def end_with_the_actor() -> None:
-            get_app().create_background_task(_left_when(self._stopping))
+        with _Signals() as signals:
 
-        try:
-            with patch_stdout(), _log_above_the_prompt():
-                return session.prompt(message, pre_run=end_with_the_actor)  # type: ignore[arg-type]
-        except (EOFError, KeyboardInterrupt) as error:
-            raise Left from error
+            def when_it_runs() -> None:
+                get_app().create_background_task(_left_when(self._stopping))
+                signals.end(get_app(), asyncio.get_running_loop())
+
+            try:
+                with patch_stdout(), _log_above_the_prompt():
+                    typed = session.prompt(message, pre_run=when_it_runs)  # type: ignore[arg-type]
+            except (EOFError, KeyboardInterrupt) as error:
+                raise Left from error
+        if signals.came:
+            raise Left
+        return typed
+
+
+class _Signals:
+    """Has signals to leave end a question through its event loop.
+
+    An exception that a handler raises can come anywhere in a loop and its tasks, which are not made for that.
+    """
+
+    def __init__(self) -> None:
+        self.came: set[int] = set()
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    def end(self, app: Application[Any], loop: asyncio.AbstractEventLoop) -> None:
+        """Have the signals end what is asked in this loop."""
+
+        def leave(number: int, frame: object) -> None:
+            del frame
+            self.came.add(number)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_left, app)
+
+        for number in self._before:
+            signal.signal(number, leave)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Put back what the signals did before; one that came says nothing new when it comes again."""
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_IGN if number in self.came else handler)
 
 
 async def _left_when(stopping: threading.Event) -> None:
     while not stopping.is_set():  # noqa: ASYNC110 (the event is that of other threads)
         await asyncio.sleep(_REDRAWN_S)
-    get_app().exit(exception=Left())
+    _left(get_app())
+
+
+def _left(app: Application[Any]) -> None:
+    if app.is_running and not app.is_done:
+        app.exit(exception=Left())
 
 
 @contextlib.contextmanager
