@@ -8,10 +8,11 @@ from typing import Final, Protocol
 
 from shared.clock import elapsed_s
 
-UNUSED_S: Final = 10.0
-"""For so long a connection is kept that nobody uses: in a moment when much is asked at once more of them are opened
-than the hours after need, and the server keeps a process and a socket for each. It is also well within the five minutes
-after which CouchDB closes a silent line by itself, perhaps while a request is on its way."""
+UNUSED_S: Final = 240.0
+"""For so long a connection is kept that nobody uses: a moment in which much is asked at once opens more of them than
+the hours after it need, and the server keeps a process and a socket for each. It is less than the five minutes after
+which CouchDB closes a silent line itself, perhaps while a request is on its way, and long enough that work that comes
+and goes finds them open."""
 
 
 class Connection(Protocol):
