@@ -101,8 +101,8 @@ class _PairHeads(dict[str, bytes]):
 _PAIR_HEADS: Final = _PairHeads()
 
 
-# What follows is done for every document that is written. So the parts of a value are joined once, at the end; text,
-# which is the most frequent, is written in place, and objects and arrays without asking twice what they are.
+# What follows is done for every document that is written. So the parts of a value are joined once, at the end, and text
+# in objects, which is the most frequent, is written in place.
 
 
 def _write(value: Any, put: Callable[[bytes], None]) -> None:  # noqa: ANN401 - any JSON value
@@ -122,18 +122,13 @@ def _write_object(value: dict[str, Any], put: Callable[[bytes], None]) -> None:
     put(_pack_object(b"h\x01l", len(value)))
     for name, item in value.items():
         put(_PAIR_HEADS[name])
-        kind = type(item)
-        if kind is str:
+        if type(item) is str:
             data = item.encode()
             size = len(data)
             put(_BINARY_HEADS[size] if size <= _BIGGEST_BYTE else _pack_long(b"m", size))
             put(data)
-        elif kind is dict:
-            _write_object(item, put)
-        elif kind is list:
-            _write_array(item, put)
         else:
-            put(_SCALARS[kind](item))
+            _write(item, put)
     put(_NIL)
 
 
@@ -147,13 +142,7 @@ def _write_array(value: list[Any], put: Callable[[bytes], None]) -> None:
         return
     put(_pack_long(b"l", len(value)))
     for item in value:
-        kind = type(item)
-        if kind is dict:
-            _write_object(item, put)
-        elif kind is list:
-            _write_array(item, put)
-        else:
-            put(_SCALARS[kind](item))
+        _write(item, put)
     put(_NIL)
 
 
