@@ -11,7 +11,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from dashboard import mail, protection
 from dashboard.context import natural, order, site
 from dashboard.post import CONTROL, STATES
-from shared import pausing
+from shared import letters, pausing
 from shared.bus import envelope, pauses, queue
 from shared.bus.patterns import Pattern
 from shared.errors import BadInput
@@ -101,7 +101,7 @@ def _facts(doc: dict[str, Any]) -> list[tuple[str, str]]:
         ("with", holder.get("by")),
         ("since (UTC)", holder.get("since")),
         ("due (UTC)", doc.get("due")),
-        ("waits for", None if holder else doc.get("waits")),
+        ("waits for", letters.waits_for(doc)),
         ("expires (UTC)", doc.get("expires")),
         ("ended (UTC)", doc.get("doneAt")),
         ("edited", f"{doc['epoch']} times" if doc.get("epoch") else None),

@@ -21,6 +21,7 @@ FIELDS: Final = (
 
 _PAGE: Final = 1000
 _ERROR_LENGTH: Final = 300
+_WAITING: Final = (envelope.DELAYED, envelope.EXPIRED)
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         """Return who has it, or what it waits for, or what went wrong last."""
         if self.state == envelope.CLAIMED:
             return f"with {self.by or 'nobody'}"
-        if self.waits and self.state != envelope.READY:
+        if self.waits:
             return f"waits: {self.waits}"
         return f"failed: {self.error}" if self.error else ""
 
@@ -80,13 +81,18 @@ def letter(doc: Doc) -> Letter:
         by=_text(claim, "by"),
         since=_text(claim, "since"),
         until=_text(claim, "until"),
-        waits=_text(doc, "waits")[:_ERROR_LENGTH],
+        waits=waits_for(doc)[:_ERROR_LENGTH],
         error=_text(last, "what")[:_ERROR_LENGTH],
         ous=_text(body, "ousUID"),
         name=_text(body, "name") or _text(body, "productsDir"),
         run=_text(body, "timestamp"),
         launched=_text(body, "launchedAt"),
     )
+
+
+def waits_for(doc: Doc) -> str:
+    """Return what a message waits for, or waited for when it expired; empty while it is taken, or may be."""
+    return _text(doc, "waits") if doc.get("state") in _WAITING else ""
 
 
 def _mapping(value: object) -> dict[str, Any]:
