@@ -36,8 +36,9 @@ class Kept(queue.LifoQueue[Connection | None]):
         return len(self._free)
 
     def _put(self, item: Connection | None) -> None:
-        self._free.append((elapsed_s(), item))
-        while self._free[0][0] < elapsed_s() - UNUSED_S:
+        now_s = elapsed_s()
+        self._free.append((now_s, item))
+        while self._free[0][0] < now_s - UNUSED_S:
             _, unused = self._free.popleft()
             if unused:
                 unused.close()

@@ -70,7 +70,7 @@ class TextFormatter(logging.Formatter):
         subject = " ".join(filter(None, (_OUS.get(), _MESSAGE.get())))
         text = " ".join(filter(None, (_utc(record), self._actor, record.levelname, f"[{subject}]" if subject else "")))
         text += " " + _one_line(record.getMessage())
-        return f"{text}\n{_traceback(self.formatException(record.exc_info))}" if record.exc_info else text
+        return f"{text}\n{visible_lines(self.formatException(record.exc_info))}" if record.exc_info else text
 
 
 class JsonFormatter(logging.Formatter):
@@ -127,7 +127,3 @@ def _utc(record: logging.LogRecord) -> str:
 def _one_line(text: str) -> str:
     """Return text with line ends spelled out, and whatever else would not stand on a terminal as it is."""
     return visible(text.replace("\n", "\\n").replace("\r", "\\r"))
-
-
-def _traceback(text: str) -> str:
-    return visible_lines(text)

@@ -127,17 +127,19 @@ class Archive:
         to it (CouchDB 3.5.0: 412, ``missing_stub``), and CouchDB answers so though the others write it. Written again,
         the very same has the same revision. Tells whether that was so.
         """
-        until_s, tries = elapsed_s() + _LATE_S, 0
-        while not tries or self.describe(doc["_id"]) is None:
+        until_s, refused = elapsed_s() + _LATE_S, False
+        while True:
             try:
                 self._database.put(doc)
-                break
             except errors.Conflict:
                 if not self._database.may_fork() or elapsed_s() > until_s:
                     raise
-            tries += 1
+            else:
+                return refused
+            refused = True
             time.sleep(_LOOK_S)
-        return tries > 0
+            if self.describe(doc["_id"]) is not None:
+                return refused
 
     def _tidy(self, name: str) -> None:
         """Remove the leaves that lost against a description, which nobody comes to change any more."""
