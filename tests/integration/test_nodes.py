@@ -21,6 +21,8 @@ from shared.settings import read_settings
 
 ENTITIES = "status-entities"
 ADDRESSES = os.environ.get("DRW_TEST_COUCHDB_NODES", "").split()
+_TOLD_S = 8.0
+"""After so long the copies have told one another: CouchDB begins five seconds after a write (mem3's ``sync_delay``)."""
 
 pytestmark = pytest.mark.skipif(len(ADDRESSES) < 2, reason="needs the addresses of nodes in DRW_TEST_COUCHDB_NODES")
 
@@ -54,10 +56,10 @@ def hands(nodes, place, monkeypatch):
 def forks(database):
     """Return the living leaves of each document that has several.
 
-    A leaf may be in one copy only until the copies have told one another, and reading asks a majority of them.
+    A leaf may be in one copy only until the copies have told one another, and whoever is to remove it reads a majority.
     """
-    threading.Event().wait(3)
-    found = {doc["_id"]: database.leaves([doc["_id"]])[doc["_id"]] for doc in database.every()}
+    threading.Event().wait(_TOLD_S)
+    found = {doc["_id"]: database.leaves_of_every_copy(doc["_id"]) for doc in database.every()}
     living = {doc_id: [leaf for leaf in leaves if not leaf.get("_deleted")] for doc_id, leaves in found.items()}
     return {doc_id: leaves for doc_id, leaves in living.items() if len(leaves) > 1}
 
