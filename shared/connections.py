@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from shared.clock import elapsed_s
 
-UNUSED_S: Final = 240.0
+UNUSED_S: Final = 60.0
 """For so long a connection is kept that nobody uses: a moment in which much is asked at once opens more of them than
 the hours after it need, and the server keeps a process and a socket for each. It is less than the five minutes after
 which CouchDB closes a silent line itself, perhaps while a request is on its way, and long enough that work that comes
