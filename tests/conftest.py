@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import standing
 from nursery import Forked, Nursery
 from ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SCRIPTS = Path(sys.executable).parent
 
@@ -28,6 +32,8 @@ class Couchlet:
     """A couchlet in a process of its own, that can be killed and started again on the same data."""
 
     runs_javascript = False
+    is_ours = True
+    """Whether it may be ended and started again."""
 
     def __init__(self, home: Path, nursery: Nursery | None = None) -> None:
         """Take a folder for its data, its log and its credentials, and where it may be forked instead of started."""
@@ -101,6 +107,21 @@ class Spare:
         return made
 
 
+@contextlib.contextmanager
+def served(home: Path) -> Iterator[Couchlet | standing.Standing]:
+    """Give a couchlet with its data in a folder, or the server that stands."""
+    if standing.ADDRESS:
+        with standing.lent(home) as server:
+            yield server
+        return
+    server = Couchlet(home)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def spare_couchlet(tmp_path_factory):
     spare = Spare(tmp_path_factory.mktemp)
@@ -125,12 +146,5 @@ def couchlet(tmp_path, request):
 @pytest.fixture(scope="module")
 def couchlet_of_module(tmp_path_factory):
     """A couchlet that the tests of a module share, or the server that stands."""
-    home = tmp_path_factory.mktemp("couchlet")
-    if standing.ADDRESS:
-        with standing.lent(home) as server:
-            yield server
-        return
-    server = Couchlet(home)
-    server.start()
-    yield server
-    server.stop()
+    with served(tmp_path_factory.mktemp("couchlet")) as server:
+        yield server

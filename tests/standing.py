@@ -34,6 +34,7 @@ class Standing:
     """What tests may know of it; as a server that is not ours it is never ended, nor started again."""
 
     pid = 0
+    is_ours = False
 
     def __init__(self, home: Path, url: str, welcome: Doc) -> None:
         """Take a folder with its credentials, its address, and what it says of itself."""

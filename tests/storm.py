@@ -99,7 +99,7 @@ class Weather:
         self._troubles: list[tuple[int, Callable[[], None]]] = [
             (6, self._kill_actor),
             (3, self._stop_actor),
-            (1, self._kill_database),
+            (int(couchlet.is_ours), self._kill_database),
             (1, self._refuse),
             (1, self._stall_feeds),
             (1, self._fill_disk),
