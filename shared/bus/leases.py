@@ -150,7 +150,8 @@ class LeaseKeeper:
         if not mine:
             return
         asked_s = elapsed_s()
-        results = self._queue.renew([each.message for each in mine], until_s=asked_s + self._queue.lease_s / 6)
+        until_s = min([asked_s + self._queue.lease_s / 6, *(each.until_s for each in mine)])
+        results = self._queue.renew([each.message for each in mine], until_s=until_s)
         for each, result in zip(mine, results, strict=True):
             if result.standing == "written":
                 each.message, each.until_s = result.message, asked_s + self._queue.lease_s

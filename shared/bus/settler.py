@@ -152,8 +152,9 @@ class Settler:
         if not writable:
             return []
         messages = [self._settled(each) for each in writable]
+        until_s = min([elapsed_s() + _TRY_S, *(each.held.until_s for each in writable)])
         try:
-            results = self._queue.write(messages, until_s=elapsed_s() + _TRY_S)
+            results = self._queue.write(messages, until_s=until_s)
         except errors.DatabaseError as error:
             _LOG.debug("outcomes wait: %s", error)
             return writable

@@ -71,7 +71,8 @@ class Writer:
     def write(self, messages: Sequence[Message], *, until_s: float) -> list[Result]:
         """Write each message at the revision that it carries; the results are in the same order.
 
-        ``until_s``, a moment of :func:`~shared.clock.elapsed_s`, is when to give up on a database that is away.
+        ``until_s``, a moment of :func:`~shared.clock.elapsed_s`, is when to give up on a database that is away; of
+        what is claimed no later than when the lease may be over. The first try is made in any case.
         Raises DatabaseError where the database refuses us and nothing was written; where something was, the rest is
         ``unknown``.
         """
@@ -169,10 +170,15 @@ class Writer:
         return results
 
     def _may_go_on(self, pause_s: float, until_s: float) -> bool:
-        """Wait a little before another try; False when there is no time for it."""
+        """Wait a little before another try; False when there is no time for it.
+
+        The clock is looked at again after the pause, because this process may have slept through it: by now the
+        message may be settled and purged, and CouchDB would take the write as that of a new document.
+        """
         if elapsed_s() + pause_s > until_s:
             return False
-        return not self._stopped.wait(pause_s * random.uniform(0.5, 1))  # noqa: S311 (jitter)
+        stopped = self._stopped.wait(pause_s * random.uniform(0.5, 1))  # noqa: S311 (jitter)
+        return not stopped and elapsed_s() <= until_s
 
     def _stored(self, messages: list[Message], timeout_s: float) -> dict[str, list[Doc]]:
         """Return what is stored under some ids: what is shown, or all leaves where several may stand side by side.

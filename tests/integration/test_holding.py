@@ -9,9 +9,11 @@ import time
 from urllib.parse import unquote
 
 import pytest
-from troubles import fail
+from troubles import fail, writes
 
 from shared.bus import Done
+from shared.bus import writes as writes_of
+from shared.clock import elapsed_s
 
 WORKER = """
 import os, sys, time
@@ -140,6 +142,34 @@ def test_a_purged_message_is_not_revived_by_a_late_settlement(place, worker):
     sleeper.process.stdin.close()
     sleeper.process.wait(10)
     assert place.database.get(message_id) is None
+
+
+@pytest.mark.parametrize("op", ["claim", "done"])
+def test_nor_by_a_write_that_it_was_about_to_repeat(place, proxy, monkeypatch, op):
+    """It sleeps between two tries at a write; meanwhile another settles the message, and it is purged."""
+    message_id = place.bus("sender").send("work.EU", {"n": 1})
+    sleeper, handled = place.bus("sleeper", through=proxy), []
+    sleeper.listen("work.EU", lambda delivery: handled.append(delivery.message.id))
+    rule = proxy.rule(writes(op), fail(503), times=1)
+    asleep, slept_s = threading.Event(), []
+
+    class Pause(threading.Event):
+        def wait(self, timeout=None):
+            if not slept_s:
+                slept_s.append(60.0)
+                doc = place.database.get(message_id)
+                place.database.purge({message_id: [doc["_rev"]]})
+                asleep.set()
+            return False
+
+    monkeypatch.setattr(sleeper.queue.writer, "_stopped", Pause())
+    monkeypatch.setattr(writes_of, "elapsed_s", lambda: elapsed_s() + sum(slept_s))
+    with sleeper:
+        assert asleep.wait(20)
+        threading.Event().wait(1.0)
+        assert rule.struck == 1
+        assert place.database.get(message_id) is None
+    assert handled == ([message_id] if op == "done" else [])
 
 
 def test_a_message_that_kills_its_worker_every_time_ends_dead(place, worker):
