@@ -83,15 +83,24 @@ class Outage:
                 _LOG.warning("CouchDB at %s %s (%s); trying until it does", self._url, self._fails, reason)
 
     def ended(self) -> None:
-        """Note a call that was answered; when all have been for a while, it is over.
+        """Note a call that was answered; if none fails for a while after the first one, it is over.
 
-        While one node of a cluster is down, some calls are answered and others not, by turns.
+        While one node of a cluster is down, some calls are answered and others not, by turns. A process that is idle
+        makes no other call for a minute, so it is a clock that tells when it was calm for long enough.
         """
-        if self._since_s is None:
+        if self._since_s is None or self._answered_s is not None:
             return
         with self._lock:
-            self._answered_s = self._answered_s or elapsed_s()
-            if elapsed_s() - self._answered_s >= _CALM_S:
+            if self._since_s is None or self._answered_s is not None:
+                return
+            self._answered_s = elapsed_s()
+            timer = threading.Timer(_CALM_S, self._calm_since, [self._answered_s])
+            timer.daemon = True
+            timer.start()
+
+    def _calm_since(self, answered_s: float) -> None:
+        with self._lock:
+            if self._answered_s == answered_s:
                 self._say_over()
 
     def close(self) -> None:

@@ -191,6 +191,7 @@ class Bus:
         self._started = True
         if self._listeners:
             self.feed.when_broken(self._keeper.doubt_all)
+            self.feed.when_open(self._taker.connected)
             self.feed.when_unheard(self._pauses.restarted)
             self.feed.watch(self._pauses, is_impatient=lambda: False)
             self.feed.watch(self._taker, is_impatient=lambda: False)

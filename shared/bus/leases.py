@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.bus.envelope import CLAIMED
 from shared.clock import elapsed_s
-from shared.errors import DatabaseError
+from shared.errors import DatabaseError, DatabaseMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _RENEW_AFTER: Final = 1 / 3
-_LOOK_EVERY: Final = 1 / 6
+LOOK_EVERY: Final = 1 / 6
+"""After so much of a lease the leases are looked after again."""
 
 
 class Held:
@@ -129,6 +130,11 @@ class LeaseKeeper:
         for each in self.all():
             each.doubtful = True
 
+    def doubt_after(self, error: DatabaseError) -> None:
+        """Doubt every claim if the database is not there: one of its name would be another one."""
+        if isinstance(error, DatabaseMissing):
+            self.doubt_all()
+
     def renew(self, wanted: Iterable[Held]) -> None:
         """Renew the leases of some claims now, but for those that are being written to; raises DatabaseError."""
         locked = [each for each in wanted if each.writing.acquire(blocking=False)]
@@ -206,8 +212,9 @@ class LeaseKeeper:
         self.renew(each for each in self.all() if each.doubtful or each.remaining_s() < limit_s)
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._queue.lease_s * _LOOK_EVERY):
+        while not self._stopped.wait(self._queue.lease_s * LOOK_EVERY):
             try:
                 self.run_once()
             except DatabaseError as error:
                 _LOG.debug("leases are not renewed: %s", error)
+                self.doubt_after(error)

@@ -157,6 +157,7 @@ class Settler:
             results = self._queue.write(messages, until_s=until_s)
         except errors.DatabaseError as error:
             _LOG.debug("outcomes wait: %s", error)
+            self._keeper.doubt_after(error)
             return writable
         return [each for each, result in zip(writable, results, strict=True) if self._must_go_on(each, result)]
 

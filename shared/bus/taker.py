@@ -19,6 +19,7 @@ from shared import errors
 from shared.bus import envelope
 from shared.bus.agenda import Agenda
 from shared.bus.lanes import Lanes
+from shared.bus.leases import LOOK_EVERY
 from shared.bus.queue import DUE_INDEX, READY_INDEX
 from shared.bus.retry import BackOff
 from shared.clock import elapsed_s
@@ -57,6 +58,9 @@ _SUSPECT_LAPSES: Final = 2
 _APART_SHARE: Final = 0.25
 """After so much of a lease it is looked again whether a suspect message can be taken."""
 
+_HOLDERS_FIRST_S: Final = 3.0
+"""After an outage holders have so long, or as long as it takes them to look after their leases, to go on with them."""
+
 
 class Taker:
     """Nominates and claims for all listeners of a process. It is a :class:`~shared.bus.wake.Watcher` too."""
@@ -91,6 +95,8 @@ class Taker:
         self._others_wrote = False
         self._was_passed_over = False
         self._has_more = False
+        self._connected_s = float("-inf")
+        self._is_away = False
 
     # What wakes the loop
 
@@ -110,6 +116,21 @@ class Taker:
             self._others_wrote = True
             if self._agenda.survey_by(self._next_look_at_others_s()):
                 self._wake.set()
+
+    def connected(self) -> None:
+        """Hear that the database can be reached, perhaps after an outage in which leases ran out.
+
+        Their holders may live, and have done the work, but could not say so: they are given a moment to. Where a line
+        breaks all the time, one in each lease is enough.
+        """
+        now_s = elapsed_s()
+        if now_s > self._connected_s + self._queue.lease_s:
+            self._connected_s = now_s
+
+    def _held_off_s(self) -> float:
+        """Return for how long yet what lapsed is left to its holder."""
+        patience_s = max(_HOLDERS_FIRST_S, self._queue.lease_s * LOOK_EVERY + 1.0)
+        return patience_s if self._is_away else self._connected_s + patience_s - elapsed_s()
 
     def restarted(self) -> None:
         """Hear that changes may have been missed: survey at once."""
@@ -157,6 +178,9 @@ class Taker:
             try:
                 wait_s = 0.0 if self.run_once() else self._wait_s()
                 failures = 0
+                if self._is_away:
+                    self._is_away = False
+                    self.connected()
                 self._feed.hurry(not self._has_more)
             except errors.DatabaseError as error:
                 failures += 1
@@ -167,12 +191,12 @@ class Taker:
     def _failed(self, error: errors.DatabaseError, failures: int) -> float:
         """Say what is wrong, once, and return how long to wait; then the queue is surveyed anew."""
         self._agenda.survey_by(0.0)
+        self._is_away = True
         if isinstance(error, errors.DatabaseAway):
             return _AWAY.wait_s(failures)
         if failures == 1:
             _LOG.error("no messages can be taken: %s", error)
-        if isinstance(error, errors.DatabaseMissing):
-            self._keeper.doubt_all()
+        self._keeper.doubt_after(error)
         self._stopping.wait(_REFUSED.wait_s(failures))  # no wake-up mends it
         return 0.0
 
@@ -304,6 +328,8 @@ class Taker:
             if in_s is None:
                 continue
             key, lapsed = id(self._listener_of(message.selector)), message.state == envelope.CLAIMED
+            if lapsed:
+                in_s = max(in_s, self._held_off_s())
             is_suspect = lapsed and envelope.lapses(message) + 1 >= _SUSPECT_LAPSES
             if is_suspect and has_suspect:
                 in_s = max(in_s, self._queue.lease_s * _APART_SHARE)

@@ -92,6 +92,7 @@ class Feed:
         self._watchers: list[Watcher] = []
         self._impatient: list[Callable[[], bool]] = []
         self._on_break: list[Callable[[], None]] = []
+        self._on_open: list[Callable[[], None]] = []
         self._unheard: list[Callable[[], None]] = []
         self._stopped = threading.Event()
         self._hurry = threading.Event()
@@ -108,8 +109,12 @@ class Feed:
         self._impatient.append(is_impatient)
 
     def when_broken(self, callback: Callable[[], None]) -> None:
-        """Have ``callback`` called when the line broke: the database may be another one from now on."""
+        """Have ``callback`` called when the line breaks, and when there is one again: it may be another database's."""
         self._on_break.append(callback)
+
+    def when_open(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when the first line opens, and each one after a break."""
+        self._on_open.append(callback)
 
     def when_unheard(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called twice a second while the feed rests, to look for what cannot wait."""
@@ -152,6 +157,7 @@ class Feed:
                     may_be_another = self._database.made() != self._made
             except errors.DatabaseError as error:
                 _LOG.debug("feed of %s broke: %s", self._database.name, error)
+            _call_all(self._on_break)
             # A line that dies at once, cleanly or not, is no line: others who look after each break must not look all
             # the time.
             breaks = 0 if elapsed_s() - begun_s > self._heartbeat_s else breaks + 1
@@ -164,7 +170,7 @@ class Feed:
         """
         since = self._database.last_seq()
         if may_be_another:
-            _call_all(self._on_break)
+            _call_all([*self._on_break, *self._on_open])
         for watcher in self._watchers:
             watcher.restarted()
         flow = _Flow()

@@ -71,3 +71,36 @@ def test_half_a_minute_without_a_database_loses_and_repeats_nothing(place, couch
         assert worker.wait() == 0
     messages = [doc for doc in place.database.every() if doc["_id"].startswith(("work.EU:", "next.EU:"))]
     assert Counter((doc["state"], doc["attempts"]) for doc in messages) == {("consumed", 1): 2 * len(numbers)}
+
+
+def test_what_was_handled_during_an_outage_longer_than_its_lease_is_not_handled_again(place, couchlet, workers):
+    times = TIMES | {"DRW_LEASE_S": "3", "DRW_CLOCK_SPARE_S": "0.3"}
+    holder = workers.start("holder", "work.EU:20:20", **times)
+    sender = place.bus("sender")
+    ids = sender.send_many([sender.compose("work.EU", {"n": n, "work_s": 4}) for n in range(20)])
+    workers.wait_for(20, what="begun", by=holder.name)
+    workers.start("idle", "work.EU:20:20", **times)
+    couchlet.kill()
+    workers.wait_for(20, what="worked", by=holder.name)
+    threading.Event().wait(5.0)
+    couchlet.start()
+    for message_id in ids:
+        assert place.wait_for_state(message_id, "consumed", timeout=30)["attempts"] == 1
+    assert len(workers.lines(what="begun")) == 20
+
+
+def test_an_idle_process_says_within_seconds_that_an_outage_is_over(place, couchlet, caplog):
+    rare = {"DRW_POLL_S": "60", "DRW_POLL_MAX_S": "60", "DRW_HEARTBEAT_S": "30"}
+    idle = place.bus("idle", through=place.proxy(), **rare)
+    idle.listen("work.EU", lambda _: None)
+    said = []
+    with idle:
+        threading.Event().wait(1.0)
+        couchlet.kill()
+        threading.Event().wait(2.0)
+        couchlet.start()
+        until = time.monotonic() + 15
+        while not said and time.monotonic() < until:
+            threading.Event().wait(0.2)
+            said = [each.getMessage() for each in caplog.records if "is back after" in each.getMessage()]
+    assert len(said) == 1
