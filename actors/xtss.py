@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 SLOTS: Final = 8
+BATCH: Final = 2 * SLOTS
 REMEMBERED: Final = 50
 """OUSs that are not read again before they are changed again; one with a long history takes some ten kilobytes."""
 
@@ -141,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         system = StateSystem(
             me.connection.database(status.DATABASE, remembers=REMEMBERED), me.connection.clock, strict=args.strict
         )
-        Executor(me.bus, XTSS, system.execute, slots=SLOTS)
+        Executor(me.bus, XTSS, system.execute, slots=SLOTS, batch=BATCH)
         return me.serve(f"executing requests on {XTSS}{' strictly' if args.strict else ''}")
 
     return actor.run("xtss", args, serve)

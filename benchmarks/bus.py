@@ -28,6 +28,7 @@ import reference
 from rich.console import Console
 from rich.table import Table
 
+from actors.xtss import BATCH as STATES_AHEAD
 from actors.xtss import REMEMBERED, SLOTS, StateSystem
 from drw import setup
 from shared.bus import Bus, Executor, ExecutorClient, Message, janitor, queue
@@ -292,7 +293,7 @@ def _serve_states(settings: Settings, stop: Any) -> None:  # noqa: ANN401 (of mu
     entities = bench.connection.database(STATUS, remembers=REMEMBERED)
     system = StateSystem(entities, bench.connection.clock, strict=True)
     bus = bench.bus("xtss")
-    Executor(bus, XTSS, system.execute, slots=SLOTS)
+    Executor(bus, XTSS, system.execute, slots=SLOTS, batch=STATES_AHEAD)
     with bus:
         stop.wait()
 

@@ -113,8 +113,8 @@ class Bus:
         created, now = self._ticker.next(), self._clock.now()
         envelope.selector(selector)
         message_id = options.get("message_id")
-        if message_id is not None and envelope.selector_of(message_id) != selector:
-            raise BadInput(f"message id {message_id} does not begin with its selector, {selector}")
+        if message_id is not None and not message_id.startswith(f"{selector}:"):
+            raise BadInput(f"message id {message_id} does not begin with its selector and a colon, {selector}:")
         if "dedup" in options:
             message_id = envelope.caused_id(selector, options["dedup"], 0, "once")
         delay_s, expires_s = _span(options.get("delay_s")) or 0.0, _span(options.get("expires_s"))

@@ -154,7 +154,7 @@ def selector_of(message_id: str) -> str:
 
 def is_message_id(doc_id: str) -> bool:
     """Tell whether a document of ``msgq`` is a message: control and design documents are not."""
-    return doc_id.count(":") >= 2 and not doc_id.startswith(("control:", "_design/"))  # noqa: PLR2004 (its three parts)
+    return ":" in doc_id and not doc_id.startswith(("control:", "_design/"))
 
 
 def fits(body: dict[str, Any]) -> bool:
@@ -302,7 +302,7 @@ def snooze(message: Message, *, waits: str, due: datetime, begun: bool) -> Messa
         message,
         state=DELAYED,
         attempts=message.attempts - 1,
-        waits=_storable(waits),
+        waits=storable(waits),
         claim=None,
         expires=None if begun else message.expires,
         due=stamp(due),
@@ -407,10 +407,10 @@ def _with_lapse(message: Message, now: datetime) -> Message:
 
 
 def _noted(message: Message, what: str, by: str, now: datetime) -> list[Failure]:
-    return [*message.errors, Failure(stamp(now), by, _storable(what))][-ERRORS_KEPT:]
+    return [*message.errors, Failure(stamp(now), by, storable(what))][-ERRORS_KEPT:]
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Return what is to be said of a message as it can be stored: an error's text may hold what no JSON can."""
     return text.encode("utf-8", "backslashreplace").decode()[:ERROR_LENGTH]
 

@@ -7,6 +7,8 @@ leak, and a call that is asked again under the same id is executed once.
 from __future__ import annotations
 
 import logging
+import random
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +18,10 @@ from shared import errors
 from shared.bus import envelope
 from shared.bus.outcomes import Done, Outcome
 from shared.clock import elapsed_s
+from shared.names import moment
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from shared.bus.bus import Bus
@@ -25,7 +29,17 @@ if TYPE_CHECKING:
     from shared.bus.envelope import Message
 
 _LOG = logging.getLogger(__name__)
-_ASK_TRIES: Final = 5
+_ASK_AGAIN_S: Final = 0.05
+_MOST_OF_IT: Final = 0.75
+
+_WAITS: Final = (
+    errors.DatabaseAway,
+    errors.DatabaseMissing,
+    errors.WrongPassword,
+    errors.Forbidden,
+    errors.OutcomeUnknown,
+)
+"""Errors that are not about the request: it is executed when they are over."""
 
 
 class ExecutorClient:
@@ -52,8 +66,7 @@ class ExecutorClient:
         request = self._bus.compose(self._selector, body, message_id=message_id, cause=cause, expires_s=deadline_s)
         try:
             with self._bus.replies.expecting(request.id) as event:
-                sent = self._ask(request, deadline_s)
-                answered = sent if not sent.is_open else self._bus.replies.wait(request.id, event, until_s)
+                answered = self._answered(request, event, until_s)
         except KeyboardInterrupt:
             self._withdraw(request.id)  # nobody waits for it any more
             raise
@@ -78,57 +91,96 @@ class ExecutorClient:
             self._bus.queue.prune(written.message)
         return written.standing == "written"
 
-    def _ask(self, request: Message, deadline_s: float) -> Message:
+    def _answered(self, request: Message, event: threading.Event, until_s: float) -> Message:
+        """Ask, and return the request as it came to its end; where an earlier caller's time was over, ask anew."""
+        while True:
+            sent = self._ask(request, until_s)
+            answered = self._bus.replies.wait(request.id, event, until_s) if sent.is_open else sent
+            if answered.state != envelope.EXPIRED or not _expires_before(answered, request):
+                return answered
+
+    def _ask(self, request: Message, until_s: float) -> Message:
         """Send a request; one that was asked before and not executed gets a new deadline."""
-        for _ in range(_ASK_TRIES):
-            sent = self._bus.queue.send([request], within_s=deadline_s)[0]
+        while True:
+            left_s = until_s - elapsed_s()
+            sent = self._bus.queue.send([request], within_s=left_s)[0]
             asked_before = sent.creation_timestamp != request.creation_timestamp
-            if not asked_before or not _may_be_asked_again(sent):
+            if not asked_before or not _may_be_asked_again(sent, request):
                 return sent
-            expires = self._bus.queue.clock.now() + timedelta(seconds=deadline_s)
+            expires = self._bus.queue.clock.now() + timedelta(seconds=left_s)
             again = envelope.ask_again(sent, expires=expires)
-            if self._bus.queue.write([again], until_s=elapsed_s() + deadline_s)[0].standing == "written":
+            if self._bus.queue.write([again], until_s=until_s)[0].standing == "written":
                 return again
-        raise errors.OutcomeUnknown(f"message {request.id} changes too fast to be asked again")
+            if elapsed_s() > until_s:
+                raise errors.OutcomeUnknown(f"message {request.id} changes too fast to be asked again")
+            time.sleep(random.uniform(0, _ASK_AGAIN_S))  # noqa: S311 (jitter)
 
 
 class Executor:
     """Executes the requests that come to one selector, and replies."""
 
-    def __init__(self, bus: Bus, selector: str, execute: Callable[[Delivery], Any], *, slots: int = 1) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        selector: str,
+        execute: Callable[[Delivery], Any],
+        *,
+        slots: int = 1,
+        batch: int = 1,
+    ) -> None:
         """Listen on ``selector``; ``execute`` returns the reply (any JSON, up to 1 MB) or raises.
 
-        What it raises becomes the error reply, but for errors that say that the database is away or a write unknown:
-        the request then waits and is executed again, so what it does must not add up.
+        What it raises becomes the error reply, but for errors that say that the database is away, refuses us, or that a
+        write is unknown: the request then waits and is executed again, so what it does must not add up.
+
+        ``slots`` are executed at once. ``batch`` is how many may be claimed, those at work among them, at least
+        ``slots``: more than these wait for them though another executor may be idle, which is for quick work alone.
         """
         self._execute = execute
-        bus.listen(selector, self._handle, slots=slots, batch=max(8, 2 * slots))
+        bus.listen(selector, self._handle, slots=slots, batch=batch)
 
     def _handle(self, delivery: Delivery) -> Outcome:
         try:
             result = {"value": self._execute(delivery)}
             if len(msgspec.json.encode(result)) > envelope.RESULT_BYTES:
                 result = {"error": {"kind": "Refused", "message": "the reply is larger than 1 MB"}}
-        except (errors.DatabaseError, errors.OutcomeUnknown, errors.LeaseLost, errors.Stopped):
+        except _WAITS:
             raise
-        except errors.DrwError as error:
-            _LOG.info("refused: %s", error)
+        except BaseException as error:  # (whatever went wrong, the caller is to know)
+            if delivery.is_aborted and isinstance(error, errors.LeaseLost | errors.Stopped):
+                raise
+            if isinstance(error, errors.DrwError):
+                _LOG.info("refused: %s", error)
+            else:
+                _LOG.exception("a request failed")
             result = {"error": _error(error)}
-        except Exception as error:  # noqa: BLE001 (whatever went wrong, the caller is to know)
-            _LOG.exception("a request failed")
-            result = {"error": {"kind": type(error).__name__, "message": errors.text_of(error)}}
         return Done(result)
 
 
-def _may_be_asked_again(message: Message) -> bool:
-    """Tell whether a request was not executed, or answered with an error, which means that it changed nothing."""
-    if message.state == envelope.CONSUMED:
-        return isinstance(message.result, dict) and "error" in message.result
-    return message.state in {envelope.READY, envelope.EXPIRED, envelope.DEAD}
+def _may_be_asked_again(found: Message, request: Message) -> bool:
+    """Tell whether a request was not executed, or answered with an error, which means that it changed nothing.
+
+    One that still waits is left to, if it has at least most of our time.
+    """
+    if found.state == envelope.CONSUMED:
+        return isinstance(found.result, dict) and "error" in found.result
+    if found.state == envelope.READY:
+        return _expires_before(found, request, share=_MOST_OF_IT)
+    return found.state in {envelope.EXPIRED, envelope.DEAD}
 
 
-def _error(error: errors.DrwError) -> dict[str, str]:
-    reply = {"kind": getattr(error, "kind", type(error).__name__), "message": str(error)}
+def _expires_before(found: Message, request: Message, *, share: float = 1.0) -> bool:
+    """Tell whether a request as it was found ends before ours would, or before a share of our time is over."""
+    if not (found.expires and request.expires):
+        return False
+    begun, end = moment(request.creation_timestamp), moment(request.expires)
+    return moment(found.expires) < begun + share * (end - begun)
+
+
+def _error(error: BaseException) -> dict[str, str]:
+    """Return an error as it is told to the caller: its kind, and its text as it can be stored."""
+    kind = error.kind if isinstance(error, errors.RemoteError) else type(error).__name__
+    reply = {"kind": kind, "message": envelope.storable(errors.text_of(error))}
     return reply | {"found": error.found} if isinstance(error, errors.StateRefused) else reply
 
 

@@ -2,11 +2,12 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from shared.bus import Executor, ExecutorClient
-from shared.errors import BadInput, DeadlineExceeded, RemoteError, StateRefused
+from shared.errors import BadInput, Conflict, DeadlineExceeded, DrwError, RemoteError, StateRefused, Stopped
 
 
 @pytest.fixture
@@ -51,6 +52,77 @@ def test_a_bug_in_the_executor_is_an_error_of_the_call(serve, seen):
         client.call({})
     assert caught.value.kind == "ZeroDivisionError"
     assert len(seen.items) == 1
+
+
+class Peculiar(DrwError):
+    def __str__(self):
+        return "\ud800" * 20_000
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), Conflict("twelve times"), Stopped("by itself"), Peculiar("odd")])
+def test_whatever_else_an_executor_raises_is_told_once(serve, seen, error):
+    def fail(_):
+        raise error
+
+    client = serve(fail)
+    with pytest.raises(RemoteError) as caught:
+        client.call({})
+    assert caught.value.kind == type(error).__name__
+    assert seen.items == [{}]
+
+
+def test_a_call_does_not_wait_behind_a_long_one_while_another_executor_is_idle(place, seen):
+    go_on = threading.Event()
+
+    def execute(delivery):
+        seen.add(delivery.body["n"])
+        return go_on.wait(60) if delivery.body["n"] == "long" else delivery.body["n"]
+
+    first, second = (place.bus(name) for name in ("first", "second"))
+    Executor(first, "echo", execute)
+    first.start()
+    caller = place.bus("caller")
+    long_one = threading.Thread(target=lambda: ExecutorClient(caller, "echo", deadline_s=60).call({"n": "long"}))
+    long_one.start()
+    seen.wait_for(1)
+    caller.send_many([caller.compose("echo", {"n": n}) for n in range(12)])
+    threading.Event().wait(0.5)
+    Executor(second, "echo", execute)
+    with second:
+        assert sorted(seen.wait_for(13)[1:]) == list(range(12))
+    go_on.set()
+    long_one.join()
+    first.stop()
+
+
+def test_many_that_ask_with_one_id_at_once_all_have_the_reply(serve, seen):
+    client = serve(lambda delivery: delivery.body["n"])
+    for n in range(10):
+        with ThreadPoolExecutor(10) as callers:
+            asked = [callers.submit(client.call, {"n": n}, message_id=f"echo:same-{n}") for _ in range(10)]
+        assert [each.result() for each in asked] == [n] * 10
+    assert len(seen.items) == 10
+
+
+def test_who_asks_again_has_all_of_its_own_time(place, seen):
+    """The one before had less, and its executor was busy all that time."""
+    go_on = threading.Event()
+
+    def execute(delivery):
+        seen.add(delivery.body["n"])
+        return go_on.wait(60) if delivery.body["n"] == "long" else delivery.body["n"]
+
+    executor, caller = place.bus("executor"), place.bus("caller")
+    Executor(executor, "echo", execute, batch=2)
+    long_one = threading.Thread(target=lambda: ExecutorClient(caller, "echo", deadline_s=60).call({"n": "long"}))
+    with executor:
+        long_one.start()
+        seen.wait_for(1)
+        with pytest.raises(DeadlineExceeded):
+            ExecutorClient(caller, "echo", deadline_s=1.5).call({"n": 1}, message_id="echo:1:again")
+        threading.Timer(2.0, go_on.set).start()
+        assert ExecutorClient(caller, "echo", deadline_s=30).call({"n": 1}, message_id="echo:1:again") == 1
+    long_one.join()
 
 
 def test_what_was_refused_may_be_asked_again_under_the_same_id(serve, seen):

@@ -148,6 +148,8 @@ def test_ids_from_a_cause_are_the_same_each_time_and_differ_by_name_and_epoch():
     )
     assert envelope.selector_of(one) == "cached.JAO"
     assert envelope.is_message_id(one)
+    assert envelope.is_message_id("add:order-17")
+    assert not any(envelope.is_message_id(each) for each in ("add", "control:pause:work", "_design/drw:1"))
 
 
 @pytest.mark.parametrize("body", [{"a": float("nan")}, {"a": float("inf")}, {"a": object()}])
