@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _NOTES_A_SELECTOR: Final = 500
 _SOON_S: Final = 1.0
@@ -22,6 +22,11 @@ class _Note(NamedTuple):
     at_s: float
     lapsed: bool
     fresh: bool
+    priority: int = 0
+
+    def is_due(self, now_s: float) -> bool:
+        """Tell whether it was delayed, by whoever sent it or tried it, and may be taken now in its turn."""
+        return self.at_s <= now_s and not (self.lapsed or self.fresh)
 
 
 class Agenda:
@@ -51,7 +56,16 @@ class Agenda:
             else:
                 self._note(message_id, _Note(selector, 0.0, lapsed=False, fresh=True))
 
-    def fetch(self, message_id: str, selector: str, now_s: float, *, in_s: float = 0.0, lapsed: bool = False) -> None:
+    def fetch(
+        self,
+        message_id: str,
+        selector: str,
+        now_s: float,
+        *,
+        priority: int,
+        in_s: float = 0.0,
+        lapsed: bool = False,
+    ) -> None:
         """Note that a message may be taken ``in_s`` seconds from now on; with too many notes a survey finds it then.
 
         ``lapsed`` says that its last holder did not come to the end of it.
@@ -63,7 +77,7 @@ class Agenda:
                 self._survey_s = min(self._survey_s, max(at_s, now_s + _SOON_S))
             else:
                 at_s = min(at_s, before.at_s) if before else at_s
-                self._note(message_id, _Note(selector, at_s, lapsed=lapsed, fresh=False))
+                self._note(message_id, _Note(selector, at_s, lapsed, fresh=False, priority=priority))
 
     def _leave_to_the_index(self, selector: str, now_s: float) -> None:
         """Have a selector looked through, and the queue surveyed soon: what was sent with a delay is not ready."""
@@ -96,20 +110,39 @@ class Agenda:
                 self._survey_s = _NEVER
             return due
 
-    def take_ids(self, now_s: float, room: Callable[[str, bool], bool]) -> list[str]:
+    def due(self, now_s: float) -> dict[str, int]:
+        """Return the selectors of which something that was delayed is due, with the priority of the most urgent."""
+        most: dict[str, int] = {}
+        with self._lock:
+            for note in self._ids.values():
+                if note.is_due(now_s):
+                    most[note.selector] = min(note.priority, most.get(note.selector, note.priority))
+            return most
+
+    def has_to_look_through(self, selector: str) -> bool:
+        """Tell whether a selector may have ready messages."""
+        with self._lock:
+            return selector in self._selectors
+
+    def take_ids(
+        self, now_s: float, room: Callable[[str, bool], bool], *, ready: Mapping[str, int] | None = None
+    ) -> list[str]:
         """Take off the messages to fetch now, as long as ``room`` says yes to the selector of each.
 
-        It is also told whether the message was left by a lapsed lease. New ones are fetched if there is room for all
-        of their selector; else they are found by looking through it, most urgent and then oldest first.
+        It is also told whether the message was left by a lapsed lease. ``ready`` is the priority of the most urgent
+        ready message of selectors, which what was delayed and is less urgent waits for. New ones are fetched if there
+        is room for all of their selector; else they are found by looking through it, most urgent and then oldest first.
         """
         taken: list[str] = []
         fresh: dict[str, list[str]] = {}
         with self._lock:
-            for message_id, note in self._ids.items():
+            for message_id, note in sorted(self._ids.items(), key=lambda each: each[1].priority):
                 if note.at_s > now_s:
                     continue
                 if note.fresh:
                     fresh.setdefault(note.selector, []).append(message_id)
+                elif note.is_due(now_s) and ready and note.priority > ready.get(note.selector, note.priority):
+                    continue
                 elif room(note.selector, note.lapsed):
                     taken.append(message_id)
             for selector, ids in fresh.items():

@@ -13,6 +13,7 @@ second where something more urgent has come.
 from __future__ import annotations
 
 import random
+from bisect import bisect
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -78,12 +79,16 @@ class _Lane:
         self.places, self.behind = found[:reach], found[reach] if len(found) > reach else None
         self.believed_s = elapsed_s() + _BELIEVED_S
 
-    def take(self, room: int) -> list[Place]:
-        """Return the next places to reach for; of the last ones, of which others want some too, a part anywhere."""
-        room, at = min(room, self.step), 0
+    def take(self, room: int, until: int | None = None) -> list[Place]:
+        """Return the next places to reach for; of the last ones, of which others want some too, a part anywhere.
+
+        ``until`` is the least urgent priority among them.
+        """
+        known = len(self.places) if until is None else bisect(self.places, until, key=lambda place: place.priority)
+        room, at = min(room, self.step, known), 0
         if self.in_company and self.behind is None:
-            room = min(room, max(_FEW, len(self.places) // _A_PART))
-            at = random.randint(0, max(0, len(self.places) - room))  # noqa: S311 (no secret)
+            room = min(room, max(_FEW, known // _A_PART))
+            at = random.randint(0, max(0, known - room))  # noqa: S311 (no secret)
         taken = self.places[at : at + room]
         del self.places[at : at + room]
         return taken
@@ -112,10 +117,18 @@ class Lanes:
             self._news.clear()
         self._news.add(selector)
 
-    def look(self, selector: str, room: int) -> tuple[list[Message], bool]:
+    def first(self, selector: str) -> Place | None:
+        """Return the place that is to be reached for next; None where there is none. Raises DatabaseError."""
+        lane = self._lanes.setdefault(selector, _Lane())
+        if not (lane.places or lane.start):
+            self._read(selector, lane)
+        return lane.places[0] if lane.places else None
+
+    def look(self, selector: str, room: int, *, until: int | None = None) -> tuple[list[Message], bool]:
         """Return up to ``room`` messages that were ready just now, and whether these are all there are.
 
-        What is past its time comes besides. Raises DatabaseError.
+        ``until`` is the least urgent priority among them. What is past its time comes besides. Raises
+        DatabaseError.
         """
         if len(self._lanes) > _SELECTORS_KEPT:
             self._lanes.clear()
@@ -128,7 +141,7 @@ class Lanes:
         elif is_old or not lane.places:
             self._read(selector, lane)
         try:
-            messages = self._reach(selector, lane, room)
+            messages = self._reach(selector, lane, room, until)
         except errors.DatabaseError:  # what was taken from the lane for it is still to be read
             del self._lanes[selector]
             raise
@@ -143,7 +156,7 @@ class Lanes:
         if lane is not None:
             lane.learn(len(tried), lost)
 
-    def _reach(self, selector: str, lane: _Lane, room: int) -> list[Message]:
+    def _reach(self, selector: str, lane: _Lane, room: int, until: int | None) -> list[Message]:
         """Return what is ready in the next places; what is past its time takes no room.
 
         Of a crowd's, only what stands before the first that another has: what follows, that one is about to take.
@@ -151,7 +164,7 @@ class Lanes:
         messages: list[Message] = []
         more, now = room, self._queue.clock.now()
         while more and lane.places and room > 0:
-            taken, past = lane.take(more), 0
+            taken, past = lane.take(more, until), 0
             ready = self._ready(selector, lane, taken)
             for at, place in enumerate(taken):
                 if lane.crowded and place.id not in ready:

@@ -48,7 +48,10 @@ _READ_S: Final = 10.0
 _PARKED_KEPT: Final = 1000
 """An index that lags shows for a while what was parked."""
 
-_SURVEYED: Final = {READY_INDEX: ["_id", "selector"], DUE_INDEX: ["_id", "selector", "state", "due"]}
+_SURVEYED: Final = {
+    READY_INDEX: ["_id", "selector"],
+    DUE_INDEX: ["_id", "selector", "state", "due", "priority"],
+}
 """What a survey asks for. Of ready messages that is in the index, so that CouchDB reads no document."""
 
 
@@ -79,6 +82,8 @@ class Prospect:
     selector: str
     state: str
     due: str = ""
+    priority: int = 0
+    """How urgent it is, if it is not ready."""
     more: bool = False
     """Whether the index has more for this selector, behind this one."""
 
@@ -194,7 +199,12 @@ class Queue:
             full = len(docs) == _SURVEY_ROWS
             prospects += [
                 Prospect(
-                    doc["_id"], doc["selector"], doc.get("state", ""), doc.get("due") or "", full and doc is docs[-1]
+                    doc["_id"],
+                    doc["selector"],
+                    doc.get("state", ""),
+                    doc.get("due") or "",
+                    _priority(doc),
+                    full and doc is docs[-1],
                 )
                 for doc in docs
             ]
@@ -380,6 +390,12 @@ def ended(
     """
     sort = INDEXES[ENDED_INDEX][0]
     return database.pages({"state": state}, by="doneAt", index=ENDED_INDEX, sort=sort, since=since, until=until, **more)
+
+
+def _priority(doc: Doc) -> int:
+    """Return how urgent what stands in an index is; what is no message comes first, to be looked at."""
+    priority = doc.get("priority")
+    return priority if isinstance(priority, int) else 0
 
 
 def _field(doc: Doc, name: str, part: str) -> object:

@@ -141,7 +141,7 @@ class Taker:
         """Hear that one of our claims came to its end: there is room for another, or it is due again later."""
         in_s = self._queue.takeable_in_s(message)
         if in_s is not None:
-            self._later(message.id, message.selector, in_s)
+            self._later(message.id, message.selector, in_s, message.priority)
         self._wake.set()
 
     def wake(self) -> None:
@@ -159,10 +159,10 @@ class Taker:
             self._others_s = now_s + min(_OTHERS.wait_s(self._vain_looks), self._back_off.longest_s)
         return self._others_s
 
-    def _later(self, message_id: str, selector: str, in_s: float, *, lapsed: bool = False) -> None:
+    def _later(self, message_id: str, selector: str, in_s: float, priority: int, *, lapsed: bool = False) -> None:
         """Note when a message may be taken, unless a survey comes by before; what is paused is surveyed after it."""
         if in_s < 2 * self._back_off.longest_s and not self._pauses.holds(selector):
-            self._agenda.fetch(message_id, selector, elapsed_s(), in_s=in_s, lapsed=lapsed)
+            self._agenda.fetch(message_id, selector, elapsed_s(), priority=priority, in_s=in_s, lapsed=lapsed)
 
     # The loop and its step
 
@@ -261,7 +261,7 @@ class Taker:
                 continue
             in_s, paused = self._queue.due_in_s(each.state, each.due), self._pauses.holds(each.selector)
             if not self._keeper.holds(each.id):
-                self._later(each.id, each.selector, in_s, lapsed=each.state == envelope.CLAIMED)
+                self._later(each.id, each.selector, in_s, each.priority, lapsed=each.state == envelope.CLAIMED)
                 found += in_s <= 0 and not paused
             if each.more and not paused:  # what was not read is due after this
                 next_s = min(next_s, now_s + max(in_s, _OTHERS.first_s))
@@ -320,7 +320,9 @@ class Taker:
             free[key] -= 1
             return True
 
-        wanted = [each for each in self._agenda.take_ids(elapsed_s(), room) if not self._keeper.holds(each)]
+        now_s = elapsed_s()
+        taken = self._agenda.take_ids(now_s, room, ready=self._most_urgent(now_s))
+        wanted = [each for each in taken if not self._keeper.holds(each)]
         nominated: list[Message] = []
         has_suspect = self._has_suspect()
         for message in self._queue.fetch(wanted) if wanted else []:
@@ -338,8 +340,14 @@ class Taker:
                 idle[key] -= 1
                 has_suspect = has_suspect or is_suspect
             else:
-                self._later(message.id, message.selector, in_s, lapsed=lapsed)
+                self._later(message.id, message.selector, in_s, message.priority, lapsed=lapsed)
         return nominated
+
+    def _most_urgent(self, now_s: float) -> dict[str, int]:
+        """Return the priority of the first ready message of each selector of which something delayed is due."""
+        wanted = [selector for selector in self._agenda.due(now_s) if self._agenda.has_to_look_through(selector)]
+        first = {selector: self._lanes.first(selector) for selector in wanted if not self._pauses.holds(selector)}
+        return {selector: place.priority for selector, place in first.items() if place}
 
     def _has_suspect(self) -> bool:
         """Tell whether a message is in hand whose lease ran out twice: it may be the one that ends its workers.
@@ -357,12 +365,13 @@ class Taker:
         known = {message.id for message in already}
         room = self._room(already)
         unlooked, unfinished = [], []
+        due = self._agenda.due(elapsed_s())
         for selector in self._agenda.take_selectors(self._has_room):
             key = id(self._listener_of(selector))
             if room[key] <= 0 or elapsed_s() > until_s:
                 unlooked.append(selector)
                 continue
-            found, is_all = self._lanes.look(selector, room[key])
+            found, is_all = self._lanes.look(selector, room[key], until=due.get(selector))
             fresh = [each for each in found if each.id not in known]
             room[key] -= len(fresh)
             nominated += fresh

@@ -28,6 +28,20 @@ def test_whoever_is_busy_takes_the_most_urgent_next_however_it_heard_of_it(place
         assert seen.wait_for(7) == ["first", "urgent", 0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("batch", [1, 2, 5, 20])
+def test_what_was_delayed_takes_its_turn_among_what_is_ready(place, seen, batch):
+    sender = place.bus("sender")
+    for priority in (9, 5, 7):
+        sender.send("work.EU", {"n": priority}, priority=priority, delay_s=0.5)
+    for priority in (5, 0, 9, 0, 8, 5):
+        sender.send("work.EU", {"n": priority}, priority=priority)
+    threading.Event().wait(1.0)
+    bus = place.bus("consumer")
+    bus.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]), batch=batch)
+    with bus:
+        assert seen.wait_for(9) == [0, 0, 5, 5, 5, 7, 8, 9, 9]
+
+
 def test_a_flood_that_is_delayed_keeps_back_nothing_that_is_due(place, seen):
     sender = place.bus("sender")
     for start in range(0, 2100, 300):
