@@ -109,7 +109,10 @@ class Feed:
         self._impatient.append(is_impatient)
 
     def when_broken(self, callback: Callable[[], None]) -> None:
-        """Have ``callback`` called when the line breaks, and when there is one again: it may be another database's."""
+        """Have ``callback`` called when the database may be another one from now on.
+
+        That is when there is a line again after a break, and as soon as the database is seen to be missing.
+        """
         self._on_break.append(callback)
 
     def when_open(self, callback: Callable[[], None]) -> None:
@@ -157,7 +160,8 @@ class Feed:
                     may_be_another = self._database.made() != self._made
             except errors.DatabaseError as error:
                 _LOG.debug("feed of %s broke: %s", self._database.name, error)
-            _call_all(self._on_break)
+                if isinstance(error, errors.DatabaseMissing):
+                    _call_all(self._on_break)
             # A line that dies at once, cleanly or not, is no line: others who look after each break must not look all
             # the time.
             breaks = 0 if elapsed_s() - begun_s > self._heartbeat_s else breaks + 1

@@ -147,16 +147,23 @@ def test_json_that_is_not_what_couchdb_answers_there_is_an_outage(server, connec
 
 def test_an_outage_of_one_node_which_others_answer_for_by_turns_is_said_once(server, connection, caplog, monkeypatch):
     down = (412, {}, {"error": "nodedown", "reason": "progress not possible"})
-    server.answers = [down, (200, {}, {"couchdb": "Welcome"})] * 3 + [(200, {}, {"couchdb": "Welcome"})]
+    server.answers = [down, (200, {}, {"couchdb": "Welcome"})] * 3
+    monkeypatch.setattr(couchdb_http, "_CALM_S", 2.0)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             with pytest.raises(errors.DatabaseAway):
                 connection.database("msgq").info()
             connection.welcome()
         assert len(caplog.messages) == 1
-        monkeypatch.setattr(couchdb_http, "_CALM_S", 0.0)
-        connection.welcome()
+        wait_for_messages(caplog, 2)
     assert "is back after" in caplog.messages[1]
+
+
+def wait_for_messages(caplog, count):
+    """Wait until so many were logged; a clock does it, and nothing tells of it."""
+    until = time.monotonic() + 15
+    while len(caplog.messages) < count and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def test_a_full_disk_is_no_silence_and_ends_with_what_is_stored_again(server, connection, caplog, monkeypatch):
@@ -170,6 +177,7 @@ def test_a_full_disk_is_no_silence_and_ends_with_what_is_stored_again(server, co
         with pytest.raises(errors.DatabaseAway):
             connection.database("msgq").bulk([{"_id": "a"}])
         connection.database("msgq").bulk([{"_id": "a"}])
+        wait_for_messages(caplog, 2)
     begun, ended = caplog.messages
     assert "stores nothing (507: insufficient_storage: the disk is full)" in begun
     assert "stores again after" in ended
