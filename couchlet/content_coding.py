@@ -16,12 +16,30 @@ GZIP: Final = "gzip"
 _GZIP_WINDOW: Final = 31
 _LEVEL: Final = 8
 _PIECE_BYTES: Final = 256 * 1024
+_BYTES: Final = range(256)
 _COMPRESSIBLE: Final = frozenset(("application/javascript", "application/json", "application/xml"))
 
 
-def is_compressible(content_type: str) -> bool:
+ContentType = str | list[Any]
+"""A content type as a document names it: text, or, as CouchDB takes it too, a list of text, bytes and such lists."""
+
+
+def content_type_text(value: object) -> str:
+    """Return a content type as text: lists are what Erlang calls an iolist.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(chr(item) if type(item) is int and item in _BYTES else content_type_text(item) for item in value)
+    raise ValueError("not a content type")
+
+
+def is_compressible(content_type: ContentType) -> bool:
     """Say whether a content of this type is kept compressed."""
-    plain = content_type.partition(";")[0].strip().lower()
+    plain = content_type_text(content_type).partition(";")[0].strip().lower()
     return plain.startswith("text/") or plain in _COMPRESSIBLE
 
 

@@ -7,13 +7,13 @@ document may have, and how large it may be.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from typing import Any, Final
 
 import msgspec
 
 from couchlet import json_text
+from couchlet.content_coding import ContentType, content_type_text
 from couchlet.document_size import is_larger
 from couchlet.errors import CouchError, bad_request, unknown_error
 from couchlet.revisions import Revision, parse_revision, parse_revision_id
@@ -43,7 +43,7 @@ class AttachmentInput(msgspec.Struct, frozen=True):
     of what comes, as far as the document says.
     """
 
-    content_type: str
+    content_type: ContentType = "application/octet-stream"
     revpos: int | None = None
     digest: str | None = None
     length: int | None = None
@@ -167,28 +167,59 @@ def validate_attachment_name(name: str) -> str:
 
 
 def _parse_attachment(name: str, fields: dict[str, Any]) -> AttachmentInput:
+    """Take an attachment out of a document as CouchDB's `couch_att:from_json` does it, failing where that fails."""
+    is_stub, follows = fields.get("stub") is True, fields.get("follows") is True
+    revpos = _integer_or_none(fields.get("revpos"))
     content_type = fields.get("content_type", "application/octet-stream")
-    common: dict[str, Any] = {
-        "content_type": content_type if isinstance(content_type, str) else "application/octet-stream",
-        "revpos": _integer_or_none(fields.get("revpos")),
-        "digest": _text_or_none(fields.get("digest")),
-        "encoding": _text_or_none(fields.get("encoding")),
-    }
-    if fields.get("stub") is True:
-        return AttachmentInput(stub=True, **common)
-    if fields.get("follows") is True:
-        length = fields.get("length")
-        sent_length = fields.get("encoded_length", length) if "encoding" in fields else length
-        common |= {"length": _integer_or_none(length), "sent_length": _integer_or_none(sent_length)}
-        return AttachmentInput(follows=True, **common)
+    if not (is_stub or follows):
+        data = _inline_data(name, fields.get("data"))
+        _check_content_type(content_type)
+        # Inline data is always the plain content, whatever encoding the sender's copy had.
+        return AttachmentInput(content_type=content_type, revpos=revpos, length=len(data), data=data)
+    _check_encoding_and_digest(fields)
+    if is_stub:
+        return AttachmentInput(stub=True, revpos=revpos)
+    _check_content_type(content_type)
+    length = fields.get("length")
+    sent_length = fields.get("encoded_length", length) if "encoding" in fields else length
+    return AttachmentInput(
+        follows=True,
+        content_type=content_type,
+        revpos=revpos,
+        digest=_text_or_none(fields.get("digest")),
+        length=_integer_or_none(length),
+        sent_length=_integer_or_none(sent_length),
+        encoding=_text_or_none(fields.get("encoding")),
+    )
+
+
+def _inline_data(name: str, data: object) -> bytes:
+    """Return what is written in Base64; a list of bytes is text to Erlang."""
     try:
-        data = base64.b64decode("".join(fields["data"].split()), validate=True)
-    except (KeyError, AttributeError, ValueError, binascii.Error) as error:
+        text = bytes(data).decode("latin-1") if isinstance(data, list) else data
+        assert isinstance(text, str)
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (AssertionError, TypeError, ValueError) as error:
         raise bad_request(f"Invalid attachment data for {name}") from error
-    if not isinstance(content_type, str | list):
-        raise unknown_error("function_clause")
-    # Inline data is always the plain content, whatever encoding the sender's copy had.
-    return AttachmentInput(data=data, length=len(data), **(common | {"encoding": None}))
+
+
+def _check_content_type(value: object) -> None:
+    """Refuse what CouchDB fails on when it decides whether to compress."""
+    try:
+        content_type_text(value)
+    except ValueError as error:
+        raise unknown_error("function_clause") from error
+
+
+def _check_encoding_and_digest(fields: dict[str, Any]) -> None:
+    if not isinstance(fields.get("encoding", ""), str):
+        raise unknown_error("badarg")
+    digest = fields.get("digest")
+    if isinstance(digest, str) and digest.startswith(_DIGEST_PREFIX):
+        try:
+            base64.b64decode(digest.removeprefix(_DIGEST_PREFIX), validate=True)
+        except ValueError as error:
+            raise unknown_error("function_clause") from error
 
 
 def _integer_or_none(value: Any) -> int | None:  # noqa: ANN401 - any JSON value

@@ -67,6 +67,11 @@ def conflict() -> CouchError:
     return CouchError(409, "conflict", "Document update conflict.")
 
 
+def missing_stub(id_: str, name: str) -> CouchError:
+    """412: an attachment is to stay as it was, and was not there."""
+    return CouchError(412, "missing_stub", f"Invalid attachment stub in {id_} for {name}")
+
+
 def unknown_error(reason: str) -> CouchError:
     """500: CouchDB fails on such a request, with this name for it; so does this, without failing."""
     return CouchError(500, "unknown_error", reason)

@@ -161,6 +161,12 @@ def leaf_branch(tree: Tree, revision: Revision) -> Branch | None:
     return None
 
 
+def extends_leaf(tree: Tree, ancestors: Branch) -> bool:
+    """Whether a revision with these ancestors lengthens a branch: whether the newest that the tree has is a leaf."""
+    known = next((revision for revision in ancestors.revisions() if holds(tree, revision)), None)
+    return known is not None and leaf_branch(tree, known) is not None
+
+
 def merge(tree: Tree, path: Branch) -> Tree:
     """Return the tree with a path added; the same tree if it holds the path's leaf already.
 

@@ -134,11 +134,12 @@ class Database:
             if not local:
                 return Editor(transaction).apply(documents, new_edits=new_edits)
             others = [document for document in documents if not document.id.startswith("_local/")]
-            outcomes = iter(Editor(transaction).apply(others, new_edits=new_edits))
-            return [
-                _local_outcome(transaction, document) if document.id.startswith("_local/") else next(outcomes)
-                for document in documents
-            ]
+            written = Editor(transaction).apply(others, new_edits=new_edits)
+            outcomes = {id(document): outcome for document, outcome in zip(others, written, strict=True)}
+            # As in CouchDB (`couch_bt_engine:write_doc_infos`) deletions come first.
+            for document in sorted(local, key=lambda document: not document.deleted):
+                outcomes[id(document)] = _local_outcome(transaction, document, new_edits)
+            return [outcomes[id(document)] for document in documents]
 
         return await self.write(job)
 
@@ -253,9 +254,15 @@ def create_file(path: Path) -> None:
         raise storage_error(error) from error
 
 
-def _local_outcome(transaction: Transaction, document: NewDocument) -> Outcome:
-    """Write a `_local` document; one that is refused does not keep the others of its request from being written."""
+def _local_outcome(transaction: Transaction, document: NewDocument, new_edits: bool) -> Outcome:
+    """Write a `_local` document; one that is refused does not keep the others of its request from being written.
+
+    With `new_edits` false it has the revision that it names, also if it is refused: of what is
+    replicated CouchDB tells only what its rules forbid.
+    """
+    outcome: Outcome
     try:
-        return local_documents.write_local(transaction.connection, document)
+        outcome = local_documents.write_local(transaction.connection, document)
     except CouchError as error:
-        return error
+        outcome = error
+    return outcome if new_edits or document.revision is None else document.revision

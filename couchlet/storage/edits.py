@@ -6,17 +6,20 @@ into the tree whatever it holds.
 
 from __future__ import annotations
 
+from functools import reduce
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from couchlet import json_text
 from couchlet.content_coding import GZIP, compressed, is_compressible
 from couchlet.documents import AttachmentInput, NewDocument, content_digest
-from couchlet.errors import CouchError, conflict
+from couchlet.errors import CouchError, conflict, missing_stub, unknown_error
 from couchlet.revision_ids import new_revision_id
 from couchlet.revisions import (
     Branch,
     Revision,
     Tree,
+    extends_leaf,
     holds,
     is_deleted,
     leaf_branch,
@@ -49,13 +52,48 @@ def _is_checked(document: NewDocument) -> bool:
     return bool(document.attachments or document.kept_attachments) or document.id.startswith("_design/")
 
 
+def _check_before(document: NewDocument, before: StoredDocument | None) -> None:
+    """Compare an edit with what was stored before its request, whatever edits came earlier in that.
+
+    CouchDB does so for all of a request that it looks closer at (`couch_db:prep_and_validate_updates`), before it
+    merges them one after another.
+
+    Raises:
+        CouchError: 409 `conflict`; for a stub 412 `missing_stub` in a document that is not there, and 500 in one that
+            is made anew, on which CouchDB fails.
+    """
+    stub = next((name for name, attachment in document.attachments.items() if attachment.stub), None)
+    if before is None:
+        if stub is not None:
+            raise missing_stub(document.id, stub)
+        fits = not document.history
+    elif document.revision is None:
+        fits = is_deleted(before.tree)
+        if fits and stub is not None:
+            raise unknown_error("function_clause")
+    else:
+        fits = leaf_branch(before.tree, document.revision) is not None
+    if not fits:
+        raise conflict()
+
+
+def _paths(documents: Sequence[NewDocument]) -> dict[str, list[Branch]]:
+    """Return the replicated revisions of each document, with their ancestors."""
+    paths: dict[str, list[Branch]] = {}
+    for document in documents:
+        if document.history:
+            paths.setdefault(document.id, []).append(Branch(document.start, document.history, document.deleted))
+    return paths
+
+
 class _Draft:
-    """One document while the edits of a request are applied to it."""
+    """One document while the edits of a request are applied to it; `expected` is its tree after them all, if asked."""
 
     def __init__(self, id_: str, before: StoredDocument | None) -> None:
         self.id = id_
         self.before = before
         self.tree: Tree = before.tree if before else ()
+        self.expected: Tree = ()
         self.contents: dict[Revision, Content] = {}
 
     @property
@@ -70,56 +108,59 @@ class Editor:
         """Work on this transaction."""
         self._transaction = transaction
         self._drafts: dict[str, _Draft] = {}
+        self._paths: dict[str, list[Branch]] = {}
         self._looks_closer = False
 
     def apply(self, documents: Sequence[NewDocument], *, new_edits: bool) -> list[Outcome]:
-        """Apply the edits in order; each gets its new revision or its error."""
-        heads = self._transaction.heads(document.id for document in documents)
-        self._drafts = {document.id: _Draft(document.id, heads.get(document.id)) for document in documents}
-        self._looks_closer = self._transaction.has_rules is not False or any(map(_is_checked, documents))
-        step: Callable[[NewDocument], Revision] = self._edit if new_edits else self._replicate
-        outcomes: list[Outcome] = []
-        for document in documents:
-            try:
-                outcomes.append(step(document))
-            except CouchError as error:
-                if error.status == 412:  # noqa: PLR2004 - a stub without its content refuses the whole request
-                    raise
-                outcomes.append(error)
-        self._write()
-        self._learn_rules()
-        return outcomes
+        """Apply the edits; each gets its new revision or its error.
 
-    def _learn_rules(self) -> None:
-        """Know of rules what CouchDB knows behind such writes: it looks for them when it validates a document."""
-        written = [id_.startswith("_design/") for id_, draft in self._drafts.items() if draft.contents]
-        if any(written):
+        As in CouchDB (`couch_db:group_alike_docs`) they are taken in the order of their ids, those of one id in theirs.
+        """
+        heads = self._transaction.heads(document.id for document in documents)
+        ordered = sorted(documents, key=lambda document: document.id)
+        self._drafts = {document.id: _Draft(document.id, heads.get(document.id)) for document in ordered}
+        self._looks_closer = self._transaction.has_rules is not False or any(map(_is_checked, documents))
+        if not new_edits and self._looks_closer:
+            self._paths = _paths(documents)
+        step: Callable[[NewDocument], Revision] = self._edit if new_edits else self._replicate
+        outcomes: dict[int, Outcome] = {}
+        for document in ordered:
+            try:
+                outcomes[id(document)] = step(document)
+            except CouchError as error:
+                if error.status != HTTPStatus.CONFLICT:
+                    # What is wrong with a stub refuses the whole request.
+                    raise
+                outcomes[id(document)] = error
+        self._write()
+        self._forget_rules()
+        return [outcomes[id(document)] for document in documents]
+
+    def _forget_rules(self) -> None:
+        """Look for rules anew from now on if a design document was written."""
+        if any(draft.contents and id_.startswith("_design/") for id_, draft in self._drafts.items()):
             self._transaction.has_rules = None
-        elif written and self._transaction.has_rules is None:
+
+    def _learn_rules(self, document: NewDocument) -> None:
+        """Look for rules, as CouchDB does it when it would ask them: also if the request is refused in the end."""
+        if self._transaction.has_rules is None and not document.id.startswith("_design/"):
             self._transaction.find_rules()
 
     def _edit(self, document: NewDocument) -> Revision:
         draft = self._drafts[document.id]
+        if self._looks_closer:
+            _check_before(document, draft.before)
+            self._learn_rules(document)
         parent, ancestors = document.revision, document.history
-        # Attachments are of the generation that the request makes, even where a tombstone is what it goes on from.
-        generation = document.start + 1
+        attachments = self._attachments(document, draft, [parent] if parent else [], document.start + 1)
         revives = draft.exists and is_deleted(draft.tree)
-        if draft.exists:
-            if revives:
-                if parent is not None or document.deleted:
-                    raise conflict()
-                # A deleted document made anew goes on from its tombstone, as CouchDB does it.
-                branch = winner(draft.tree)
-                parent, ancestors = branch.leaf, branch.ids
-                document.start = branch.start
-            else:
-                leaf = leaf_branch(draft.tree, parent) if parent else None
-                if leaf is None:
-                    raise conflict()
-                ancestors = leaf.ids
-        elif parent is not None and self._looks_closer:
+        if revives:
+            if document.start != 0 or document.deleted:
+                raise conflict()
+            # A deleted document made anew goes on from its tombstone, as CouchDB does it.
+            parent, ancestors = winner(draft.tree).leaf, winner(draft.tree).ids
+        elif draft.exists and not extends_leaf(draft.tree, Branch(document.start, ancestors, document.deleted)):
             raise conflict()
-        attachments = self._attachments(document, draft, parent, generation)
         id_ = new_revision_id(
             deleted=document.deleted,
             parent=parent,
@@ -127,12 +168,11 @@ class Editor:
             attachments=attachments,
             revives=revives,
         )
-        path = Branch(document.start + 1, (id_, *ancestors), document.deleted)
-        revision = path.leaf
-        if draft.tree and holds(draft.tree, revision):
+        path = Branch(parent.generation + 1 if parent else 1, (id_, *ancestors), document.deleted)
+        if holds(draft.tree, path.leaf):
             raise conflict()
         self._add(draft, path, document, attachments)
-        return revision
+        return path.leaf
 
     def _replicate(self, document: NewDocument) -> Revision:
         draft = self._drafts[document.id]
@@ -140,17 +180,26 @@ class Editor:
         if revision is None:
             raise CouchError(400, "bad_request", "When `new_edits: false`, the document needs `_rev` or `_revisions`")
         path = Branch(document.start, document.history, document.deleted)
+        if self._looks_closer and draft.before and not self._is_new_leaf(draft, draft.before, revision):
+            return revision
+        attachments = self._attachments(document, draft, list(path.revisions())[1:], None)
+        self._learn_rules(document)
         if holds(draft.tree, revision):
-            if draft.before and self._looks_closer:
-                return revision
             draft.tree = merge(draft.tree, path)
             if self._content(draft, revision) is not None:
                 return revision
             # Known as an ancestor only, so far: it may still bring its content.
-        parent = next((ancestor for ancestor in path.revisions() if holds(draft.tree, ancestor)), None)
-        attachments = self._attachments(document, draft, parent, None)
         self._add(draft, path, document, attachments)
         return revision
+
+    def _is_new_leaf(self, draft: _Draft, before: StoredDocument, revision: Revision) -> bool:
+        """Whether a replicated revision is a leaf once all of the request are there, and was none before.
+
+        CouchDB passes over others when it looks closer (`couch_db:prep_and_validate_replicated_updates`).
+        """
+        if not draft.expected:
+            draft.expected = reduce(merge, self._paths[draft.id], before.tree)
+        return leaf_branch(draft.expected, revision) is not None and leaf_branch(before.tree, revision) is None
 
     def _add(self, draft: _Draft, path: Branch, document: NewDocument, attachments: Attachments) -> None:
         draft.tree = merge(draft.tree, path) if draft.tree else (path,)
@@ -158,7 +207,7 @@ class Editor:
         draft.contents[leaf] = Content(leaf, path.deleted, document.body, pack_attachments(attachments))
 
     def _attachments(
-        self, document: NewDocument, draft: _Draft, parent: Revision | None, generation: int | None
+        self, document: NewDocument, draft: _Draft, ancestors: list[Revision], generation: int | None
     ) -> Attachments:
         """Return the attachments of the new revision; inline contents are stored.
 
@@ -169,7 +218,8 @@ class Editor:
             return {}
         held: Attachments = {}
         if any(attachment.stub for attachment in document.attachments.values()):
-            content = self._content(draft, parent) if parent else None
+            found = filter(None, (self._content_before(draft, ancestor) for ancestor in ancestors))
+            content = next(found, None)
             held = attachments_of(content.attachments) if content else {}
         result: Attachments = {}
         # In the order in which the document names them.
@@ -187,7 +237,7 @@ class Editor:
         if attachment.data is None:
             fields = held.get(name)
             if fields is None or attachment.revpos not in {None, fields["revpos"]}:
-                raise CouchError(412, "missing_stub", f"Invalid attachment stub in {document.id} for {name}")
+                raise missing_stub(document.id, name)
             return fields
         pack = is_compressible(attachment.content_type)
         data = compressed(attachment.data) if pack else attachment.data
@@ -201,8 +251,9 @@ class Editor:
         return made | {"encoding": GZIP, "stored": len(data)} if pack else made
 
     def _content(self, draft: _Draft, revision: Revision) -> Content | None:
-        if revision in draft.contents:
-            return draft.contents[revision]
+        return draft.contents.get(revision) or self._content_before(draft, revision)
+
+    def _content_before(self, draft: _Draft, revision: Revision) -> Content | None:
         before = draft.before
         if before and before.shown == revision:
             return Content(revision, bool(before.deleted), before.body, before.attachments)

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from couchlet.content_coding import expanded
 from couchlet.documents import NewDocument, validate_attachment_name, validate_id
-from couchlet.errors import CouchError, not_found
+from couchlet.errors import CouchError, not_found, unknown_error
 from couchlet.revisions import Revision, holds
 from couchlet.storage.records import StoredDocument, attachments_of, stored_length
 from couchlet.storage.transaction import Content
@@ -68,6 +68,9 @@ async def _read(call: Call, database: Database, id_: str, name: str) -> web.Stre
     fields = attachments_of(content.attachments).get(name)
     if fields is None:
         raise not_found("Document is missing attachment")
+    if not isinstance(fields["content_type"], str):
+        # CouchDB takes a list for a type in a document, but makes no header of it.
+        raise unknown_error("badarg")
     etag = f'"{fields["digest"].removeprefix("md5-")}"'
     unchanged = not_modified(call, etag)
     if unchanged:

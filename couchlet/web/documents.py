@@ -292,8 +292,8 @@ async def save_one(
         created_status = not document.deleted
     headers = {}
     if with_etag:
-        is_local = document.id.startswith("_local/")
-        headers["ETag"] = etag_of(document.id, outcome, document.body) if is_local else f'"{outcome}"'
+        by_content = document.id.startswith("_local/") and call.method != "COPY"
+        headers["ETag"] = etag_of(document.id, outcome, document.body) if by_content else f'"{outcome}"'
     if with_location:
         headers["Location"] = call.location(database.name, document.id)
     body = {"ok": True, "id": document.id, "rev": str(outcome)}

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from couchlet import json_text
+from couchlet.content_coding import content_type_text
 from couchlet.revisions import Revision
 from couchlet.storage.records import StoredDocument, attachments_of, stored_length
 from couchlet.storage.transaction import Content
@@ -74,7 +75,7 @@ def _layout(text: bytes, following: dict[str, dict[str, Any]], boundary: str) ->
     layout: Layout = [b"--" + mark + b"\r\nContent-Type: application/json\r\n\r\n" + text + b"\r\n--" + mark]
     for name, fields in following.items():
         quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")
-        content_type = fields["content_type"].replace("\r", " ").replace("\n", " ")
+        content_type = content_type_text(fields["content_type"]).replace("\r", " ").replace("\n", " ")
         head = (
             f'\r\nContent-Disposition: attachment; filename="{quoted}"'
             f"\r\nContent-Type: {content_type}\r\nContent-Length: {stored_length(fields)}"

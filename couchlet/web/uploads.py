@@ -6,7 +6,7 @@ import hashlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from couchlet.content_coding import GZIP, Compressor, is_compressible
+from couchlet.content_coding import GZIP, Compressor, ContentType, is_compressible
 from couchlet.documents import digest_text
 from couchlet.storage.contents import PIECE_BYTES
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def store_stream(
-    database: Database, chunks: AsyncIterator[bytes], content_type: str, encoding: str | None = None
+    database: Database, chunks: AsyncIterator[bytes], content_type: ContentType, encoding: str | None = None
 ) -> dict[str, Any]:
     """Store a content; returns what is known of it. `encoding` is the one that it comes in.
 
