@@ -15,7 +15,8 @@ import msgspec
 from couchlet import json_text
 from couchlet.content_coding import ContentType, content_type_text
 from couchlet.document_size import is_larger
-from couchlet.errors import CouchError, bad_request, unknown_error
+from couchlet.errors import CouchError, bad_request, not_utf8, unknown_error
+from couchlet.json_text import is_utf8
 from couchlet.revisions import Revision, parse_revision, parse_revision_id
 
 MAX_DOCUMENT_BYTES: Final = 8_000_000
@@ -84,6 +85,8 @@ def validate_id(id_: object) -> str:
         raise CouchError(400, "illegal_docid", "Document id must be a string")
     if not id_:
         raise CouchError(400, "illegal_docid", "Document id must not be empty")
+    if not is_utf8(id_):
+        raise not_utf8()
     if id_[0] == "_":
         if id_ in {"_design/", "_local/"}:
             raise CouchError(400, "illegal_docid", f"Illegal document id `{id_}`")
@@ -159,8 +162,10 @@ def validate_attachment_name(name: str) -> str:
     """Check an attachment's name.
 
     Raises:
-        CouchError: 400 `bad_request` for a name that begins with an underscore.
+        CouchError: 400 `bad_request` for a name that begins with an underscore, or is no text.
     """
+    if not is_utf8(name):
+        raise bad_request("Attachment name is not UTF-8 encoded")
     if name.startswith("_"):
         raise bad_request(f"Attachment name '{name}' starts with prohibited character '_'")
     return name

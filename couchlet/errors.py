@@ -27,6 +27,11 @@ def bad_request(reason: str) -> CouchError:
     return CouchError(400, "bad_request", reason)
 
 
+def not_utf8() -> CouchError:
+    """400: the id of a document that is to be written is no text."""
+    return CouchError(400, "illegal_docid", "Document id must be valid UTF-8")
+
+
 def query_parse_error(reason: str) -> CouchError:
     """400: a parameter of the query string cannot be used."""
     return CouchError(400, "query_parse_error", reason)

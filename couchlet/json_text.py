@@ -26,6 +26,8 @@ RECURSION_LIMIT: Final = 8000
 _decoder = msgspec.json.Decoder()
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_AS_BYTES: Final = "surrogateescape"
+_LONE_BYTE: Final = re.compile("[\ud800-\udfff]")
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
@@ -35,13 +37,23 @@ def decode(text: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
     Raises:
         CouchError: 400 `bad_request`, as CouchDB answers everything that is not JSON.
     """
-    raw = text.encode() if isinstance(text, str) else text
+    raw = text.encode("utf-8", _AS_BYTES) if isinstance(text, str) else text
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
         raise bad_request(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
     try:
         return _decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
         raise bad_request("invalid UTF-8 JSON") from error
+
+
+def is_utf8(text: str) -> bool:
+    """Whether there are no bytes in the text that were no UTF-8 when it was read (and became lone surrogates)."""
+    return text.isascii() or _LONE_BYTE.search(text) is None
+
+
+def readable(text: str) -> str:
+    """Return the text with a mark in place of what was no UTF-8 when it was read."""
+    return text if is_utf8(text) else text.encode("utf-8", _AS_BYTES).decode("utf-8", "replace")
 
 
 def _depth(raw: bytes) -> int:

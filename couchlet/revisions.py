@@ -74,7 +74,7 @@ def is_hex_id(text: str) -> bool:
 
 def raw_id(text: str) -> bytes:
     """Return the bytes by which revision ids of one generation are compared."""
-    return bytes.fromhex(text) if is_hex_id(text) else text.encode()
+    return bytes.fromhex(text) if is_hex_id(text) else text.encode("utf-8", "surrogateescape")
 
 
 def parse_revision_id(text: object) -> str:

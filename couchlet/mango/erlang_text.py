@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+_SHOWN: Final = frozenset((*range(0x08, 0x0E), 0x1B, *range(0x20, 0x7F), *range(0xA0, 0x100)))
+"""Bytes that `io_lib:printable_latin1_list` takes for text."""
 
 
 def erlang_term(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -22,6 +25,9 @@ def erlang_term(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def erlang_string(text: str) -> str:
-    """Return a parameter in the form of Erlang's `~p`: an empty one is a list to it."""
+    """Return a parameter in the form of Erlang's `~p`: to it text is a list of bytes, shown as text if all can be."""
+    raw = text.encode("utf-8", "surrogateescape")
+    if not raw or not _SHOWN.issuperset(raw):
+        return f"[{','.join(map(str, raw))}]"
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{quoted}"' if text else "[]"
+    return f'"{quoted}"'

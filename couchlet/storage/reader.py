@@ -25,7 +25,9 @@ class Reader:
         self.revs_limit = int(self.setting("revs_limit", DEFAULT_REVS_LIMIT))
 
     def document(self, id_: str) -> StoredDocument | None:
-        """Return the row of a document, deleted or not."""
+        """Return the row of a document, deleted or not; there is none whose id is no text."""
+        if not json_text.is_utf8(id_):
+            return None
         row = self.connection.execute(f"SELECT {COLUMNS} FROM doc WHERE id = ?", (id_,)).fetchone()  # noqa: S608
         return StoredDocument(*row) if row else None
 
@@ -79,7 +81,7 @@ class Reader:
 
     def local(self, id_: str) -> LocalDocument | None:
         """Return a `_local` document; None if there is none."""
-        return read_local(self.connection, id_)
+        return read_local(self.connection, id_) if json_text.is_utf8(id_) else None
 
     def setting(self, name: str, default: Any) -> Any:  # noqa: ANN401 - any JSON value
         """Return a setting of the database."""

@@ -43,11 +43,12 @@ def url_encode(text: str) -> str:
     )
 
 
-def _unquote(text: str) -> str:
-    try:
-        return unquote_plus(text, errors="strict")
-    except UnicodeDecodeError as error:
-        raise CouchError(400, "illegal_docid", "Document id must be valid UTF-8") from error
+def unquote(text: str) -> str:
+    """Undo percent-encoding. Bytes that are no UTF-8 stay what they are, as lone surrogates.
+
+    So what is read of an address can be found wrong where it is used, as in CouchDB, which sees bytes there.
+    """
+    return unquote_plus(text, errors="surrogateescape")
 
 
 Parameters = list[tuple[str, str]]
@@ -57,7 +58,7 @@ Parameters = list[tuple[str, str]]
 def parse_parameters(text: str) -> Parameters:
     """Take a query string apart."""
     pairs = (part.partition("=") for part in text.split("&") if part)
-    return [(_unquote(name), _unquote(value)) for name, _, value in pairs]
+    return [(unquote(name), unquote(value)) for name, _, value in pairs]
 
 
 def parse_query(text: str) -> dict[str, str]:
@@ -105,7 +106,7 @@ class Call:
         """Take the address apart.
 
         Raises:
-            CouchError: 400 if it is no UTF-8, or a `%` in it stands before no two hexadecimal digits.
+            CouchError: 400 if a `%` in it stands before no two hexadecimal digits.
         """
         self.request = request
         self.context = context
@@ -114,7 +115,7 @@ class Call:
         path, _, query = request.raw_path.partition("?")
         if not path.startswith("/"):
             path = "/" + path.partition("://")[2].partition("/")[2]
-        self.parts = [_unquote(part) for part in path.split("/") if part]
+        self.parts = [unquote(part) for part in path.split("/") if part]
         self.raw_path = path
         self.parameters = parse_parameters(query)
         self.query = dict(reversed(self.parameters))

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 _INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
 
 
-def wants_more_copies(call: Call, body: dict[str, Any] | None = None) -> bool:
+def wants_more_copies(call: Call, body: dict[str, Any] | None = None, *, needs_integer: bool = True) -> bool:
     """Whether the parameter `w`, or the member of the body, asks for more than the one copy.
+
+    A purge needs no integer: what is none counts as nothing then (`fabric_doc_purge:w`).
 
     Raises:
         CouchError: 500, as from CouchDB, if the parameter is no integer.
@@ -26,6 +28,8 @@ def wants_more_copies(call: Call, body: dict[str, Any] | None = None) -> bool:
     if text is None:
         return False
     if not _INTEGER.fullmatch(text):
+        if not needs_integer:
+            return False
         raise unknown_error("badarg")
     # Of a number too long to be read only the sign matters.
     return not text.startswith("-") and text.lstrip("+0") not in {"", "1"}

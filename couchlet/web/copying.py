@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote_plus
 
-from couchlet.errors import CouchError, bad_request
+from couchlet.errors import bad_request, not_utf8
 from couchlet.revisions import Revision, parse_revision
-from couchlet.web.call import parse_query
+from couchlet.web.call import parse_query, unquote
 
 
 def parse_destination(header: str) -> tuple[str, Revision | None]:
@@ -20,9 +19,9 @@ def parse_destination(header: str) -> tuple[str, Revision | None]:
         raise bad_request("Destination URL must be relative.")
     path, mark, query = header.partition("?")
     if not header.isascii():
-        raise CouchError(400, "illegal_docid", "Document id must be valid UTF-8")
+        raise not_utf8()
     if not mark:
-        return unquote_plus(path), None
+        return unquote(path), None
     if not query.startswith("rev="):
         raise bad_request("Invalid rev format")
-    return unquote_plus(path), parse_revision(parse_query(query)["rev"])
+    return unquote(path), parse_revision(parse_query(query)["rev"])

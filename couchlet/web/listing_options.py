@@ -181,7 +181,7 @@ def _parse_text(name: str, text: str) -> Any:  # noqa: ANN401 - depends on the p
             raise query_parse_error(f"Invalid value for positive integer: {erlang_string(text)}")
         return number
     _check_choice(name, text)
-    return text
+    return json_text.readable(text)
 
 
 def _parse_boolean(text: str) -> bool:

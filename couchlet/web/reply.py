@@ -71,7 +71,9 @@ def raw_json_reply(text: bytes, status: int = 200, headers: Mapping[str, str] | 
 
 def error_reply(error: CouchError) -> web.Response:
     """Return an error as the answer."""
-    return json_reply(error.as_row(), error.status, error.headers)
+    # A reason may quote what came percent-encoded, and is no UTF-8.
+    row = {name: json_text.readable(text) for name, text in error.as_row().items()}
+    return json_reply(row, error.status, error.headers)
 
 
 def etag_of(*facts: object) -> str:

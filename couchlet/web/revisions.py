@@ -80,7 +80,7 @@ async def purge(call: Call) -> web.StreamResponse:
         raise bad_request("Exceeded maximum number of documents.")
     if sum(map(len, requests.values())) > _MOST_PURGED_REVISIONS:
         raise bad_request("Exceeded maximum number of revisions.")
-    is_short = wants_more_copies(call)
+    is_short = wants_more_copies(call, needs_integer=False)
     removed = await database.purge(requests)
     purged = {id_: [str(revision) for revision in revisions] for id_, revisions in removed.items()}
     return json_reply({"purge_seq": None, "purged": purged}, 202 if is_short else 201)

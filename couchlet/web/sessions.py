@@ -76,7 +76,8 @@ async def _credentials(call: Call) -> tuple[str, str]:
         if not all(isinstance(value, str) for value in fields.values()):
             raise unknown_error("badarg")
     elif declared == _FORM:
-        fields = dict(parse_query((await call.body()).decode("utf-8", errors="replace")))
+        given = parse_query((await call.body()).decode("utf-8", errors="replace"))
+        fields = {name: json_text.readable(value) for name, value in given.items()}
     else:
         raise CouchError(415, "bad_content_type", f"Content-Type must be '{_FORM}' or 'application/json'")
     name = fields.get("username", fields.get("name"))
