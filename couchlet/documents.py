@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from couchlet import json_text
-from couchlet.content_coding import ContentType, content_type_text
+from couchlet.content_coding import GZIP, ContentType, content_type_text
 from couchlet.document_size import is_larger
 from couchlet.errors import CouchError, bad_request, not_utf8, unknown_error
 from couchlet.json_text import is_utf8
@@ -185,6 +185,8 @@ def _parse_attachment(name: str, fields: dict[str, Any]) -> AttachmentInput:
     if is_stub:
         return AttachmentInput(stub=True, revpos=revpos)
     _check_content_type(content_type)
+    if fields.get("encoding", "identity") not in {"identity", GZIP}:
+        raise unknown_error("function_clause")
     length = fields.get("length")
     sent_length = fields.get("encoded_length", length) if "encoding" in fields else length
     return AttachmentInput(

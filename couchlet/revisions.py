@@ -217,8 +217,9 @@ def stem(tree: Tree, limit: int) -> Tree:
 
 
 def remove_leaves(tree: Tree, revisions: Iterable[Revision]) -> tuple[Tree, list[Revision]]:
-    """Return the tree without the leaves named, and those of them that it had (purging removes leaves only)."""
-    removed = [revision for revision in dict.fromkeys(revisions) if leaf_branch(tree, revision)]
+    """Return the tree without the leaves named, and those that it had, lowest first (no others are removed)."""
+    wanted = set(revisions)
+    removed = sorted((branch.leaf for branch in tree if branch.leaf in wanted), key=lambda leaf: leaf.rank)
     return tuple(branch for branch in tree if branch.leaf not in removed), removed
 
 

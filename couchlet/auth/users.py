@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from couchlet import json_text
-from couchlet.errors import CouchError, forbidden
+from couchlet.errors import CouchError, forbidden, unknown_error
+from couchlet.mango.erlang_text import erlang_term
 
 USER_PREFIX: Final = "org.couchdb.user:"
 PBKDF2_ITERATIONS: Final = 600_000
@@ -52,28 +52,21 @@ class User(msgspec.Struct, frozen=True):
 NOBODY: Final = User()
 
 
-def prepare_user_document(id_: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Check a user's document and replace its password by a hash; takes a good part of a second.
-
-    Raises:
-        CouchError: 403 `forbidden` with what is wrong, as CouchDB's own check of these documents says it.
-    """
-    _check_user_document(id_, body)
-    return with_password_hashed(body)
-
-
 def with_password_hashed(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a user's document with a hash in place of its password; that of one that is deleted needs no more.
+    """Return a user's document with a hash in place of its password; takes a good part of a second.
 
     Raises:
-        CouchError: 403 `forbidden` for a password that is no text.
+        CouchError: 403 `forbidden` for a password, or a salt to keep, that is no text; 500, as from CouchDB
+            (`couch_users_db:save_doc`), if what says whether to keep the salt is no boolean.
     """
+    salt = _salt(body)
     password = body.get("password")
     if password is None:
         return body
     if not isinstance(password, str):
-        raise forbidden(f"Password value of '{json_text.encode(password).decode()}' is invalid.")
-    salt = _salt(body)
+        raise forbidden(f"Password value of '{erlang_term(password)}' is invalid.")
+    if not isinstance(salt, str):
+        raise forbidden(f"Salt value of '{erlang_term(salt)}' is invalid.")
     derived = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), PBKDF2_ITERATIONS)
     hashed = {
         "password_scheme": "pbkdf2",
@@ -86,14 +79,24 @@ def with_password_hashed(body: dict[str, Any]) -> dict[str, Any]:
     return hashed | {name: value for name, value in body.items() if name not in _PASSWORD_FIELDS}
 
 
-def _salt(body: dict[str, Any]) -> str:
-    """Return a new salt, or, as CouchDB does it, the one in the document if that is to be preserved."""
-    salt = body.get("salt")
-    return salt if body.get("preserve_salt") is True and isinstance(salt, str) else secrets.token_hex(16)
+def _salt(body: dict[str, Any]) -> object:
+    """Return a new salt, or, as CouchDB does it, what the document has for one if that is to be preserved."""
+    preserves = body.get("preserve_salt", False)
+    if preserves is None:
+        raise unknown_error("case_clause")
+    if not isinstance(preserves, bool):
+        raise CouchError(500, "case_clause", preserves if isinstance(preserves, str) else erlang_term(preserves))
+    fresh = secrets.token_hex(16)
+    return body.get("salt", fresh) if preserves else fresh
 
 
-def _check_user_document(id_: str, body: dict[str, Any]) -> None:
-    name, password = body.get("name"), body.get("password")
+def check_user_document(id_: str, body: dict[str, Any]) -> None:
+    """Check a user's document whose password is hashed.
+
+    Raises:
+        CouchError: 403 `forbidden` with what is wrong, as CouchDB's own check of these documents says it.
+    """
+    name = body.get("name")
     if body.get("type") != "user":
         raise forbidden("doc.type must be user")
     if not name:
@@ -105,8 +108,7 @@ def _check_user_document(id_: str, body: dict[str, Any]) -> None:
         raise forbidden("Username may not start with underscore.")
     if ":" in name:
         raise forbidden("Character `:` is not allowed in usernames.")
-    if password is None:
-        _check_hash(body)
+    _check_hash(body)
 
 
 def _check_roles(roles: object) -> None:
@@ -122,13 +124,15 @@ def _check_roles(roles: object) -> None:
 
 
 def _check_hash(body: dict[str, Any]) -> None:
-    """Check what a document without a password says of its hash; a password replaces all of it, whatever it is."""
+    """Check what a document says of its hash."""
     if body.get("password_sha") and not body.get("salt"):
         raise forbidden("Users with password_sha must have a salt.See /_utils/script/couch.js for example code.")
     scheme, iterations = body.get("password_scheme"), body.get("iterations")
     if not scheme:
         return
     if scheme != "pbkdf2":
+        if scheme != "simple":
+            raise forbidden(f"Password scheme `{scheme}` not supported.")
         raise forbidden("couchlet knows the password scheme pbkdf2 only; set `password` and it makes the hash.")
     if not isinstance(iterations, int | float) or isinstance(iterations, bool):
         raise forbidden("iterations must be a number.")

@@ -24,6 +24,18 @@ def erlang_term(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return str(value)
 
 
+def erlang_shown(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return a JSON value in the form of Erlang's `~p`: as `~w`, but with text as text if all of its bytes can be."""
+    if isinstance(value, str):
+        return f"<<{erlang_string(value)}>>" if value and _SHOWN.issuperset(value.encode()) else erlang_term(value)
+    if isinstance(value, dict):
+        pairs = ",".join(f"{{{erlang_shown(name)},{erlang_shown(item)}}}" for name, item in value.items())
+        return f"{{[{pairs}]}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(erlang_shown, value))}]"
+    return erlang_term(value)
+
+
 def erlang_string(text: str) -> str:
     """Return a parameter in the form of Erlang's `~p`: to it text is a list of bytes, shown as text if all can be."""
     raw = text.encode("utf-8", "surrogateescape")

@@ -120,7 +120,7 @@ def _bookmark(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise CouchError(400, "invalid_bookmark", f"Invalid bookmark value: {erlang_term(value)}")
+        raise unknown_error(f"Unknown Error: mango_opts :: {{invalid_bookmark,{erlang_term(value)}}}")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from couchlet.errors import CouchError
-from couchlet.mango.erlang_text import erlang_term
+from couchlet.mango.erlang_text import erlang_shown
 
 _DIRECTIONS: Final = frozenset(("asc", "desc"))
 
@@ -17,7 +17,7 @@ def parse_sort(value: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any JSON 
         CouchError: 400 with Mango's name for what is wrong.
     """
     if not isinstance(value, list):
-        raise CouchError(400, "invalid_sort_json", f"Sort must be an array of sort specs, not: {erlang_term(value)}")
+        raise CouchError(400, "invalid_sort_json", f"Sort must be an array of sort specs, not: {erlang_shown(value)}")
     fields = [_parse_field(item) for item in value]
     if len({direction for _, direction in fields}) > 1:
         raise CouchError(
@@ -33,4 +33,4 @@ def _parse_field(item: Any) -> tuple[str, str]:  # noqa: ANN401 - any JSON value
         name, direction = next(iter(item.items()))
         if isinstance(direction, str) and direction in _DIRECTIONS:
             return name, direction
-    raise CouchError(400, "invalid_sort_field", f"Invalid sort field: {erlang_term(item)}")
+    raise CouchError(400, "invalid_sort_field", f"Invalid sort field: {erlang_shown(item)}")

@@ -148,8 +148,13 @@ class Database:
         return await self.write(lambda transaction: purging.purge(transaction, requests))
 
     async def set_setting(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
-        """Store a setting of the database."""
-        await self.write(lambda transaction: transaction.set_setting(name, value))
+        """Store a setting of the database; the change has a sequence, as in CouchDB (`couch_bt_engine`)."""
+
+        def job(transaction: Transaction) -> None:
+            transaction.set_setting(name, value)
+            transaction.skip_sequence()
+
+        await self.write(job)
 
     async def set_revs_limit(self, limit: int) -> None:
         """Store how many revisions of history are kept; more are not shown from now on, nor kept by a compaction."""

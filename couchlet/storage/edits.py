@@ -52,6 +52,15 @@ def _is_checked(document: NewDocument) -> bool:
     return bool(document.attachments or document.kept_attachments) or document.id.startswith("_design/")
 
 
+def conflicts(document: NewDocument, before: StoredDocument | None) -> bool:
+    """Whether an edit names no leaf of what is there, or none although there is something."""
+    if before is None:
+        return bool(document.history)
+    if document.revision is None:
+        return not is_deleted(before.tree)
+    return leaf_branch(before.tree, document.revision) is None
+
+
 def _check_before(document: NewDocument, before: StoredDocument | None) -> None:
     """Compare an edit with what was stored before its request, whatever edits came earlier in that.
 
@@ -63,18 +72,12 @@ def _check_before(document: NewDocument, before: StoredDocument | None) -> None:
             is made anew, on which CouchDB fails.
     """
     stub = next((name for name, attachment in document.attachments.items() if attachment.stub), None)
-    if before is None:
-        if stub is not None:
-            raise missing_stub(document.id, stub)
-        fits = not document.history
-    elif document.revision is None:
-        fits = is_deleted(before.tree)
-        if fits and stub is not None:
-            raise unknown_error("function_clause")
-    else:
-        fits = leaf_branch(before.tree, document.revision) is not None
-    if not fits:
+    if stub is not None and before is None:
+        raise missing_stub(document.id, stub)
+    if conflicts(document, before):
         raise conflict()
+    if stub is not None and document.revision is None:
+        raise unknown_error("function_clause")
 
 
 def _paths(documents: Sequence[NewDocument]) -> dict[str, list[Branch]]:

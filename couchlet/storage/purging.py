@@ -24,9 +24,26 @@ def purge(transaction: Transaction, requests: dict[str, list[Revision]]) -> dict
         rest, result[id_] = remove_leaves(tree, revisions)
         if head and result[id_]:
             changes.append(_change(transaction, head, tree, rest))
-    transaction.apply(changes)
-    _remember(transaction, requests)
+    if requests:
+        _apply(transaction, changes)
+        _remember(transaction, requests)
     return result
+
+
+def _apply(transaction: Transaction, changes: list[Change]) -> None:
+    """Write what is left, with as many sequences as CouchDB uses: one a leaf that is left, or else one for all.
+
+    It counts leaves anew (`couch_db_updater:apply_purge_reqs`), and wants indexes to see that something was purged
+    (`couch_bt_engine:purge_docs`).
+    """
+    before = transaction.counters.update_seq
+    for change in changes:
+        leaves = len(change.after.tree) if change.after else 0
+        for _ in range(leaves - 1):
+            transaction.skip_sequence()
+        transaction.apply([change])
+    if transaction.counters.update_seq == before:
+        transaction.skip_sequence()
 
 
 def _change(transaction: Transaction, head: StoredDocument, before: Tree, rest: Tree) -> Change:

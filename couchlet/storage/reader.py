@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from couchlet import json_text
-from couchlet.revisions import Revision
+from couchlet.revisions import Revision, parse_revision
 from couchlet.storage.contents import read_content, read_pieces
 from couchlet.storage.local_documents import LocalDocument, read_local
 from couchlet.storage.records import COLUMNS, StoredDocument, stored_documents
@@ -88,10 +88,11 @@ class Reader:
         row = self.connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
         return json_text.decode_stored(row[0]) if row else default
 
-    def purged_infos(self) -> list[dict[str, Any]]:
-        """Return the purges that are remembered, oldest first."""
-        rows = self.connection.execute("SELECT id, revs FROM purged ORDER BY seq")
-        return [{"id": id_, "revs": json_text.decode_stored(revs)} for id_, revs in rows]
+    def purged_infos(self) -> list[tuple[str, list[Revision]]]:
+        """Return the purges that are remembered, each once, by id and revisions."""
+        rows = self.connection.execute("SELECT DISTINCT id, revs FROM purged")
+        infos = [(id_, sorted(map(parse_revision, json_text.decode_stored(revs)), key=_rank)) for id_, revs in rows]
+        return sorted(infos, key=lambda info: (info[0], [*map(_rank, info[1])]))
 
     def attachment(self, key: int, length: int) -> bytes:
         """Return a whole content."""
@@ -133,3 +134,7 @@ class Reader:
             (index, *bounds, limit),
         )
         return [(row[0], StoredDocument(*row[1:])) for row in rows]
+
+
+def _rank(revision: Revision) -> tuple[int, bytes]:
+    return revision.rank

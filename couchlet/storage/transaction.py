@@ -177,6 +177,10 @@ class Transaction(Hooks):
         self._revs_limit = None
         self.connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json_text.encode(value)))
 
+    def skip_sequence(self) -> None:
+        """Use up an update sequence, of which no document is."""
+        self.counters = msgspec.structs.replace(self.counters, update_seq=self.counters.update_seq + 1)
+
     @property
     def revs_limit(self) -> int:
         """How many revisions of history are kept for each branch."""

@@ -146,7 +146,7 @@ async def _send_parts(
 ) -> web.StreamResponse:
     """Give several parts, as `multipart/byteranges`."""
     boundary, part_type = secrets.token_hex(16), headers["Content-Type"]
-    left = {name: value for name, value in headers.items() if name not in {"ETag", "Accept-Ranges"}}
+    left = {name: value for name, value in headers.items() if name not in {"ETag", "Accept-Ranges", "Cache-Control"}}
     response = web.StreamResponse(
         status=206, headers={**left, "Content-Type": f'multipart/byteranges; boundary="{boundary}"'}
     )

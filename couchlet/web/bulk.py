@@ -16,7 +16,7 @@ from couchlet.web.documents import open_revisions
 from couchlet.web.multipart_out import BulkPart, multipart_bulk
 from couchlet.web.reply import json_reply, raw_json_reply
 from couchlet.web.showing import ShowOptions, parse_show_options, show_content
-from couchlet.web.users import before_write
+from couchlet.web.users import check_user, hash_passwords
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -50,7 +50,7 @@ async def bulk_docs(call: Call) -> web.StreamResponse:
     if new_edits and body.get("all_or_nothing") is True:
         return json_reply([_not_atomic(document) for document in documents], HTTPStatus.EXPECTATION_FAILED)
     is_short = bool(documents) and wants_more_copies(call, body) and new_edits
-    refused = await _refusals(call, database, documents)
+    refused = await _refusals(call, database, documents, new_edits=new_edits)
     taken = [document for document in documents if id(document) not in refused] if refused else documents
     written = iter(await database.edit(taken, new_edits=new_edits))
     outcomes = [refused.get(id(document)) or next(written) for document in documents]
@@ -70,16 +70,24 @@ def _not_atomic(document: NewDocument) -> dict[str, str]:
     return {"id": document.id, "rev": str(revision), "error": "not_implemented", "reason": reason}
 
 
-async def _refusals(call: Call, database: Database, documents: list[NewDocument]) -> dict[int, CouchError]:
-    """Documents that this caller may not write, by identity, and why."""
+async def _refusals(
+    call: Call, database: Database, documents: list[NewDocument], *, new_edits: bool
+) -> dict[int, CouchError]:
+    """Return the documents that this caller may not write, by identity, and why.
+
+    Raises:
+        CouchError: 403 or 500 for a password that cannot be hashed.
+    """
     refused: dict[int, CouchError] = {}
     is_users = database.name == "_users"
+    if is_users:
+        await hash_passwords(database, documents)
     for document in documents:
         if not is_users and document.id[0] != "_":
             continue
         try:
-            check_design(document, call.user, database.security)
-            await before_write(database, document)
+            check_design(document, call.user, database, new_edits=new_edits)
+            check_user(database, document)
         except CouchError as error:
             refused[id(document)] = error
     return refused
@@ -122,11 +130,17 @@ async def bulk_get(call: Call) -> web.StreamResponse:
 
 
 def _look_up(database: Database, rows: dict[str, StoredDocument], item: Any, options: ShowOptions) -> BulkPart:  # noqa: ANN401
-    """Return what one item of a request asks for, or what is wrong with it."""
+    """Return what one item of a request asks for, or what is wrong with it.
+
+    Raises:
+        CouchError: 500, as from CouchDB, for an id that is no text.
+    """
     if not isinstance(item, dict) or not item:
         return _refused(None, None, bad_request("document must be a JSON object"))
     if "id" not in item:
         return _refused(None, None, bad_request("document id missed"))
+    if not isinstance(item["id"], str):
+        raise unknown_error("function_clause")
     try:
         id_ = validate_id(item["id"])
     except CouchError as error:

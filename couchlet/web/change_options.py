@@ -22,6 +22,8 @@ DEFAULT_TIMEOUT_S: Final = 60.0
 _FEEDS: Final = frozenset(("normal", "continuous", "longpoll", "eventsource"))
 _LIMIT: Final = 10**15
 
+_SWITCHES: Final = frozenset(("descending", "include_docs", "conflicts", "attachments", "att_encoding_info"))
+
 
 class ChangeOptions(msgspec.Struct):
     """Parsed parameters. `heartbeat_s` keeps a feed open; without it `timeout_s` ends it.
@@ -60,25 +62,12 @@ async def parse_changes(call: Call, database: Database) -> ChangeOptions:
     Raises:
         CouchError: with CouchDB's status and sentence for what is wrong.
     """
+    options = ChangeOptions()
+    for name, value in call.parameters:
+        _take(options, name.lower(), value)
+    options.limit = _limit(options.limit, options.feed)
     # Of several with one name the last counts here.
     query = {name.lower(): value for name, value in call.parameters}
-    switched_on = {name.lower() for name, value in call.parameters if value == "true"}
-    feed = query.get("feed", "normal")
-    options = ChangeOptions(
-        feed="continuous" if feed == "live" else feed,
-        descending="descending" in switched_on,
-        include_docs="include_docs" in switched_on,
-        conflicts="conflicts" in switched_on,
-        attachments="attachments" in switched_on,
-        att_encoding_info="att_encoding_info" in switched_on,
-    )
-    if "limit" in query:
-        options.limit = _limit(_integer(query["limit"]), options.feed)
-    if "timeout" in query:
-        options.timeout_s = min(max(_integer(query["timeout"]), 0) / 1000, DEFAULT_TIMEOUT_S)
-    options.all_leaves = _style(query.get("style", "main_only"))
-    options.heartbeat_s = _heartbeat(query.get("heartbeat"))
-    options.seq_interval = _seq_interval(query.get("seq_interval", "1"))
     await _parse_filter(call, database, query, options)
     if options.feed not in _FEEDS:
         raise bad_request("Supported `feed` types: normal, continuous, live, longpoll, eventsource")
@@ -90,6 +79,25 @@ async def parse_changes(call: Call, database: Database) -> ChangeOptions:
         # Downwards everything is sent, from the newest on, whatever this says.
         options.since = parse_since(database, since)
     return options
+
+
+def _take(options: ChangeOptions, name: str, value: str) -> None:
+    """Take one parameter: the first that is wrong is the one that is answered."""
+    if name in _SWITCHES:
+        if value == "true":
+            setattr(options, name, True)
+    elif name == "feed":
+        options.feed = "continuous" if value == "live" else value
+    elif name == "limit":
+        options.limit = _integer(value)
+    elif name == "timeout":
+        options.timeout_s = min(max(_integer(value), 0) / 1000, DEFAULT_TIMEOUT_S)
+    elif name == "style":
+        options.all_leaves = _style(value)
+    elif name == "heartbeat":
+        options.heartbeat_s = _heartbeat(value)
+    elif name == "seq_interval":
+        options.seq_interval = _seq_interval(value)
 
 
 def _limit(asked: int, feed: str) -> int:
@@ -113,9 +121,7 @@ def _seq_interval(text: str) -> int:
     return interval
 
 
-def _heartbeat(text: str | None) -> float | None:
-    if text is None:
-        return None
+def _heartbeat(text: str) -> float:
     if text == "true":
         return DEFAULT_TIMEOUT_S
     try:

@@ -58,11 +58,16 @@ class Cursor(msgspec.Struct):
         self.sent += 1
 
     def end(self, options: ChangeOptions) -> None:
-        """Know that there was nothing else."""
+        """Know that there was nothing else.
+
+        The last sequence stays that of the last change: not all sequences have one (see `Transaction.skip_sequence`).
+        Only where documents were looked up CouchDB tells the newest (`couch_changes:send_lookup_changes`).
+        """
         if options.descending:
             self.counted = 1
         else:
-            self.seq = max(self.seq, self.until)
+            if self.is_lookup:
+                self.seq = max(self.seq, self.until)
             self.counted = self.until
 
     def pending(self, reader: Reader, *, descending: bool) -> int:

@@ -53,7 +53,7 @@ async def _normal(call: Call, database: Database, options: ChangeOptions) -> web
 
 def _end(database: Database, seq: int, pending: int) -> bytes:
     last = json_text.encode(packed_sequence(database, seq))
-    return b'\n],\n"last_seq":%b,"pending":%d}\n' % (last, pending)
+    return b'\n],\n"last_seq":%b,"pending":%d}\n\n' % (last, pending)
 
 
 class _Feed:
@@ -74,16 +74,22 @@ class _Feed:
         """Send changes until the feed ends: by its limit, its timeout, or with the server or the database."""
         if self._is_long_poll:
             await self._stream.add(b'{"results":[\n')
+        is_greeted = False
         while True:
             # The event is taken before looking, so that no commit falls between looking and waiting.
             event = self._database.change_event()
             await self._send_new()
             if self._is_done():
+                await self._send_end(b"\n")
                 break
+            if not (is_greeted or self._cursor.sent):
+                # Where a client waits from the beginning, CouchDB sends it something at once.
+                await self._stream.add(b"\n")
+            is_greeted = True
             await self._stream.flush()
             if not await self._wait(event):
+                await self._send_end(b"")
                 break
-        await self._send_end()
         return await self._stream.end()
 
     def _is_done(self) -> bool:
@@ -152,8 +158,10 @@ class _Feed:
                 continue
             return True
 
-    async def _send_end(self) -> None:
+    async def _send_end(self, line: bytes) -> None:
+        """End the feed; of events with a line that is empty, or none."""
         if self._is_event_source:
+            await self._stream.add(line)
             return
         seq, pending = self._cursor.seq, 0
         if not self._database.closed:

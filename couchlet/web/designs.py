@@ -47,7 +47,7 @@ async def design(call: Call, id_: str, rest: list[str]) -> web.StreamResponse:
                     "sizes": {"file": 0, "external": 0, "active": 0},
                     "signature": database.uuid,
                     "purge_seq": database.counters.purge_seq,
-                    "language": "query",
+                    "language": json_text.decode_stored(row.body).get("language", "javascript"),
                     "compact_running": database.compacting,
                     "collator_versions": [_COLLATOR],
                 },

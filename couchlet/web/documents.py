@@ -19,7 +19,7 @@ from couchlet.web.multipart_out import multipart_document, multipart_revisions
 from couchlet.web.reply import etag_of, json_reply, not_modified, raw_json_reply
 from couchlet.web.showing import ShowOptions, parse_show_options, show_content, show_local
 from couchlet.web.uploads import arrived_contents
-from couchlet.web.users import before_write
+from couchlet.web.users import check_user, hash_passwords
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -182,7 +182,7 @@ def named_revision(call: Call) -> Revision | None:
     """
     in_query = parse_revision(call.query["rev"]) if "rev" in call.query else None
     header = call.header("If-Match")
-    in_header = parse_revision(header.strip().strip('"')) if header else None
+    in_header = None if header is None else parse_revision(header.strip().strip('"'))
     if in_query and in_header and in_query != in_header:
         raise bad_request("Document rev and etag have different values")
     return in_query or in_header
@@ -209,7 +209,8 @@ def name_revision(call: Call, document: NewDocument) -> None:
 
 async def _put(call: Call, database: Database, id_: str) -> web.StreamResponse:
     validate_id(id_)
-    if not (call.header("Content-Type") or "").startswith("multipart/related"):
+    # Without parameters, and so without a boundary, it is JSON to CouchDB, whatever it is called.
+    if not (call.header("Content-Type") or "").startswith("multipart/related;"):
         return await _put_document(call, database, parse_document(await call.json(), id_))
     document = await read_multipart_document(call, database, id_)
     async with arrived_contents(database, document):
@@ -284,7 +285,7 @@ async def save_one(
         CouchError: 409 for a conflict, and whatever else is wrong with it.
     """
     if call.query.get("batch") == "ok" and call.method in {"PUT", "POST"} and document.kept_attachments is None:
-        return await _save_unheard(call, database, document, new_edits=new_edits)
+        return await _save_unheard(call, database, document)
     is_short = counts_copies and wants_more_copies(call) and new_edits
     outcome = await _outcome(call, database, document, new_edits=new_edits)
     if created_status is None:
@@ -301,23 +302,24 @@ async def save_one(
 
 
 async def _outcome(call: Call, database: Database, document: NewDocument, *, new_edits: bool) -> Revision:
-    check_design(document, call.user, database.security)
-    await before_write(database, document)
+    check_design(document, call.user, database, new_edits=new_edits)
+    await hash_passwords(database, [document])
+    check_user(database, document)
     outcome = (await database.edit([document], new_edits=new_edits))[0]
     if isinstance(outcome, CouchError):
         raise outcome
     return outcome
 
 
-async def _save_unheard(
-    call: Call, database: Database, document: NewDocument, *, new_edits: bool
-) -> web.StreamResponse:
+async def _save_unheard(call: Call, database: Database, document: NewDocument) -> web.StreamResponse:
     """Write a document of a batch: CouchDB answers before it writes, and so never tells of what is wrong with it.
+
+    It passes over `new_edits` then.
 
     Here it is written before the answer, and what is wrong with the server or not to be had here is told.
     """
     try:
-        await _outcome(call, database, document, new_edits=new_edits)
+        await _outcome(call, database, document, new_edits=True)
     except CouchError as error:
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise

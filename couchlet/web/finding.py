@@ -9,6 +9,7 @@ from couchlet.auth.rights import require_design_author
 from couchlet.documents import NewDocument, validate_id
 from couchlet.errors import CouchError, method_not_allowed, not_found
 from couchlet.mango.definitions import ALL_DOCS, IndexDefinition, IndexRequest, parse_index_request
+from couchlet.mango.erlang_text import erlang_term
 from couchlet.mango.options import parse_bulk_delete, parse_find
 from couchlet.mango.planner import make_plan
 from couchlet.web.explaining import explanation
@@ -137,9 +138,11 @@ def _design(database: Database, id_: str) -> tuple[dict[str, Any], NewDocument]:
     if row is None or row.deleted:
         return {"language": "query"}, NewDocument(id=id_, body=b"{}")
     body = json_text.decode_stored(row.body)
-    language = body.get("language", "javascript")
+    language = body.get("language")
     if language != "query":
-        raise CouchError(400, "invalid_ddoc_lang", f"Existing design doc has an invalid language: {language}")
+        # CouchDB quotes what it finds of the member: name and value, or that there is none.
+        found = f"{{{erlang_term('language')},{erlang_term(language)}}}" if "language" in body else "false"
+        raise CouchError(400, "invalid_ddoc_lang", f"Existing design doc has an invalid language: {found}")
     shown = row.shown
     return body, NewDocument(id=id_, body=b"{}", start=shown.generation, history=(shown.id,))
 

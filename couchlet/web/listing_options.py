@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from couchlet import json_text
-from couchlet.errors import bad_request, query_parse_error
-from couchlet.mango.erlang_text import erlang_string
+from couchlet.errors import bad_request, query_parse_error, unknown_error
+from couchlet.mango.erlang_text import erlang_shown, erlang_string
 from couchlet.order.json_order import compare_raw
 
 if TYPE_CHECKING:
@@ -90,11 +90,14 @@ def parse_listing(parameters: Parameters, body: Mapping[str, Any] | None = None)
     Raises:
         CouchError: 400 with CouchDB's sentence for what is wrong.
     """
-    outside, inside = _parsed_query(parameters), _parsed_body(body or {})
+    inside = _parsed_body(body or {})
+    outside = _parsed_query(parameters)
     values: Values = {}
     for name, value in outside if body is None else inside:
         if name == "keys":
             # Here one key is still a list of keys; the bounds that _put makes of it as well are the same.
+            if body is not None and not isinstance(value, list):
+                raise bad_request("`keys` body member must be an array.")
             values["keys"] = _checked_keys(value)
             break
     for name, value in (*inside, *outside):
@@ -144,13 +147,13 @@ def _listing(values: Values) -> Listing:
 
 def _check_combination(values: Values) -> None:
     """Refuse what contradicts itself, or what only views with a reduce function or partitions have."""
+    if values.get("reduce"):
+        raise query_parse_error("Reduce is invalid for map-only views.")
     if values.get("keys"):
         bounds = [values.get("startkey", ABSENT), values.get("endkey", ABSENT)]
         # Of one key `_put` made both bounds.
         if bounds not in ([ABSENT, ABSENT], values["keys"] * 2):
             raise query_parse_error("`keys` is incompatible with `key`, `start_key` and `end_key`")
-    if values.get("reduce"):
-        raise query_parse_error("Reduce is invalid for map-only views.")
     if values.get("group") or values.get("group_level"):
         raise query_parse_error("Invalid use of grouping on a map view.")
     if "partition" in values:
@@ -194,10 +197,14 @@ def _parse_value(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
     _check_choice(name, value)
     if name in _BOOLEAN and not isinstance(value, bool):
         if not isinstance(value, str):
-            raise query_parse_error(f"Invalid boolean parameter: {json_text.encode(value).decode()}")
+            if value is None or isinstance(value, dict):
+                raise unknown_error("function_clause")
+            raise query_parse_error(f"Invalid boolean parameter: {erlang_shown(value)}")
         return _parse_boolean(value)
-    if name in _INTEGER and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise query_parse_error(f"Invalid value for integer: {json_text.encode(value).decode()}")
+    if name in _INTEGER and (not isinstance(value, int) or isinstance(value, bool)):
+        raise query_parse_error(f"Invalid value for integer: {erlang_shown(value)}")
+    if name in _INTEGER and value < 0:
+        raise query_parse_error(f"Invalid value for positive integer: {value}")
     return value
 
 

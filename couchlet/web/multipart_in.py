@@ -28,14 +28,12 @@ async def read_multipart_document(call: Call, database: Database, id_: str) -> N
     """Return the document in the first part, with the contents in the parts after it stored.
 
     Raises:
-        CouchError: 400 if the parts are not what the document announces.
+        CouchError: 400 if the parts are not what the document announces; 500, as from CouchDB, if there are none.
     """
     await call.ask_for_body()
     try:
         reader = MultipartReader(call.request.headers, call.request.content)
-        first = await reader.next()
-        if not isinstance(first, BodyPartReader):
-            raise bad_request("The first part of the body must be the document.")
+        first = await _first_part(reader)
         if (first.headers.get("Content-Type") or "").partition(";")[0].strip() != JSON:
             raise bad_content_type(JSON)
         document = parse_document(json_text.decode(await _read_document(call, first)), id_, has_parts=True)
@@ -43,6 +41,16 @@ async def read_multipart_document(call: Call, database: Database, id_: str) -> N
     except (ValueError, AssertionError, RuntimeError, HTTPException) as error:
         raise bad_request(f"The parts of the body cannot be read: {error}") from error
     return document
+
+
+async def _first_part(reader: MultipartReader) -> BodyPartReader:
+    try:
+        part = await reader.next()
+    except ValueError:
+        part = None
+    if not isinstance(part, BodyPartReader):
+        raise CouchError(500, "error", "expected more data")
+    return part
 
 
 async def _read_document(call: Call, part: BodyPartReader) -> bytes:

@@ -157,7 +157,8 @@ async def multipart_bulk(
         for part in found:
             if part.error is not None:
                 yield mark + b'\r\nContent-Type: application/json; error="true"\r\n\r\n'
-                yield json_text.encode(part.error)
+                # In the order in which Erlang has the members of this map.
+                yield json_text.encode({name: part.error[name] for name in ("rev", "reason", "id", "error")})
             for item in part.found:
                 yield from _bulk_item(database, part, item, options, inner=inner, mark=mark)
         if found:

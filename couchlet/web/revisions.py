@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from couchlet.errors import bad_request, unknown_error
 from couchlet.revisions import Revision, Tree, holds, parse_revisions, possible_ancestors
@@ -90,5 +90,5 @@ async def purged_infos(call: Call) -> web.StreamResponse:
     """`_purged_infos`: the purges that are remembered."""
     database = call.database()
     call.allow("GET")
-    infos: list[dict[str, Any]] = database.reader.purged_infos()
-    return json_reply({"purged_infos": infos})
+    infos = database.reader.purged_infos()
+    return json_reply({"purged_infos": [{"id": id_, "revs": [*map(str, revisions)]} for id_, revisions in infos]})

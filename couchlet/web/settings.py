@@ -35,9 +35,9 @@ async def revs_limit(call: Call) -> web.StreamResponse:
     database = call.database()
     if call.method == "PUT":
         limit = await call.json()
-        # CouchDB answers 500 to both of these, and with its names for the errors; the sentences say what is wrong.
+        # CouchDB answers 500 to both of these.
         if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0 or limit > 2**31:
-            raise unknown_error("function_clause: the limit must be a positive integer")
+            raise unknown_error("function_clause")
         if not is_database_admin(call.user, database.security):
             raise CouchError(500, "badmatch", "You are not a db or server admin.")
         await database.set_revs_limit(limit)

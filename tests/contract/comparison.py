@@ -1,8 +1,9 @@
 """When an answer is like the recorded one.
 
 The same status; for an error the same `error`; for the rest the same JSON, the ids of revisions too, except that
-sequences, bookmarks and the facts of one particular server stand for each other: what a recording calls by one name,
-the server has to call by one name throughout a scenario, so that later requests can be translated.
+sequences (but for their numbers), bookmarks and the facts of one particular server stand for each other: what a
+recording calls by one name, the server has to call by one name throughout a scenario, so that later requests can be
+translated.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ def _compare_member(name: str, recorded: Any, ours: Any, names: Names, where: st
     if name == "name" and recorded == names.admin[0]:
         recorded = names.admin[1]
     if name in SEQUENCES and isinstance(recorded, str) and recorded != "nil":
+        if name != "bookmark" and recorded.partition("-")[0] != ours.partition("-")[0]:
+            raise Difference(f"{where} is {ours!r}, recorded is {recorded!r}")
         names.learn(recorded, ours)
         return
     compare(recorded, ours, names, where)

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from couchlet.auth.users import prepare_user_document
+from couchlet.auth.users import with_password_hashed
 from couchlet.documents import content_digest
 from couchlet.revision_ids import new_revision_id
 from couchlet.revisions import Revision
@@ -77,8 +77,8 @@ def test_a_user_whose_salt_is_preserved():
         "salt": "00112233445566778899aabbccddeeff",
         "z": 3,
     }
-    assert made(prepare_user_document("org.couchdb.user:c", user)) == "0ff80b835fa700b4a88557bb37c08bae"
-    assert prepare_user_document("org.couchdb.user:c", {**user, "preserve_salt": False})["salt"] != user["salt"]
+    assert made(with_password_hashed(user)) == "0ff80b835fa700b4a88557bb37c08bae"
+    assert with_password_hashed({**user, "preserve_salt": False})["salt"] != user["salt"]
 
 
 def test_deep_members(server, database):

@@ -178,7 +178,7 @@ def test_a_tombstone_keeps_its_body(server, database):
 def test_bulk_get_takes_revisions_and_reports_each_failure(server, database):
     replicate(server, database, revision("x", (C, A), v="c"), revision("x", (B, A), v="b"))
     asked = {
-        "docs": [{"id": "x"}, {"id": "x", "rev": f"2-{B}"}, {"id": "x", "rev": "bad"}, {"rev": "1-a"}, 1, {"id": 5}]
+        "docs": [{"id": "x"}, {"id": "x", "rev": f"2-{B}"}, {"id": "x", "rev": "bad"}, {"rev": "1-a"}, 1, {"id": ""}]
     }
     results = server.ask("POST", f"{database}/_bulk_get?revs=true", asked).json()["results"]
     assert len(results[0]["docs"]) == 2
