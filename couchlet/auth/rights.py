@@ -63,7 +63,7 @@ def require_database_admin(user: User, security: dict[str, Any]) -> None:
         CouchError: 401, whoever asks, as CouchDB has it.
     """
     if not is_database_admin(user, security):
-        raise unauthorized("You are not a db or server admin.")
+        raise unauthorized("You are not a server or db admin.")
 
 
 def require_design_author(user: User, security: dict[str, Any]) -> None:

@@ -85,7 +85,9 @@ def _salt(body: dict[str, Any]) -> object:
     if preserves is None:
         raise unknown_error("case_clause")
     if not isinstance(preserves, bool):
-        raise CouchError(500, "case_clause", preserves if isinstance(preserves, str) else erlang_term(preserves))
+        # To Erlang an empty list is text as well.
+        shown = "" if preserves == [] else preserves
+        raise CouchError(500, "case_clause", shown if isinstance(shown, str) else erlang_term(shown))
     fresh = secrets.token_hex(16)
     return body.get("salt", fresh) if preserves else fresh
 

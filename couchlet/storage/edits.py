@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import reduce
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from couchlet import json_text
@@ -32,7 +33,7 @@ from couchlet.storage.records import Attachments, StoredDocument, attachments_of
 from couchlet.storage.transaction import Change, Content, Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 Outcome = Revision | CouchError
 
@@ -155,6 +156,7 @@ class Editor:
             _check_before(document, draft.before)
             self._learn_rules(document)
         parent, ancestors = document.revision, document.history
+        # Attachments are of the generation that the request makes, even where a tombstone is what it goes on from.
         attachments = self._attachments(document, draft, [parent] if parent else [], document.start + 1)
         revives = draft.exists and is_deleted(draft.tree)
         if revives:
@@ -185,7 +187,7 @@ class Editor:
         path = Branch(document.start, document.history, document.deleted)
         if self._looks_closer and draft.before and not self._is_new_leaf(draft, draft.before, revision):
             return revision
-        attachments = self._attachments(document, draft, list(path.revisions())[1:], None)
+        attachments = self._attachments(document, draft, islice(path.revisions(), 1, None), None)
         self._learn_rules(document)
         if holds(draft.tree, revision):
             draft.tree = merge(draft.tree, path)
@@ -210,7 +212,7 @@ class Editor:
         draft.contents[leaf] = Content(leaf, path.deleted, document.body, pack_attachments(attachments))
 
     def _attachments(
-        self, document: NewDocument, draft: _Draft, ancestors: list[Revision], generation: int | None
+        self, document: NewDocument, draft: _Draft, ancestors: Iterable[Revision], generation: int | None
     ) -> Attachments:
         """Return the attachments of the new revision; inline contents are stored.
 

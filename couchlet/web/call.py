@@ -95,7 +95,7 @@ def accepts(header: str | None, content_type: str) -> bool:
 
 def _method(request: web.BaseRequest) -> str:
     """Return the method; a POST may stand for another one, for clients that can send nothing else."""
-    override = request.headers.get("X-HTTP-Method-Override", "").upper()
+    override = request.headers.get("X-HTTP-Method-Override", "")
     return override if request.method == "POST" and override in _OVERRIDES else request.method
 
 
@@ -276,7 +276,7 @@ def _decompress(body: bytes, limit: int) -> bytes:
     try:
         plain = expander.decompress(body, limit + 1)
     except zlib.error as error:
-        raise bad_request("The request's body is not valid gzip.") from error
+        raise bad_request("Request body is not properly gzipped.") from error
     if len(plain) > limit:
         raise too_large()
     return plain

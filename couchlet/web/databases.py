@@ -52,7 +52,7 @@ async def _create(call: Call, name: str) -> web.StreamResponse:
     for parameter in ("q", "n"):
         value = call.query.get(parameter, "1")
         if not value.isdigit() or int(value) < 1:
-            raise bad_request(f"The `{parameter}` value must be a positive integer.")
+            raise bad_request(f"The `{parameter}` value should be a positive integer.")
     if not _PLACEMENT.fullmatch(call.query.get("placement", "any:1")):
         raise bad_request("The `placement` value should be in a format `zone:n`.")
     if call.query.get("engine", "couch") != "couch":

@@ -39,7 +39,8 @@ async def revs_limit(call: Call) -> web.StreamResponse:
         if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0 or limit > 2**31:
             raise unknown_error("function_clause")
         if not is_database_admin(call.user, database.security):
-            raise CouchError(500, "badmatch", "You are not a db or server admin.")
+            name = "unauthorized" if call.user.name is None else "forbidden"
+            raise CouchError(500, "badmatch", f'{{error,{{{name},<<"You are not a db or server admin.">>}}}}')
         await database.set_revs_limit(limit)
         return json_reply({"ok": True})
     call.allow("PUT", "GET")

@@ -1,9 +1,9 @@
 """When an answer is like the recorded one.
 
-The same status; for an error the same `error`; for the rest the same JSON, the ids of revisions too, except that
-sequences (but for their numbers), bookmarks and the facts of one particular server stand for each other: what a
-recording calls by one name, the server has to call by one name throughout a scenario, so that later requests can be
-translated.
+The same status; for an error the same `error` and `reason`; for the rest the same JSON, the ids of revisions too,
+except that sequences (but for their numbers), bookmarks and the facts of one particular server stand for each other:
+what a recording calls by one name, the server has to call by one name throughout a scenario, so that later requests can
+be translated.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ MAP = "function (doc) { emit(doc._id); }"
         ({"views": {"lib": "x"}}, "`views.lib` field must have object type"),
         ({"language": 5}, "`language` field must have string type"),
         ({"filters": []}, "`filters` field must have object type"),
-        ({"filters": {"a": 1}}, "`filters.a` field must have object or string type"),
+        ({"filters": {"a": 1}}, "`filters.a` field must have string or object type"),
         ({"options": {"local_seq": "x"}}, "`options.local_seq` field must have boolean type"),
-        ({"rewrites": {}}, "`rewrites` field must have string or array type"),
+        ({"rewrites": {}}, "`rewrites` field must have array or string type"),
         ({"validate_doc_update": 1}, "`validate_doc_update` field must have string type"),
     ],
 )
