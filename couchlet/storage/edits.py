@@ -164,8 +164,12 @@ class Editor:
                 raise conflict()
             # A deleted document made anew goes on from its tombstone, as CouchDB does it.
             parent, ancestors = winner(draft.tree).leaf, winner(draft.tree).ids
-        elif draft.exists and not extends_leaf(draft.tree, Branch(document.start, ancestors, document.deleted)):
-            raise conflict()
+        elif draft.exists:
+            leaf = leaf_branch(draft.tree, parent) if parent else None
+            if leaf is not None and len(ancestors) == 1:
+                ancestors = leaf.ids
+            elif not extends_leaf(draft.tree, Branch(document.start, ancestors, document.deleted)):
+                raise conflict()
         id_ = new_revision_id(
             deleted=document.deleted,
             parent=parent,
