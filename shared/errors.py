@@ -38,8 +38,9 @@ class DrwError(Exception):
     """Something that drw foresaw went wrong."""
 
     def __init__(self, message: str = "") -> None:
-        """Take the sentence for people; the class's docstring stands in for a missing one."""
-        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        """Take the sentence for people; the class's docstring stands in for a missing one, else the class's name."""
+        kind = type(self)
+        super().__init__(message or (kind.__doc__ or "").strip().partition("\n")[0] or kind.__name__)
 
 
 class BadInput(DrwError):
@@ -159,5 +160,5 @@ def text_of(error: BaseException) -> str:
     """Return the text of any exception; its type's name where it has none, or fails to say it."""
     try:
         return str(error) or type(error).__name__
-    except Exception:  # noqa: BLE001 (somebody else's __str__)
+    except BaseException:  # noqa: BLE001 (somebody else's __str__, which may raise anything)
         return type(error).__name__

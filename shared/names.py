@@ -31,8 +31,14 @@ _NAME_BYTES = 255
 
 
 def shown(value: object) -> str:
-    """Return ``value`` as it may stand in an error sentence: quoted, escaped, at most 80 characters."""
-    text = repr(value)
+    """Return ``value`` as it may stand in an error sentence: quoted, escaped, at most 80 characters.
+
+    What fails to say what it is, is named by its type.
+    """
+    try:
+        text = repr(value)
+    except BaseException:  # noqa: BLE001 (somebody else's __repr__, which may raise anything)
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 

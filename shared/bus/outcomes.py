@@ -110,15 +110,16 @@ def of_error(error: BaseException) -> Outcome | None:
     """Return what an exception that a handler raised says of its message; None when the claim is lost anyway."""
     if isinstance(error, errors.LeaseLost):
         return None
+    text = errors.text_of(error)
     if isinstance(error, errors.BadMessage):
-        return Dead(str(error))
+        return Dead(text)
     if isinstance(error, errors.DatabaseAway):
-        return Snooze(str(error), for_s=1.0)
+        return Snooze(text, for_s=1.0)
     if isinstance(error, _PASSING):
-        return Snooze(str(error))
+        return Snooze(text)
     if isinstance(error, errors.DrwError):
-        return Retry(str(error))
-    return Retry(f"{type(error).__name__}: {errors.text_of(error)}")
+        return Retry(text)
+    return Retry(f"{type(error).__name__}: {text}")
 
 
 def settled(  # noqa: PLR0911 (one line an outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from shared import errors
@@ -46,7 +47,8 @@ class Work:
 
     def run_once(self, held: Held) -> None:
         """Handle one message and pass its outcome on; nothing that a handler does ends the thread."""
-        with about(message=held.message.id, ous=str(held.message.body.get("ousUID", ""))):
+        ous = held.message.body.get("ousUID")
+        with about(message=held.message.id, ous=ous if isinstance(ous, str) else ""):
             outcome = self._before(held) or self._outcome(held)
         if outcome is None or held.lost:
             self._settler.drop(held, self._listener)
@@ -69,15 +71,25 @@ class Work:
     def _outcome(self, held: Held) -> Outcome | None:
         delivery = Delivery(self._sender, self._keeper, held, self._listener.policy)
         try:
-            outcome = self._listener.handler(delivery)
+            return _of_return(self._listener.handler(delivery))
         except BaseException as error:  # noqa: BLE001 (a handler may raise anything; it becomes an outcome)
             if held.aborted and not held.lost:
                 return GiveBack(refund=False)
-            foreseen = isinstance(error, errors.DrwError)
-            _LOG.warning("%s", errors.text_of(error), exc_info=None if foreseen else error)
-            return of_error(error)
-        if outcome is None:
-            return Done()
-        if not isinstance(outcome, Outcome):
-            return Retry(f"the handler returned {shown(outcome)}, not Done, Retry, Snooze or Dead")
-        return outcome
+            return _of_raise(error)
+
+
+def _of_return(returned: object) -> Outcome:
+    if returned is None:
+        return Done()
+    if not isinstance(returned, Outcome):
+        return Retry(f"the handler returned {shown(returned)}, not Done, Retry, Snooze or Dead")
+    return returned
+
+
+def _of_raise(error: BaseException) -> Outcome | None:
+    outcome: Outcome | None = Retry("the handler raised what can be neither shown nor logged")
+    with suppress(BaseException):  # whatever is asked of somebody else's exception may raise, logging it too
+        outcome = of_error(error)
+        foreseen = isinstance(error, errors.DrwError)
+        _LOG.warning("%s", errors.text_of(error), exc_info=None if foreseen else error)
+    return outcome

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from shared.bus import Done, Executor, Retry, Snooze
-from shared.errors import DatabaseAway, LeaseLost, Refused
+from shared.errors import BadMessage, DatabaseAway, LeaseLost, Refused
 
 READY = {"selector": "work.EU", "state": "ready", "priority": 0, "schema": 1, "sender": "x", "digest": "", "body": {}}
 OLD = "2026-01-01T00:00:00.000000"
@@ -62,11 +62,48 @@ def raise_unspeakable(delivery):
     raise Unspeakable
 
 
+class Ending(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def raise_ending(delivery):
+    raise Ending
+
+
+class BadUnspeakable(BadMessage):
+    def __str__(self) -> str:
+        raise ValueError("cannot be said")
+
+
+def raise_bad_unspeakable(delivery):
+    raise BadUnspeakable
+
+
+class Nothing(Exception):
+    @property
+    def __class__(self):
+        raise SystemExit(4)
+
+
+def raise_nothing(delivery):
+    raise Nothing
+
+
+class Faceless:
+    def __repr__(self) -> str:
+        raise SystemExit(5)
+
+
 @pytest.mark.parametrize(
     ("handler", "says"),
     [
         (lambda delivery: delivery.message.id, "the handler returned"),
         (raise_unspeakable, "Unspeakable"),
+        (raise_ending, "Ending"),
+        (raise_bad_unspeakable, "BadUnspeakable"),
+        (raise_nothing, "can be neither shown nor logged"),
+        (lambda delivery: Faceless(), "the handler returned <Faceless>"),
         (lambda delivery: Done(object()), "its outcome was refused"),
         (raise_surrogate, r"a lone \udc80"),
         (raise_exit, "SystemExit"),

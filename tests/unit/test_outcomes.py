@@ -7,6 +7,7 @@ import pytest
 from shared import errors
 from shared.bus import Dead, Done, Retry, RetryPolicy, Snooze, envelope
 from shared.bus.outcomes import LONGEST_S, of_error, settled
+from shared.names import shown
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -55,3 +56,23 @@ def test_what_was_begun_and_left_by_its_worker_does_not_expire():
     assert again.expires is None
     assert not envelope.is_expired(again, later)
     assert envelope.claim(envelope.give_back(held, refund=True), by="b", token="v", now=NOW, lease_s=60).expires
+
+
+class Unspeakable(errors.BadMessage):
+    def __str__(self) -> str:
+        raise GeneratorExit
+
+    __repr__ = __str__
+
+
+def test_what_fails_to_say_what_it_is_is_named_by_its_type():
+    error = Unspeakable()
+    assert errors.text_of(error) == "Unspeakable"
+    assert shown(error) == "<Unspeakable>"
+    assert of_error(error) == Dead("Unspeakable")
+
+
+def test_an_error_without_a_text_says_what_its_class_does_or_its_name():
+    assert str(errors.LeaseLost()).startswith("The claim on a message is no longer ours")
+    assert str(type("Mine", (errors.DrwError,), {})()) == "Mine"
+    assert str(type("Blank", (errors.DrwError,), {"__doc__": "  "})()) == "Blank"
