@@ -23,6 +23,7 @@ import json
 import os
 import re
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,7 @@ import msgspec
 from shared.clock import stamp
 from shared.errors import BadInput, Refused
 from shared.names import moment, shown
+from shared.readable_json import DEEPEST
 
 SCHEMA: Final = 1
 READY: Final = "ready"
@@ -52,6 +54,9 @@ ERROR_LENGTH: Final = 2000
 RESULT_BYTES: Final = 1_000_000
 BODY_BYTES: Final = 7_000_000
 """CouchDB takes documents of up to 8,000,000 bytes; the rest is for what the bus adds."""
+
+BODY_LEVELS: Final = DEEPEST - 10
+"""How deep a body may be nested: of an answer with messages in it, what is deeper than ``DEEPEST`` may be left out."""
 
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _SELECTOR: Final = re.compile(r"[a-z][A-Za-z0-9._-]{0,127}")
@@ -163,18 +168,31 @@ def fits(body: dict[str, Any]) -> bool:
 
 
 def digest(body: dict[str, Any]) -> str:
-    """Return the SHA-256 of a body, the same however its keys are ordered; raise Refused for what is not JSON."""
+    """Return the SHA-256 of a body, the same however its keys are ordered; raise Refused for what is no body."""
     data = _encoded(body)
     if len(data) > BODY_BYTES:
         raise Refused(f"the body of a message has {len(data)} bytes, more than the {BODY_BYTES} that CouchDB can keep")
+    if data.count(b"[") + data.count(b"{") > BODY_LEVELS and not _ends_within(BODY_LEVELS, body):
+        raise Refused(f"the body of a message is nested more than {BODY_LEVELS} levels deep")
     return hashlib.sha256(data).hexdigest()
 
 
 def _encoded(body: dict[str, Any]) -> bytes:
+    if not isinstance(body, dict):
+        raise Refused(f"the body of a message must be a JSON object, and {shown(body)} is none")
     try:
         return _CANONICAL.encode(body).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(f"the body of a message must be a JSON object: {error}") from error
+
+
+def _ends_within(levels: int, body: object) -> bool:
+    """Tell whether JSON is nested no deeper, without going as deep oneself."""
+    level: list[Any] = [body]
+    for _ in range(levels):
+        parts = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in level)
+        level = [part for part in parts if isinstance(part, dict | list | tuple)]
+    return not level
 
 
 def new_id(to: str, created: datetime) -> str:
@@ -216,8 +234,10 @@ def new(
     expires: datetime | None = None,
 ) -> Message:
     """Return a message to be sent: ready, or delayed until ``not_before``. Raises BadInput and Refused."""
-    if priority not in PRIORITIES:
+    if not isinstance(priority, int) or isinstance(priority, bool) or priority not in PRIORITIES:
         raise BadInput(f"{shown(priority)} is not a priority: it is a whole number from 0, most urgent, to 9")
+    if not isinstance(cause, str):
+        raise BadInput(f"{shown(cause)} is no cause: it is the id of a message")
     return Message(
         id=message_id,
         selector=selector(selector_of(message_id)),

@@ -171,6 +171,22 @@ def test_a_body_that_is_nested_too_deep_is_refused():
         envelope.digest(body)
 
 
+@given(
+    st.recursive(st.none() | st.text("[{", max_size=3), lambda part: st.lists(part) | st.dictionaries(st.text(), part))
+)
+def test_how_deep_a_body_is_nested_is_counted_in_lists_and_objects(value):
+    def levels(part):
+        parts = part.values() if isinstance(part, dict) else part if isinstance(part, list) else None
+        return 0 if parts is None else 1 + max(map(levels, parts), default=0)
+
+    body = {"a": value}
+    for _ in range(envelope.BODY_LEVELS - levels(body)):
+        body = {"a": body, "b": ["[{"]}
+    assert envelope.digest(body)
+    with pytest.raises(Refused, match="more than 90 levels deep"):
+        envelope.digest({"a": body})
+
+
 @pytest.mark.parametrize("text", ["", "Cached.JAO", "a:b", "a b", "a/b", "a" * 200, "ä", None])
 def test_what_is_no_selector_is_refused(text):
     with pytest.raises(BadInput, match="is not a selector"):
