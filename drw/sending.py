@@ -62,7 +62,7 @@ def register(commands: Commands) -> None:
     send.add_argument(
         "--key",
         type=actor.checked(arguments.key),
-        help="of two messages with one key and one selector the second is not sent",
+        help="of two messages with one key and one selector the second is not sent; its body may not differ",
     )
     call.add_argument(
         "--deadline",

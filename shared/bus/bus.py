@@ -23,6 +23,8 @@ from shared.bus.wake import Feed
 from shared.bus.work import Work
 from shared.clock import Ticker, elapsed_s
 from shared.errors import BadInput
+from shared.names import shown
+from shared.printable import is_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,23 +40,46 @@ _LAST_WRITES_S: Final = 5.0
 
 
 class Options(TypedDict, total=False):
-    """What a sender may choose. Times are in seconds.
+    """What a sender may choose. Times are in seconds; None is as if it were not given.
 
-    ``dedup`` makes the id from a key: of two messages with one key and one selector the second is not sent.
-    ``delay_s`` is how long nobody may take it, ``expires_s`` after how long nobody shall.
+    ``dedup`` makes the id from a key, in place of ``message_id``: of two messages with one key and one selector the
+    second is not sent, and one with another body is SentDifferently. ``cause`` is the id of the message for which it is
+    sent. ``delay_s`` is how long nobody may take it, ``expires_s`` after how long nobody shall.
     """
 
     message_id: str | None
-    dedup: str
+    dedup: str | None
     cause: str
     priority: int
-    delay_s: float
-    expires_s: float
+    delay_s: float | None
+    expires_s: float | None
+
+
+def _known(options: Options) -> Options:
+    """Return a sender's options; raise BadInput for a mistyped one, which would pass unheard."""
+    known = Options.__annotations__
+    if unknown := sorted(options.keys() - known.keys()):
+        raise BadInput(f"a message has no option {', '.join(unknown)}: there are {', '.join(known)}")
+    return options
+
+
+def _chosen_id(selector: str, options: Options) -> str | None:
+    """Return the id that a sender has chosen, None for none; raise BadInput for what is none of this selector."""
+    message_id, key = options.get("message_id"), options.get("dedup")
+    if key is not None:
+        if message_id is not None:
+            raise BadInput("a message has its id from message_id or from dedup, not from both")
+        if not isinstance(key, str) or not key or not is_utf8(key):
+            raise BadInput(f"{shown(key)} is no key: dedup is a text, and not an empty one")
+        return envelope.caused_id(selector, key, 0, "once")
+    if message_id is not None and (not isinstance(message_id, str) or envelope.selector_of(message_id) != selector):
+        raise BadInput(f"message id {shown(message_id)} does not begin with its selector, {selector}")
+    return message_id
 
 
 def _span(seconds: float | None) -> float | None:
-    if seconds is not None and not seconds <= LONGEST_S:
-        raise BadInput(f"{seconds} is no span of a message: seconds, up to {LONGEST_S:.0f}")
+    if seconds is not None and not (isinstance(seconds, int | float) and abs(seconds) <= LONGEST_S):
+        raise BadInput(f"{shown(seconds)} is no span of a message: seconds, up to {LONGEST_S:.0f}")
     return seconds
 
 
@@ -112,11 +137,7 @@ class Bus:
         self._learn_the_time()
         created, now = self._ticker.next(), self._clock.now()
         envelope.selector(selector)
-        message_id = options.get("message_id")
-        if message_id is not None and not message_id.startswith(f"{selector}:"):
-            raise BadInput(f"message id {message_id} does not begin with its selector and a colon, {selector}:")
-        if "dedup" in options:
-            message_id = envelope.caused_id(selector, options["dedup"], 0, "once")
+        message_id = _chosen_id(selector, _known(options))
         delay_s, expires_s = _span(options.get("delay_s")) or 0.0, _span(options.get("expires_s"))
         return envelope.new(
             message_id or envelope.new_id(selector, created),

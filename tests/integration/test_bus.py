@@ -168,11 +168,64 @@ def test_a_handler_that_runs_twice_sends_its_messages_once(place, seen):
 def test_a_poisonous_message_harms_only_itself(place):
     bus = place.bus()
     good = [bus.compose("work.EU", {"n": n}) for n in range(5)]
-    with pytest.raises(Refused):
-        bus.compose("work.EU", {"n": float("nan")})
-    with pytest.raises(Refused):
-        bus.compose("work.EU", {"n": "x" * 8_000_000})
+    for body in ({"n": float("nan")}, {"n": "x" * 8_000_000}, [1], "x", None, 5, True, {"n": nested(100)}):
+        with pytest.raises(Refused, match="the body of a message"):
+            bus.compose("work.EU", body)
     assert len(bus.send_many(good)) == 5
+
+
+def test_the_deepest_body_that_can_be_sent_is_handled(place, seen):
+    """Beside one that a stranger stored, and that nothing can decode as a whole."""
+    body = {"n": nested(89)}
+    deep = f'{{"_id":"x:y","n":{"[" * 990}{"]" * 990}}}'
+    place.database.bulk_bytes(f'{{"docs":[{deep}]}}'.encode(), 1)
+    bus = place.bus()
+    bus.listen("work.EU", lambda delivery: seen.add(delivery.body))
+    with bus:
+        message_id = bus.send("work.EU", body)
+        place.wait_for_state(message_id, "consumed")
+    assert seen.items == [body]
+    found = place.database.fetch([message_id, "x:y"])
+    assert found[0]["body"] == body
+
+
+def nested(levels):
+    made = 1
+    for _ in range(levels):
+        made = [made]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"delay": 60}, "no option delay: there are message_id, dedup, cause, priority, delay_s, expires_s"),
+        ({"priority": True}, "True is not a priority"),
+        ({"priority": 5.0}, "5.0 is not a priority"),
+        ({"cause": None}, "None is no cause"),
+        ({"cause": 5}, "5 is no cause"),
+        ({"dedup": ""}, "'' is no key"),
+        ({"dedup": 5}, "5 is no key"),
+        ({"dedup": "\ud800"}, "is no key"),
+        ({"dedup": "a", "message_id": "work.EU:1:a"}, "not from both"),
+        ({"message_id": 5}, "5 does not begin with its selector"),
+        ({"delay_s": "1"}, "'1' is no span"),
+        ({"delay_s": float("-inf")}, "-inf is no span"),
+        ({"expires_s": float("nan")}, "nan is no span"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(place, options, says):
+    with pytest.raises(BadInput, match=says):
+        place.bus().send("work.EU", {}, **options)
+    assert not [doc for doc in place.database.every() if doc["_id"].startswith("work.EU:")]
+
+
+def test_an_option_that_is_none_is_not_given(place):
+    bus = place.bus()
+    options = dict.fromkeys(("message_id", "dedup", "delay_s", "expires_s"))
+    first, second = (place.database.get(bus.send("work.EU", {}, **options)) for _ in range(2))
+    assert first["_id"] != second["_id"]
+    assert (first["state"], first.get("due"), first.get("expires")) == ("ready", None, None)
 
 
 def test_a_result_that_cannot_be_stored_makes_the_message_dead(place):
