@@ -13,6 +13,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+LONGEST_S: Final = 36500 * 86400.0
+"""A hundred years are as good as for ever, and can be counted with (seconds)."""
+
 _DATE_AGE_S: Final = 2.5
 """How long ago the second may have begun that a ``Date`` names: CouchDB (MochiWeb) looks at its clock once a second, at
 a moment of its own on each node, and a node that has much to do is late with that."""

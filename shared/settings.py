@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from shared.clock import LONGEST_S
 from shared.errors import BadInput
 from shared.names import shown
 from shared.printable import is_utf8
@@ -140,13 +141,9 @@ def _path(text: str) -> Path:
         raise ValueError from error
 
 
-_LONGEST_S: Final = 36500 * 86400.0
-"""A hundred years are as good as for ever, and can be counted with."""
-
-
 def _seconds(text: str) -> float:
     value = float(text)
-    if not 0 <= value <= _LONGEST_S:
+    if not 0 <= value <= LONGEST_S:
         raise ValueError
     return value
 
@@ -213,9 +210,9 @@ def _parser(name: str) -> tuple[Callable[[str], Any], str]:
     if name.endswith("_url"):
         return _url, "an address like http://127.0.0.1:5984"
     if name in _NEVER_ZERO:
-        return _some_seconds, f"a number above 0, and at most {_LONGEST_S:.0f}"
+        return _some_seconds, f"a number above 0, and at most {LONGEST_S:.0f}"
     if name.endswith("_s") or name == "pace":
-        return _seconds, f"a number from 0 to {_LONGEST_S:.0f}"
+        return _seconds, f"a number from 0 to {LONGEST_S:.0f}"
     return _path, "a path"
 
 

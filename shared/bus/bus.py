@@ -172,13 +172,16 @@ class Bus:
 
         ``slots`` handlers run at once, each in a thread; up to ``batch`` messages are claimed ahead. The handler
         returns Done (or None), Retry, Snooze or Dead; an exception is a Retry. It may run twice for one message, so
-        its effects must not add up. Raises RuntimeError once the bus has started.
+        its effects must not add up. Raises BadInput, and RuntimeError once the bus has started.
         """
+        self._listeners.append(self._listener(pattern, handler, slots=slots, batch=batch, policy=policy))
+
+    def _listener(
+        self, pattern: str, handler: Handler, *, slots: int, batch: int, policy: RetryPolicy | None
+    ) -> Listener:
         if self._started:
             raise RuntimeError(f"{pattern} cannot be listened to: the bus has started, and listeners come before that")
-        self._listeners.append(
-            Listener(Pattern(pattern), handler, slots=slots, batch=batch, policy=policy or self.policy)
-        )
+        return Listener(Pattern(pattern), handler, slots=slots, batch=batch, policy=policy or self.policy)
 
     def subscribe(
         self,
@@ -195,8 +198,11 @@ class Bus:
         The subscription is stored before this returns, and stays when the process ends. Processes of one service
         share its copies. Raises BadInput, and DatabaseAway.
         """
-        selector = groups.subscribe(self.queue.database, group, service, by=self.me, now=self._clock.now())
-        self.listen(selector, handler, slots=slots, batch=batch, policy=policy)
+        copies = groups.copy_selector(group, service)
+        # Made before anything is stored: what is refused here is not subscribed.
+        listener = self._listener(copies, handler, slots=slots, batch=batch, policy=policy)
+        groups.subscribe(self.queue.database, group, service, by=self.me, now=self._clock.now())
+        self._listeners.append(listener)
         if not any(each.pattern.text == group for each in self._listeners):
             self.listen(group, groups.expansion(self.queue))
 

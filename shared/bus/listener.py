@@ -7,6 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from shared.clock import elapsed_s
+from shared.errors import BadInput
+from shared.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +31,13 @@ class Listener:
     def __init__(
         self, pattern: Pattern, handler: Handler, *, slots: int = 1, batch: int = 1, policy: RetryPolicy
     ) -> None:
-        """Take what to listen on and how; ``batch`` is raised to ``slots`` where it is less."""
+        """Take what to listen on and how; ``batch`` is raised to ``slots`` where it is less.
+
+        Raises BadInput where either is no whole number from 1 on: nothing would ever be handled.
+        """
+        for name, count in {"slots": slots, "batch": batch}.items():
+            if not isinstance(count, int) or count < 1:
+                raise BadInput(f"{name} of {pattern.text} cannot be {shown(count)}: it is a whole number, 1 or more")
         self.pattern = pattern
         self.handler = handler
         self.slots = slots

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from shared.bus import Bus, Dead, Done, Retry, RetryPolicy, Snooze
+from shared.bus import Bus, Dead, Done, Executor, Retry, RetryPolicy, Snooze
 from shared.bus.envelope import caused_id
 from shared.clock import Clock
 from shared.dbcon import DbConnection
@@ -324,3 +324,19 @@ def test_a_handler_does_not_try_to_send_for_longer_than_its_lease_lasts(place, s
     with bus:
         place.wait_for_state(send("work.EU", {}), "consumed")
     assert 2 < seen.items[0] <= 6
+
+
+@pytest.mark.parametrize("counts", [{"slots": 0}, {"slots": -1, "batch": 5}, {"batch": 0}, {"slots": 1.5}])
+def test_a_listener_that_could_handle_nothing_is_refused(place, counts):
+    bus = place.bus()
+    with pytest.raises(BadInput, match=r"(slots|batch) of work\.EU cannot be .*: it is a whole number, 1 or more"):
+        bus.listen("work.EU", lambda _: None, **counts)
+    with pytest.raises(BadInput, match="it is a whole number"):
+        bus.subscribe("news", "page", lambda _: None, **counts)
+    assert bus.listens == []
+    assert place.database.get("control:subscriptions:news") is None
+
+
+def test_an_executor_that_could_execute_nothing_is_refused(place):
+    with pytest.raises(BadInput, match="slots of echo cannot be 0"):
+        Executor(place.bus(), "echo", lambda _: None, slots=0)

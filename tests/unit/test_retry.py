@@ -1,9 +1,11 @@
 """Back-off: grows, is capped, and its jitter stays within bounds."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.bus.retry import BackOff, RetryPolicy
+from shared.errors import BadInput
 
 CHANCE = st.floats(0, 1)
 
@@ -28,3 +30,27 @@ def test_polling_reaches_its_longest_wait():
 
 def test_the_last_attempt_is_the_policys():
     assert [RetryPolicy(attempts=3).is_spent(number) for number in (1, 2, 3, 4)] == [False, False, True, True]
+
+
+NO_SPANS = [float("inf"), float("nan"), 1e15, -5, "1", None]
+
+
+@pytest.mark.parametrize("kind", [RetryPolicy, BackOff])
+@pytest.mark.parametrize("name", ["first_s", "longest_s"])
+@pytest.mark.parametrize("span", NO_SPANS)
+def test_a_wait_that_there_cannot_be_is_refused_where_it_is_said(kind, name, span):
+    with pytest.raises(BadInput, match=rf"^{name} cannot be "):
+        kind(**{name: span})
+
+
+@pytest.mark.parametrize("attempts", [0, -1, 2.5, float("inf"), "3"])
+def test_attempts_are_a_whole_number(attempts):
+    with pytest.raises(BadInput, match=r"^attempts cannot be .*: it is a whole number, 1 or more$"):
+        RetryPolicy(attempts=attempts)
+
+
+@pytest.mark.parametrize("factor", [0, 0.5, float("nan"), float("inf"), 1e9])
+def test_a_back_off_grows_and_can_be_counted_with(factor):
+    with pytest.raises(BadInput, match=r"^factor cannot be "):
+        BackOff(factor=factor)
+    assert BackOff(longest_s=1e9, factor=100.0).wait_s(10_000, 1.0) == 1e9
