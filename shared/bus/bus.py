@@ -245,11 +245,14 @@ class Bus:
         """Stop in order: claim nothing more, give back what has not begun, let the rest finish, end what does not.
 
         ``grace_s`` (seconds, by default the settings') is how long begun work may take. What does not even end when
-        it is told to is left to its lease.
+        it is told to is left to its lease. Raises RuntimeError, with nothing stopped, for a handler of this bus: its
+        own end is waited for.
         """
         if self._stopping.is_set() or not self._started:
             self.feed.stop()
             return
+        if any(listener.is_here for listener in self._listeners):
+            raise RuntimeError("a handler cannot stop the bus that waits for its end: have another thread stop it")
         until_s = elapsed_s() + (self._settings.grace_s if grace_s is None else grace_s)
         self._stopping.set()
         self._taker.wake()

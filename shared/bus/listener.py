@@ -60,6 +60,11 @@ class Listener:
         """Whether every thread runs."""
         return all(thread.is_alive() for thread in self._threads)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is one of these threads that asks."""
+        return threading.current_thread() in self._threads
+
     def free(self) -> int:
         """Return how many more messages may be claimed.
 

@@ -267,3 +267,19 @@ def test_a_listener_that_comes_too_late_is_refused(place):
     bus.listen("work.EU", lambda _: None)
     with bus, pytest.raises(RuntimeError, match=r"work\.NA .* has started"):
         bus.listen("work.NA", lambda _: None)
+
+
+def test_a_handler_cannot_stop_its_bus_and_is_told_so_before_anything_is_stopped(place, seen):
+    bus = place.bus()
+
+    def handle(delivery):
+        with pytest.raises(RuntimeError, match="have another thread stop it"):
+            bus.stop()
+        seen.add(delivery.body["n"])
+
+    bus.listen("work.EU", handle)
+    with bus:
+        for n in range(3):
+            place.wait_for_state(bus.send("work.EU", {"n": n}), "consumed")
+        assert bus.broken() == ""
+    assert seen.items == [0, 1, 2]
