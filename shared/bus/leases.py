@@ -72,7 +72,7 @@ class Held:
         for callback in callbacks:
             try:
                 callback()
-            except Exception:  # noqa: BLE001 (a handler's own; the thread that tells it serves all the others too)
+            except BaseException:  # noqa: BLE001 (a handler's own, and SystemExit too would end the thread of all leases)
                 _LOG.exception("what was to end the work on message %s failed", self.message.id)
 
 

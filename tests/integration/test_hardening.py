@@ -269,6 +269,29 @@ def test_a_listener_that_comes_too_late_is_refused(place):
         bus.listen("work.NA", lambda _: None)
 
 
+def test_what_a_handler_wants_called_when_it_has_to_end_cannot_end_the_leases(place):
+    bus = place.bus()
+    told = threading.Event()
+
+    def end():
+        told.set()
+        raise SystemExit(1)
+
+    def handle(delivery):
+        delivery.on_abort(end)
+        delivery._held.until_s -= 1000.0  # as after a long sleep of the machine
+        doc = place.database.get(delivery.message.id)
+        place.database.put({**doc, "claim": {**doc["claim"], "token": "somebody else's"}})
+        assert told.wait(20)
+
+    bus.listen("work.EU", handle)
+    with bus:
+        bus.send("work.EU", {})
+        assert told.wait(20)
+        bus._keeper._thread.join(0.5)
+        assert bus.broken() == ""
+
+
 def test_a_handler_cannot_stop_its_bus_and_is_told_so_before_anything_is_stopped(place, seen):
     bus = place.bus()
 
