@@ -4,6 +4,7 @@ from collections import Counter
 
 import msgspec
 import pytest
+from proxy import Answer
 
 from shared.bus import Done, Retry, janitor
 from shared.errors import Refused
@@ -112,3 +113,19 @@ def test_one_bad_outcome_in_a_batch_of_fifty_harms_only_itself(place, seen, resu
     assert sorted(seen.items) == list(range(50))
     states = {doc["body"]["n"]: doc["state"] for doc in place.database.fetch(ids)}
     assert [n for n, state in states.items() if state != "consumed"] == [25]
+
+
+PAGE = b"<html><h1>413 Request Entity Too Large</h1></html>"
+SAID = b'{"error":"too_large","reason":"the request entity is too large"}'
+
+
+@pytest.mark.parametrize(("kind", "content"), [("text/html", PAGE), ("application/json", SAID)])
+def test_of_a_batch_that_a_gateway_finds_too_large_all_that_fits_is_sent(place, proxy, kind, content):
+    answer = Answer(413, [("Content-Type", kind)], content)
+    proxy.rule(lambda request: len(request.body) > 1_000_000, lambda exchange: exchange.reply(answer))
+    bus = place.bus(through=proxy)
+    messages = [bus.compose("work.EU", {"n": n, "x": "x" * (2_000_000 if n == 25 else 10)}) for n in range(50)]
+    with pytest.raises(Refused, match=r"cannot be sent: CouchDB answered .* with 413"):
+        bus.send_many(messages)
+    stored = sorted(doc["body"]["n"] for doc in place.database.every() if doc["_id"].startswith("work.EU:"))
+    assert stored == [n for n in range(50) if n != 25]
