@@ -72,8 +72,8 @@ def _chosen_id(selector: str, options: Options) -> str | None:
         if not isinstance(key, str) or not key or not is_utf8(key):
             raise BadInput(f"{shown(key)} is no key: dedup is a text, and not an empty one")
         return envelope.caused_id(selector, key, 0, "once")
-    if message_id is not None and (not isinstance(message_id, str) or envelope.selector_of(message_id) != selector):
-        raise BadInput(f"message id {shown(message_id)} does not begin with its selector, {selector}")
+    if message_id is not None and not (isinstance(message_id, str) and message_id.startswith(f"{selector}:")):
+        raise BadInput(f"message id {shown(message_id)} does not begin with its selector and a colon, {selector}:")
     return message_id
 
 

@@ -36,7 +36,11 @@ who a user is.)"""
 
 @dataclass(frozen=True)
 class Done:
-    """The work is done. ``result`` (any JSON, up to 1 MB) is kept with the message: it is the reply of an RPC."""
+    """The work is done. ``result`` (any JSON, up to 1 MB) is kept with the message.
+
+    Calls are answered by an :class:`~shared.bus.rpc.Executor`, whose results have a form of their own: a handler that
+    is called without one returns ``Done({"value": reply})``.
+    """
 
     result: Any = None
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.bus import Executor, ExecutorClient
+from shared.bus import Done, Executor, ExecutorClient
 from shared.errors import BadInput, Conflict, DeadlineExceeded, DrwError, RemoteError, StateRefused, Stopped
 
 
@@ -224,3 +224,10 @@ def test_of_a_request_that_was_begun_and_given_back_it_is_not_said_that_it_was_n
     stopping.join()
     left = place.database.get("work.add:1:x")
     assert (left["state"], left["attempts"]) == ("ready", 1)
+
+
+def test_a_listener_answers_calls_without_an_executor_in_its_form(place):
+    bus = place.bus("listener")
+    bus.listen("echo", lambda delivery: Done({"value": delivery.body["n"]}))
+    with bus:
+        assert ExecutorClient(place.bus("client"), "echo", deadline_s=10).call({"n": [1]}) == [1]
