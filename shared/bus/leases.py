@@ -76,6 +76,16 @@ class Held:
                 _LOG.exception("what was to end the work on message %s failed", self.message.id)
 
 
+def until_when(held: Iterable[Held], longest_s: float) -> float:
+    """Return until when a write of some claims is tried, a moment of :func:`~shared.clock.elapsed_s`.
+
+    That is for ``longest_s`` at most, and no longer than a lease that lasts yet; of what was read just now, because its
+    lease may be over, nothing is known but that.
+    """
+    now_s = elapsed_s()
+    return min([now_s + longest_s, *(each.until_s for each in held if each.until_s > now_s)])
+
+
 class LeaseKeeper:
     """Renews the leases of everything that this process holds, in batches, from one thread."""
 
@@ -156,7 +166,7 @@ class LeaseKeeper:
         if not mine:
             return
         asked_s = elapsed_s()
-        until_s = min([asked_s + self._queue.lease_s / 6, *(each.until_s for each in mine)])
+        until_s = until_when(mine, self._queue.lease_s / 6)
         results = self._queue.renew([each.message for each in mine], until_s=until_s)
         for each, result in zip(mine, results, strict=True):
             if result.standing == "written":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shared import errors
+from shared.bus.leases import until_when
 from shared.bus.outcomes import Dead, Done, Expire, GiveBack, Outcome, Retry, Snooze, settled
 from shared.bus.retry import BackOff
 from shared.clock import elapsed_s
@@ -152,7 +153,7 @@ class Settler:
         if not writable:
             return []
         messages = [self._settled(each) for each in writable]
-        until_s = min([elapsed_s() + _TRY_S, *(each.held.until_s for each in writable)])
+        until_s = until_when((each.held for each in writable), _TRY_S)
         try:
             results = self._queue.write(messages, until_s=until_s)
         except errors.DatabaseError as error:
