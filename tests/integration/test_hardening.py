@@ -193,7 +193,7 @@ def test_requests_claimed_ahead_are_not_begun_after_their_time(place, seen):
         seen.add(delivery.body["n"])
         release.wait(20)
 
-    Executor(bus, "echo", execute)
+    Executor(bus, "echo", execute, batch=3)
     ids = [bus.send("echo", {"n": n}, expires_s=1.0) for n in range(3)]
     with bus:
         for message_id in ids:
