@@ -28,7 +28,7 @@ def rivals(rev: str, leaves: Iterable[Doc]) -> list[str]:
     return [
         leaf["_rev"]
         for leaf in leaves
-        if not leaf.get("_deleted") and generation(leaf["_rev"]) >= generation(rev) and not _grew_from(leaf, rev)
+        if not leaf.get("_deleted") and generation(leaf["_rev"]) >= generation(rev) and not grew_from(leaf, rev)
     ]
 
 
@@ -57,7 +57,8 @@ def gives_way(rev: str, others: Iterable[str]) -> bool:
     return any((-generation(other), other) < (-generation(rev), rev) for other in others)
 
 
-def _grew_from(leaf: Doc, rev: str) -> bool:
+def grew_from(leaf: Doc, rev: str) -> bool:
+    """Tell whether a leaf, with its ``_revisions``, is a revision or one that was made of it."""
     ids = leaf["_revisions"]["ids"]
     at = leaf["_revisions"]["start"] - generation(rev)
     return at < len(ids) and bool(ids[at] == rev.partition("-")[2])

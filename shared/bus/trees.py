@@ -86,12 +86,16 @@ class Trees:
     def reapable(self, lapsed: Sequence[Message], *, is_over: Callable[[Doc], bool]) -> list[Message]:
         """Return those lapsed claims that may be taken over, after their other leaves were removed.
 
-        ``is_over`` tells whether the lease of a claimed leaf is surely over. Raises DatabaseError.
+        ``is_over`` tells whether the lease of a claimed leaf is surely over. What was written to since it was read, as
+        a copy that lags does not know, is no other leaf: removed, it would be the message itself that is gone. Raises
+        DatabaseError.
         """
-        trees = self._database.leaves(message.id for message in lapsed)
+        trees = self._database.leaves((message.id for message in lapsed), ancestors=True)
         free = []
         for message in lapsed:
             others = [each for each in trees[message.id] if each["_rev"] != message.rev and not each.get("_deleted")]
+            if any(forks.grew_from(each, message.rev) for each in others):
+                continue
             settled = [each for each in others if each.get("state") in envelope.TERMINAL_STATES]
             if settled:  # the settled leaf stands, and is shown once the claim is gone
                 stands = max(settled, key=generation)

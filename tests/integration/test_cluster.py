@@ -19,7 +19,8 @@ from changing import add, take
 from troubles import asks, hang
 
 from shared import changes, dbcon
-from shared.bus import janitor
+from shared.bus import janitor, trees
+from shared.clock import elapsed_s
 from shared.dbcon import DbConnection
 from shared.errors import Conflict, DatabaseAway
 from shared.settings import read_settings
@@ -347,3 +348,14 @@ def test_a_document_whose_write_lost_is_put_by_nobody(hands, cluster):
     assert len(outcomes) == 20
     assert any("is being changed" in each for each in outcomes), "each was refused with 409: this has shown nothing"
     assert database.get("a")["n"] == 2
+
+
+def test_what_was_written_to_since_it_was_read_is_not_removed_as_another_leaf(place):
+    """A copy that lags shows a claim as it was before its last renewal; both leases are over."""
+    bus = place.bus("first")
+    message_id = bus.send("work.EU", {})
+    claimed = bus.queue.claim(bus.queue.fetch([message_id]), bus.policy, "token").mine
+    [renewed] = bus.queue.renew(claimed, until_s=elapsed_s() + 5)
+    assert trees.Trees(place.database).reapable(claimed, is_over=lambda _: True) == []
+    assert place.database.get(message_id)["_rev"] == renewed.message.rev
+    assert trees.Trees(place.database).reapable([renewed.message], is_over=lambda _: True) == [renewed.message]
