@@ -32,6 +32,19 @@ def rivals(rev: str, leaves: Iterable[Doc]) -> list[str]:
     ]
 
 
+def apart(rev: str, leaves: Collection[Doc]) -> list[Doc]:
+    """Return the living leaves of other branches: neither grown from ``rev``, nor what it grew from itself.
+
+    Copies that lag show as a leaf what has long been written to. The leaves have ``_revisions``.
+    """
+    own = next((leaf for leaf in leaves if leaf["_rev"] == rev), None)
+    return [
+        leaf
+        for leaf in leaves
+        if not (leaf.get("_deleted") or grew_from(leaf, rev) or (own and grew_from(own, leaf["_rev"])))
+    ]
+
+
 def shown(leaves: Iterable[Doc]) -> Doc | None:
     """Return the leaf that CouchDB shows for a document: of the living the longest, and of those the greatest.
 
@@ -61,7 +74,7 @@ def grew_from(leaf: Doc, rev: str) -> bool:
     """Tell whether a leaf, with its ``_revisions``, is a revision or one that was made of it."""
     ids = leaf["_revisions"]["ids"]
     at = leaf["_revisions"]["start"] - generation(rev)
-    return at < len(ids) and bool(ids[at] == rev.partition("-")[2])
+    return 0 <= at < len(ids) and bool(ids[at] == rev.partition("-")[2])
 
 
 def _rev(leaf: Doc) -> str:

@@ -45,12 +45,12 @@ class Trees:
         counts; a longer one is what came after. What cannot be removed now is left to the janitor.
         """
         try:
-            leaves = self._database.leaves_of_every_copy(settled.id)
+            leaves = self._database.leaves_of_every_copy(settled.id, ancestors=True)
         except errors.DatabaseError as error:
             _LOG.warning("leaves that lost are not removed from message %s: %s", settled.id, error)
             return
         length = forks.generation(settled.rev)
-        self._remove(each for each in leaves if each["_rev"] != settled.rev and generation(each) <= length)
+        self._remove(each for each in forks.apart(settled.rev, leaves) if generation(each) <= length)
 
     def step_back(self, forked: Message) -> bool:
         """Remove a claim of ours that does not count, if another leaf is longer: that one's writer went on.
@@ -60,12 +60,12 @@ class Trees:
         no rival was quicker, but too few copies answer.
         """
         try:
-            leaves = self._database.leaves_of_every_copy(forked.id)
+            leaves = self._database.leaves_of_every_copy(forked.id, ancestors=True)
         except errors.DatabaseError as error:
             _LOG.warning("a claim that does not count is not removed from message %s: %s", forked.id, error)
             return False
         length = forks.generation(forked.rev)
-        rivals = [leaf for leaf in leaves if _is_alive(leaf) and leaf["_rev"] != forked.rev]
+        rivals = forks.apart(forked.rev, leaves)
         if any(generation(each) > length for each in rivals):
             self._remove([_revision(forked)])
         return any(generation(each) >= length for each in rivals)
@@ -93,9 +93,10 @@ class Trees:
         trees = self._database.leaves((message.id for message in lapsed), ancestors=True)
         free = []
         for message in lapsed:
-            others = [each for each in trees[message.id] if each["_rev"] != message.rev and not each.get("_deleted")]
-            if any(forks.grew_from(each, message.rev) for each in others):
+            leaves = trees[message.id]
+            if any(forks.grew_from(each, message.rev) for each in leaves if each["_rev"] != message.rev):
                 continue
+            others = forks.apart(message.rev, leaves)
             settled = [each for each in others if each.get("state") in envelope.TERMINAL_STATES]
             if settled:  # the settled leaf stands, and is shown once the claim is gone
                 stands = max(settled, key=generation)
@@ -105,16 +106,12 @@ class Trees:
         return free
 
     def _remove(self, leaves: Iterable[Doc]) -> bool:
-        return self._database.remove((leaf["_id"], leaf["_rev"]) for leaf in leaves if _is_alive(leaf))
+        return self._database.remove((leaf["_id"], leaf["_rev"]) for leaf in leaves)
 
 
 def generation(leaf: Doc) -> int:
     """Return how many revisions led to a leaf, itself included."""
     return forks.generation(leaf["_rev"])
-
-
-def _is_alive(leaf: Doc) -> bool:
-    return not leaf.get("_deleted")
 
 
 def _revision(message: Message) -> Doc:

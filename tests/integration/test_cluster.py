@@ -359,3 +359,22 @@ def test_what_was_written_to_since_it_was_read_is_not_removed_as_another_leaf(pl
     assert trees.Trees(place.database).reapable(claimed, is_over=lambda _: True) == []
     assert place.database.get(message_id)["_rev"] == renewed.message.rev
     assert trees.Trees(place.database).reapable([renewed.message], is_over=lambda _: True) == [renewed.message]
+
+
+def test_a_lapsed_claim_is_taken_over_from_among_shorter_leaves_that_lost(place):
+    """It was renewed since, so its branch is the longer; what lost long ago has no place in that one's history."""
+    bus = place.bus("first")
+    message_id = bus.send("work.EU", {})
+    [sent] = bus.queue.fetch([message_id])
+    [renewed] = bus.queue.renew(bus.queue.claim([sent], bus.policy, "token").mine, until_s=elapsed_s() + 5)
+    claimed = renewed.message
+    doc = place.database.get(message_id)
+    leaves = [
+        doc | {"_rev": f"{length}-{'e' * 32}", "_revisions": {"start": length, "ids": ["e" * 32, *ancestors]}}
+        for length, ancestors in ((2, [sent.rev.partition("-")[2]]), (1, []))
+    ]
+    for leaf in leaves:
+        assert place.database.bulk([leaf], new_edits=False) == []
+    assert trees.Trees(place.database).reapable([claimed], is_over=lambda _: True) == [claimed]
+    living = [each for each in place.database.leaves([message_id])[message_id] if not each.get("_deleted")]
+    assert [each["_rev"] for each in living] == [claimed.rev]

@@ -76,3 +76,31 @@ def test_what_is_read_is_the_longest_and_of_equals_what_couchdb_shows():
 def test_the_leaf_that_is_shown_is_alive_then_long_then_great(leaves, expected):
     for order in itertools.permutations(leaves):
         assert (forks.shown(order) or {"_rev": None})["_rev"] == expected
+
+
+@pytest.mark.parametrize(
+    ("rev", "grew"),
+    [("3-c", True), ("2-b", True), ("1-a", True), ("2-x", False), ("4-c", False), ("4-a", False), ("7-a", False)],
+)
+def test_a_leaf_grew_from_what_led_to_it_and_not_from_what_is_longer(rev, grew):
+    assert forks.grew_from(leaf("3-c", "b", "a"), rev) == grew
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([leaf("4-d", "c", "b", "a")], []),  # written since
+        ([leaf("2-b", "a")], []),  # as a copy shows that lags
+        ([leaf("2-x", "a"), leaf("1-z"), leaf("3-y", "b", "a")], ["2-x", "1-z", "3-y"]),
+        ([leaf("4-d", "y", "b", "a")], ["4-d"]),
+        ([leaf("3-y", "b", "a", _deleted=True)], []),
+    ],
+)
+def test_apart_is_what_lives_on_another_branch(others, expected):
+    own = leaf("3-c", "b", "a")
+    for leaves in itertools.permutations([own, *others]):
+        assert sorted(each["_rev"] for each in forks.apart("3-c", leaves)) == sorted(expected)
+
+
+def test_what_is_longer_than_a_leaf_that_was_not_read_is_known_by_its_ancestors_alone():
+    assert forks.apart("3-c", [leaf("4-d", "c", "b", "a"), leaf("4-e", "y", "b", "a")]) == [leaf("4-e", "y", "b", "a")]
