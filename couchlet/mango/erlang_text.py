@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SHOWN: Final = frozenset((*range(0x08, 0x0E), 0x1B, *range(0x20, 0x7F), *range(0xA0, 0x100)))
 """Bytes that `io_lib:printable_latin1_list` takes for text."""
@@ -10,30 +13,35 @@ _SHOWN: Final = frozenset((*range(0x08, 0x0E), 0x1B, *range(0x20, 0x7F), *range(
 
 def erlang_term(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """Return a JSON value in the form of Erlang's `~w`: text as its bytes, objects as lists of pairs in a tuple."""
+    return _term(value, _bytes)
+
+
+def erlang_shown(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return a JSON value in the form of Erlang's `~p`: as `~w`, but with text as text if all of its bytes can be."""
+    return _term(value, lambda text: f"<<{erlang_string(text)}>>" if _can_be_shown(text) else _bytes(text))
+
+
+def _term(value: Any, binary: Callable[[str], str]) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(value, str):
-        return f"<<{','.join(str(byte) for byte in value.encode())}>>"
+        return binary(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        pairs = ",".join(f"{{{erlang_term(name)},{erlang_term(item)}}}" for name, item in value.items())
+        pairs = ",".join(f"{{{_term(name, binary)},{_term(item, binary)}}}" for name, item in value.items())
         return f"{{[{pairs}]}}"
     if isinstance(value, list):
-        return f"[{','.join(erlang_term(item) for item in value)}]"
+        return f"[{','.join(_term(item, binary) for item in value)}]"
     return str(value)
 
 
-def erlang_shown(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Return a JSON value in the form of Erlang's `~p`: as `~w`, but with text as text if all of its bytes can be."""
-    if isinstance(value, str):
-        return f"<<{erlang_string(value)}>>" if value and _SHOWN.issuperset(value.encode()) else erlang_term(value)
-    if isinstance(value, dict):
-        pairs = ",".join(f"{{{erlang_shown(name)},{erlang_shown(item)}}}" for name, item in value.items())
-        return f"{{[{pairs}]}}"
-    if isinstance(value, list):
-        return f"[{','.join(map(erlang_shown, value))}]"
-    return erlang_term(value)
+def _bytes(text: str) -> str:
+    return f"<<{','.join(str(byte) for byte in text.encode())}>>"
+
+
+def _can_be_shown(text: str) -> bool:
+    return bool(text) and _SHOWN.issuperset(text.encode())
 
 
 def erlang_string(text: str) -> str:

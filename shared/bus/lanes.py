@@ -119,7 +119,7 @@ class Lanes:
 
     def first(self, selector: str) -> Place | None:
         """Return the place that is to be reached for next; None where there is none. Raises DatabaseError."""
-        lane = self._lanes.setdefault(selector, _Lane())
+        lane = self._lane(selector)
         if not (lane.places or lane.start):
             self._read(selector, lane)
         return lane.places[0] if lane.places else None
@@ -130,9 +130,7 @@ class Lanes:
         ``until`` is the least urgent priority among them. What is past its time comes besides. Raises
         DatabaseError.
         """
-        if len(self._lanes) > _SELECTORS_KEPT:
-            self._lanes.clear()
-        lane = self._lanes.setdefault(selector, _Lane())
+        lane = self._lane(selector)
         is_old = elapsed_s() > lane.believed_s or (selector in self._news and not lane.start)
         if lane.crowded:
             lane = self._lanes[selector] = self._another_lane(selector, lane.span)
@@ -155,6 +153,11 @@ class Lanes:
         lane = self._lanes.get(selector)
         if lane is not None:
             lane.learn(len(tried), lost)
+
+    def _lane(self, selector: str) -> _Lane:
+        if len(self._lanes) > _SELECTORS_KEPT:
+            self._lanes.clear()
+        return self._lanes.setdefault(selector, _Lane())
 
     def _reach(self, selector: str, lane: _Lane, room: int, until: int | None) -> list[Message]:
         """Return what is ready in the next places; what is past its time takes no room.

@@ -146,11 +146,11 @@ class Executor:
                 result = {"error": {"kind": "Refused", "message": "the reply is larger than 1 MB"}}
         except _WAITS:
             raise
-        except BaseException as error:  # (whatever went wrong, the caller is to know)
+        except BaseException as error:  # whatever went wrong, the caller is to know
             if delivery.is_aborted and isinstance(error, errors.LeaseLost | errors.Stopped):
                 raise
             if isinstance(error, errors.DrwError):
-                _LOG.info("refused: %s", error)
+                _LOG.info("refused: %s", errors.text_of(error))
             else:
                 _LOG.exception("a request failed")
             result = {"error": _error(error)}
