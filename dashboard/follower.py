@@ -52,7 +52,7 @@ class Watcher:
                 for row in self._database.feed(since, heartbeat_s=HEARTBEAT_S):
                     if self._stopping.is_set():
                         return
-                    if row.get("id"):
+                    if row.id:
                         self._changed()
             except DrwError as error:
                 _LOG.debug("%s is not followed: %s", self._database.name, error)
@@ -123,8 +123,8 @@ class Follower:
         for row in self._database.feed(since, heartbeat_s=HEARTBEAT_S):
             if self._stopping.is_set():
                 return
-            if row.get("id"):
-                self._pending.add(row["id"])
+            if row.id:
+                self._pending.add(row.id)
                 self._to_fetch.set()
 
     def _fetch(self) -> None:

@@ -21,6 +21,7 @@ from shared.messages import XTSS
 
 if TYPE_CHECKING:
     from drw.registry import Commands, Context
+    from shared.answers import Change
     from shared.dbcon import Database, Doc
 
 _HEARTBEAT_S: Final = 5.0
@@ -87,16 +88,17 @@ class Follower:
             tries += 1
             threading.Event().wait(back_off.wait_s(tries))
 
-    def _see(self, row: Doc) -> None:
+    def _see(self, row: Change) -> None:
         """Tell of one change, and go on behind it; what goes on is asked for again after an outage."""
-        if "id" in row and not row.get("deleted"):
-            doc = self._database.get(row["id"])
+        if row.id and not row.deleted:
+            doc = self._database.get(row.id)
             at = stamp(self._database.server.clock.now())
             if doc and self._database.name == status.DATABASE and "entityId" in doc:
                 self._events.put(of_entity(doc, at))
-            elif doc and self._database.name == queue.DATABASE and envelope.is_message_id(row["id"]):
+            elif doc and self._database.name == queue.DATABASE and envelope.is_message_id(row.id):
                 self._events.put(of_message(doc, at))
-        self._since = str(row.get("seq", self._since))
+        if row.id:
+            self._since = str(row.seq)
 
 
 def register(commands: Commands) -> None:

@@ -5,7 +5,7 @@ See the paths of CouchDB's documentation, ``api/database`` and ``api/document``.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -58,6 +58,20 @@ class Listed(msgspec.Struct):
     """The answer of ``_all_docs``."""
 
     rows: list[dict[str, Any]]
+
+
+class Change(msgspec.Struct):
+    """A row of a continuous ``_changes``. A heartbeat has no ``id``, nor has the last row, which tells of the end."""
+
+    class Leaf(msgspec.Struct):
+        """A revision that is a leaf now."""
+
+        rev: Annotated[str, msgspec.Meta(pattern="^[0-9]+-")]
+
+    id: str = ""
+    seq: Any = None
+    deleted: bool = False
+    changes: list[Leaf] = []
 
 
 class Changed(msgspec.Struct):

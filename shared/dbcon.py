@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from shared import answers, couchdb_http, errors, forks
-from shared.answers import Row
+from shared.answers import Change, Row
 from shared.changes import Changes
 from shared.clock import Clock, elapsed_s
 from shared.couchdb_http import TIME_LIMIT_S
@@ -516,15 +516,15 @@ class Database:
         with self.server.stream(self.path(doc_id, name), read_timeout_s=_STREAM_READ_TIMEOUT_S) as response:
             yield from response.stream(chunk_bytes)
 
-    def feed(self, since: str, *, heartbeat_s: float) -> Generator[Doc]:
+    def feed(self, since: str, *, heartbeat_s: float) -> Generator[Change]:
         """Yield the rows of a continuous ``_changes`` feed, an empty one for each heartbeat, until the line breaks.
 
-        Silence for 2.5 heartbeats is DatabaseAway: such feeds can die without a word.
+        Silence for 2.5 heartbeats is DatabaseAway, for such feeds can die without a word; so is what is no row.
         """
         params = {"feed": "continuous", "since": since, "heartbeat": str(int(heartbeat_s * 1000))}
         with self.server.stream(self.path("_changes"), params, read_timeout_s=2.5 * heartbeat_s) as response:
             for line in _lines(couchdb_http.pieces(response)):
-                yield couchdb_http.decoded(line, Doc) if line else {}
+                yield couchdb_http.decoded(line, Change) if line else Change()
 
     def last_seq(self) -> str:
         """Return the update sequence of now, for a feed that begins here."""

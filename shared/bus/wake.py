@@ -23,7 +23,8 @@ from shared.clock import elapsed_s
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.dbcon import Database, Doc
+    from shared.answers import Change
+    from shared.dbcon import Database
 
 _LOG = logging.getLogger(__name__)
 _OWN_WRITES_KEPT: Final = 2_000
@@ -197,14 +198,14 @@ class Feed:
             self._hurry.wait(_UNHEARD_S)
             _call_all(self._unheard)
 
-    def _tell(self, row: Doc) -> None:
-        revisions = [change["rev"] for change in row.get("changes", ())]
+    def _tell(self, row: Change) -> None:
+        revisions = [leaf.rev for leaf in row.changes]
         if not revisions:
             return
         generation = forks.generation(revisions[0])
         own = all(revision in self.own_writes for revision in revisions)
         for watcher in self._watchers:
-            watcher.changed(row["id"], generation, own=own)
+            watcher.changed(row.id, generation, own=own)
 
 
 def _call_all(callbacks: list[Callable[[], None]]) -> None:

@@ -85,15 +85,15 @@ class Place:
             if doc and doc["state"] in states:
                 return doc
             for row in self.database.feed(since, heartbeat_s=0.5):
-                if row.get("id") == message_id or time.monotonic() > deadline:
+                if row.id == message_id or time.monotonic() > deadline:
                     break
         raise AssertionError(f"{message_id} never became {states}: {self.database.get(message_id)}")
 
     def wait_for_message(self, selector: str, timeout: float = 20.0) -> str:
         """Wait until there is a message to a selector, and return its id."""
         for row in self.database.feed("0", heartbeat_s=timeout / 2):
-            if row.get("id", "").startswith(f"{selector}:"):
-                return row["id"]
+            if row.id.startswith(f"{selector}:"):
+                return row.id
         raise AssertionError(f"nothing was sent to {selector}")
 
     def close(self) -> None:

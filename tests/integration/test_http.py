@@ -307,6 +307,28 @@ def test_what_couchdb_cannot_count_is_refused_and_no_outage(server, connection):
     assert (row.error, row.reason) == ("refused", "CouchDB stores no whole number of 309 digits or more")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]",
+        b'"x"',
+        b'{"id":5}',
+        b'{"id":"a","changes":[{"rev":"x"}]}',
+        b'{"id":"a","changes":{}}',
+        b'{"id":"a"',
+        b"\xff",
+    ],
+)
+def test_what_is_no_row_breaks_a_feed(server, connection, line):
+    """Whoever follows it then takes it for a line that broke, and opens another."""
+    row = b'{"seq":"1-x","id":"a","changes":[{"rev":"1-b"}]}'
+    server.answers = [(200, {}, b"\n" + row + b"\n" + line + b"\n" + row + b"\n")]
+    rows = connection.database("x").feed("now", heartbeat_s=1.0)
+    assert [next(rows).id, next(rows).id] == ["", "a"]
+    with pytest.raises(errors.DatabaseAway, match="not its own"):
+        next(rows)
+
+
 def test_a_limit_that_is_set_is_not_set_again(server, connection):
     """CouchDB 3.5.0 waits for every node to set it, for a minute where one is down."""
     server.answers = [(200, {}, 20), (200, {}, 1000), (200, {}, {"ok": True})]
