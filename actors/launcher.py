@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared import actor, audit, names, streams
-from shared.launching import Launching, driver_lives
+from shared.launching import Launching, caution
 from shared.messages import ProcessRequest
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ def launch(me: Actor, request: ProcessRequest, executive: str, *, force: bool = 
     """Launch an OUS at an executive, see :class:`~shared.launching.Launching`; return what was done, in words."""
     launching = Launching(me.connection, me.bus, me.state, by=audit.who())
     said = launching.launch(request, executive, force=force).sentence
-    if driver_lives(me.connection, executive):
-        return said
-    return f"{said}\nno pipeline-driver lives at {executive}: start one"
+    return "\n".join(filter(None, [said, caution(me.connection, executive)]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from drw.registry import FAILURE, OK
 from shared import actor, audit, lifecycle, names
 from shared.entities import Entities
 from shared.errors import BadInput, DatabaseAway, DrwError, OutcomeUnknown
-from shared.launching import Launching, driver_lives
+from shared.launching import Launching, caution
 from shared.messages import ProcessRequest
 
 if TYPE_CHECKING:
@@ -221,5 +221,5 @@ def _print(context: Context, results: Sequence[Result]) -> None:
     tally = [f"{outcomes.count(each)} {each}" for each in dict.fromkeys(outcomes)]
     say(context.console, f"{counted(len(results), 'OUS', 'OUSs')}{': ' if tally else ''}{', '.join(tally)}")
     for executive in sorted({each.executive for each in results if each.outcome in {NEW, WAITS}}):
-        if not driver_lives(context.connection, executive):
-            say(context.console, f"no pipeline-driver lives at {executive}: start one", style="yellow")
+        if said := caution(context.connection, executive):
+            say(context.console, said, style="yellow")

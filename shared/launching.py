@@ -10,7 +10,7 @@ import msgspec
 from shared import audit, cancels, heartbeats, lifecycle, review
 from shared.actor import ACTORS_DATABASE
 from shared.bus import envelope
-from shared.errors import DrwError, StateRefused
+from shared.errors import DatabaseError, DrwError, StateRefused
 from shared.messages import process_selector
 from shared.status import Change
 
@@ -150,8 +150,15 @@ def _refuse_ended(entity: StatusEntity, earlier: Message | None) -> None:
         )
 
 
-def driver_lives(connection: DbConnection, executive: str) -> bool:
-    """Tell whether a pipeline driver lives at an executive."""
+def caution(connection: DbConnection, executive: str) -> str:
+    """Return what to say to whoever has launched something where no pipeline driver is seen to live, else nothing.
+
+    What was launched is launched: that it cannot be seen is no error of the launch, which would be made again.
+    """
     now, start = connection.clock.now(), f"pipeline-driver.{executive}@"
     drivers = connection.database(ACTORS_DATABASE).every(start=start, end=start + "\ufff0")
-    return any(heartbeats.is_alive(doc, now) for doc in drivers)
+    try:
+        lives = any(heartbeats.is_alive(doc, now) for doc in drivers)
+    except DatabaseError as error:
+        return f"it is not known whether a pipeline-driver lives at {executive}: {error}"
+    return "" if lives else f"no pipeline-driver lives at {executive}: start one"

@@ -249,11 +249,17 @@ class Storm:
         """Launch everything, and review what waits, until every OUS has come to its end."""
         waiting = list(self.ouss)
         while waiting or not self._is_over():
-            waiting = [ous for ous in waiting if not self._launch(ous)]
+            waiting = [ous for ous in waiting if not self._launch_once(ous)]
             with suppress(DrwError):
                 self._review_what_waits()
                 self._launch_what_failed()
             time.sleep(0.2)  # people look now and then
+
+    def _launch_once(self, ous: str) -> bool:
+        """Launch, unless an earlier try did though it was told that it may not have: people look before they repeat."""
+        with suppress(DrwError):
+            return self._state(ous) not in {"", lifecycle.READY_FOR_PROCESSING} or self._launch(ous)
+        return False
 
     def _launch(self, ous: str) -> bool:
         request = ProcessRequest(progID="2015.1.00657.S", ousUID=ous, recipe=names.DEFAULT_RECIPE)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from proxy import Proxy
-from troubles import fail
+from troubles import asks, fail
 
 from drw import cli
 from shared import audit, cancels, names
@@ -430,6 +430,25 @@ def test_a_database_that_goes_away_during_a_launch_is_no_refusal(place, couchlet
         monkeypatch.setitem(place.environ, "DRW_COUCHDB_URL", proxy.url)
         done = answer(place, "launch", "--program", PROGRAM, *ouss, status=3)["ous"]
     assert {each["outcome"] for each in done} == {"not answered", "not tried"}
+
+
+@pytest.mark.parametrize("command", ["launcher", "drw launch"])
+def test_a_launch_is_no_failure_because_it_cannot_be_seen_whether_a_driver_lives(
+    place, couchlet_of_module, monkeypatch, command
+):
+    """Told that it failed, people launch again, and by then it may be delivered."""
+    (ous,) = some()
+    with Proxy(couchlet_of_module.url) as proxy:
+        proxy.rule(asks("/actors/_all_docs"), fail(503))
+        monkeypatch.setitem(place.environ, "DRW_COUCHDB_URL", proxy.url)
+        if command == "launcher":
+            done = place.run("launcher", PROGRAM, ous)
+        else:
+            done = process(place, "launch", "--program", PROGRAM, ous)
+    assert done.returncode == 0, done.stderr
+    assert "is launched" in done.stdout or "1 launched" in done.stdout
+    assert "it is not known whether a pipeline-driver lives at EU" in done.stdout.replace("\n", " ")
+    assert place.entity(ous).history[0].note == "launched"
 
 
 def test_without_xtss_nothing_more_is_tried_than_what_it_takes_to_see_that(place):
