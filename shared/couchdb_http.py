@@ -354,9 +354,9 @@ def _what_happened(error: Exception) -> str:
 
 def _reason(answer: Answer) -> str:
     try:
-        body = msgspec.json.decode(answer.content)
+        body = readable_json.decode(answer.content, dict[str, Any])
         return f"{body['error']}: {body['reason']}"
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, KeyError):
         return answer.content[:200].decode(errors="replace") or "no reason given"
 
 

@@ -29,9 +29,6 @@ _WHAT_TO_DO: Final = {
     lifecycle.DELIVERY_IN_PROGRESS: "wait until it is delivered",
 }
 
-_DISCARD: Final = envelope.discard.__name__
-"""The transition by which a person ends a dead message; messages keep the name of their newest one."""
-
 
 @dataclass(frozen=True)
 class Launched:
@@ -95,7 +92,7 @@ class Launching:
                 ended_at = cancelled.at
                 continue
             earlier = self._bus.queue.get(message.id)
-            if earlier is None or not _was_discarded(earlier):
+            if earlier is None or not envelope.is_discarded(earlier):
                 return message, earlier
             ended_at = earlier.done_at or ""
 
@@ -130,10 +127,6 @@ def keys(ous_uid: str, changes: int, *ended_at: str) -> list[str]:
     """
     key = f"launch {ous_uid} {changes}"
     return [key, *(f"{key} after {each}" for each in ended_at if each)]
-
-
-def _was_discarded(message: Message) -> bool:
-    return message.state == envelope.CONSUMED and message.last is not None and message.last.op == _DISCARD
 
 
 def _refuse_ended(entity: StatusEntity, earlier: Message | None) -> None:

@@ -26,8 +26,16 @@ _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|-?[0-9]{%d,}[
 def decode(text: bytes, kind: type[T]) -> T:
     """Return JSON decoded; what is nested deeper than :data:`DEEPEST`, or too long a number, is a text that says so.
 
-    Raises msgspec.DecodeError for what is no JSON, or cut off, or not of the kind that is expected (Any for any).
+    Raises msgspec.DecodeError for what is no JSON, no UTF-8, or cut off, or not of the kind that is expected (Any for
+    any).
     """
+    try:
+        return _decoded(text, kind)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"it is no UTF-8: {error}") from error
+
+
+def _decoded(text: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(text, type=kind)
     except (RecursionError, msgspec.ValidationError):

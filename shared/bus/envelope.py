@@ -50,10 +50,11 @@ _MARGIN: Final = timedelta(days=366)
 
 ERRORS_KEPT: Final = 20
 _LAPSED: Final = "lease expired"
+_DISCARD: Final = "discard"
 ERROR_LENGTH: Final = 2000
 RESULT_BYTES: Final = 1_000_000
-BODY_BYTES: Final = 7_000_000
-"""CouchDB takes documents of up to 8,000,000 bytes; the rest is for what the bus adds."""
+BODY_BYTES: Final = 6_900_000
+"""CouchDB takes documents of up to 8,000,000 bytes; the rest is for a result, and what the bus adds."""
 
 BODY_LEVELS: Final = DEEPEST - 10
 """How deep a body may be nested: of an answer with messages in it, what is deeper than ``DEEPEST`` may be left out."""
@@ -405,7 +406,12 @@ def discard(message: Message, *, by: str, now: datetime, why: str) -> Message:
     if message.state != DEAD:
         raise BadInput(f"message {message.id} is {message.state}: only dead messages can be discarded")
     noted = _noted(message, f"discarded: {why}", by, now)
-    return _changed(message, **_ended(CONSUMED, now), errors=noted, last=last(by, "discard"))
+    return _changed(message, **_ended(CONSUMED, now), errors=noted, last=last(by, _DISCARD))
+
+
+def is_discarded(message: Message) -> bool:
+    """Tell whether a person ended a message that was dead; it keeps the name of its newest transition."""
+    return message.state == CONSUMED and message.last is not None and message.last.op == _DISCARD
 
 
 def _held(message: Message) -> Claim:

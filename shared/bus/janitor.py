@@ -107,15 +107,16 @@ class Janitor:
 
     def _doomed(self, page: list[Doc], outgoing: _Outgoing) -> tuple[dict[str, list[str]], list[str]]:
         """Return the leaves of each message to purge, and why each of the others is kept."""
-        causes = {doc["cause"] for doc in page if doc.get("cause")}
-        busy = {doc["_id"] for doc in self._database.fetch(causes) if doc and doc.get("state") not in _OVER}
+        causes = {doc["_id"]: str(doc.get("cause") or "") for doc in page}
+        found = self._database.fetch(filter(None, set(causes.values())))
+        busy = {doc["_id"] for doc in found if doc and doc.get("state") not in _OVER}
         trees = self._database.leaves(doc["_id"] for doc in page)
         behind = outgoing.behind(list(trees))
         doomed: dict[str, list[str]] = {}
         reasons = []
         for doc in page:
             leaves = trees[doc["_id"]]
-            if doc.get("cause") in busy:
+            if causes[doc["_id"]] in busy:
                 reasons.append("its cause is not over")
             elif doc["_id"] in behind:
                 reasons.append("a replication has not passed it")
@@ -132,7 +133,7 @@ class Janitor:
         settled = max((generation(each) for each in leaves if each.get("state") in _OVER), default=0)
         horizon = stamp(self._database.server.clock.now() - timedelta(seconds=self._kept_s))
         touched = str(leaf.get("due") or leaf.get("creationTimestamp") or "")
-        return leaf.get("state") in envelope.OPEN_STATES and generation(leaf) < settled and touched < horizon
+        return str(leaf.get("state")) in envelope.OPEN_STATES and generation(leaf) < settled and touched < horizon
 
     def _give_back_space(self) -> None:
         fields = INDEXES[READY_INDEX][0]

@@ -46,11 +46,11 @@ _SURVEY_ROWS: Final = 200
 _SURVEY_PAGES: Final = 50
 _READ_S: Final = 10.0
 _PARKED_KEPT: Final = 1000
-"""An index that lags shows for a while what was parked."""
+"""An index that lags shows for a while what was parked; of a newer program there may be any number of messages."""
 
 _SURVEYED: Final = {
     READY_INDEX: ["_id", "selector"],
-    DUE_INDEX: ["_id", "selector", "state", "due", "priority"],
+    DUE_INDEX: ["_id", "_rev", "selector", "state", "due", "priority"],
 }
 """What a survey asks for. Of ready messages that is in the index, so that CouchDB reads no document."""
 
@@ -84,6 +84,8 @@ class Prospect:
     due: str = ""
     priority: int = 0
     """How urgent it is, if it is not ready."""
+    rev: str = ""
+    """Its revision, if it is not ready."""
     more: bool = False
     """Whether the index has more for this selector, behind this one."""
 
@@ -125,6 +127,8 @@ class Queue:
         if result.standing == "refused":
             raise errors.Refused(f"message {message.id} cannot be sent: {result.reason}")
         earlier = self.get(message.id)
+        if earlier is None and (why := self.why_unread(message.id)):
+            raise errors.Refused(f"message {message.id} cannot be sent: {why}")
         if earlier is None:
             raise errors.OutcomeUnknown(f"message {message.id} was there and is gone; send it again")
         if earlier.digest != message.digest and earlier.epoch == 0:
@@ -145,7 +149,7 @@ class Queue:
 
         Only the index is read for it; what is parked or newer than this program does not count for the limit.
         """
-        in_the_way = sum(selector_of(message_id) == selector for message_id in self._left_alone)
+        in_the_way = sum(selector_of(message_id) == selector for message_id in list(self._left_alone))
         return self._places({"selector": selector}, limit + in_the_way)
 
     def ready_since(self, selector: str, priority: int, since: str, limit: int) -> list[Place]:
@@ -179,9 +183,19 @@ class Queue:
             self.fetch(odd)
         return places
 
-    def is_in_the_way(self, message_id: str) -> bool:
-        """Tell whether a message is one that this process leaves alone until somebody changes it, or has parked."""
-        return message_id in self._left_alone or message_id in self._parked
+    def is_in_the_way(self, message_id: str, rev: str = "") -> bool:
+        """Tell whether a message is one that this process leaves alone until somebody changes it, or has parked.
+
+        Without ``rev``, its revision, the message may have been changed since.
+        """
+        known = [each[message_id] for each in (self._left_alone, self._parked) if message_id in each]
+        return rev in known if rev else bool(known)
+
+    def why_unread(self, message_id: str) -> str:
+        """Return why a message that is there is none for this program; nothing where none is known to be there."""
+        if message_id in self._left_alone:
+            return "it is there, of a newer version of this program: update this one"
+        return "it is there, and is not a message" if message_id in self._parked else ""
 
     def survey(self, index: str, patterns: Sequence[Pattern]) -> list[Prospect]:
         """Return what an index holds for some patterns, of every selector something, in few requests.
@@ -204,6 +218,7 @@ class Queue:
                     doc.get("state", ""),
                     doc.get("due") or "",
                     _priority(doc),
+                    doc.get("_rev", ""),
                     full and doc is docs[-1],
                 )
                 for doc in docs
@@ -262,7 +277,7 @@ class Queue:
             if result.standing == "written" and not result.message.is_open:
                 self.prune(result.message)
             elif result.standing == "refused":
-                self._left_alone[result.message.id] = result.message.rev
+                _keep(self._left_alone, result.message.id, result.message.rev)
                 _LOG.error("message %s cannot be claimed, and is left alone: %s", result.message.id, result.reason)
             elif result.standing == "forked" and not self._trees.step_back(result.message):
                 self._too_few_answered = True
@@ -344,7 +359,7 @@ class Queue:
         self._left_alone.pop(doc["_id"], None)
         schema = doc.get("schema")
         if isinstance(schema, int) and schema > envelope.SCHEMA:
-            self._left_alone[doc["_id"]] = doc["_rev"]
+            _keep(self._left_alone, doc["_id"], doc["_rev"])
             _LOG.error(
                 "message %s has schema %s, and this program knows %d: update it",
                 doc["_id"],
@@ -361,18 +376,20 @@ class Queue:
         return message
 
     def _park(self, doc: Doc, what: str) -> None:
-        """Mark a document dead that stands in an index of messages and is not one."""
-        if len(self._parked) > _PARKED_KEPT:
-            self._parked.clear()
-        self._parked[doc["_id"]] = doc["_rev"]
+        """Mark a document dead that stands in an index of messages and is not one; what fails is tried again."""
         if str(doc.get("state")) not in envelope.OPEN_STATES:
+            _keep(self._parked, doc["_id"], doc["_rev"])
             return
-        _LOG.error("message %s is %s", doc["_id"], what)
         failure = {"at": stamp(self.clock.now()), "by": self.me, "what": what}
         parked = doc | {"state": envelope.DEAD, "doneAt": failure["at"], "errors": [failure]}
         for field in ("due", "expires", "claim"):
             parked.pop(field, None)
-        self.database.bulk([parked])
+        [row] = self.database.bulk([parked])
+        if row.error:
+            _LOG.error("message %s is %s, and cannot be marked as dead: %s", doc["_id"], what, row.reason)
+        else:
+            _LOG.error("message %s is %s", doc["_id"], what)
+        _keep(self._parked, doc["_id"], doc["_rev"])
 
 
 def ended(
@@ -390,6 +407,12 @@ def ended(
     """
     sort = INDEXES[ENDED_INDEX][0]
     return database.pages({"state": state}, by="doneAt", index=ENDED_INDEX, sort=sort, since=since, until=until, **more)
+
+
+def _keep(known: dict[str, str], message_id: str, rev: str) -> None:
+    if len(known) > _PARKED_KEPT:
+        known.clear()
+    known[message_id] = rev
 
 
 def _priority(doc: Doc) -> int:

@@ -190,6 +190,8 @@ def _reply(message: Message) -> Any:  # noqa: ANN401 (the executor's reply, any 
     if message.state == envelope.DEAD:
         what = message.errors[-1].what if message.errors else "no reason noted"
         raise errors.RemoteError(f"message {message.id} is dead: {what}", kind="Dead")
+    if envelope.is_discarded(message):
+        raise errors.RemoteError(f"message {message.id} was {message.errors[-1].what}", kind="Discarded")
     result = message.result or {}
     if "error" not in result:
         return result.get("value")

@@ -97,7 +97,7 @@ class Trees:
             if any(forks.grew_from(each, message.rev) for each in leaves if each["_rev"] != message.rev):
                 continue
             others = forks.apart(message.rev, leaves)
-            settled = [each for each in others if each.get("state") in envelope.TERMINAL_STATES]
+            settled = [each for each in others if str(each.get("state")) in envelope.TERMINAL_STATES]
             if settled:  # the settled leaf stands, and is shown once the claim is gone
                 stands = max(settled, key=generation)
                 self._remove([*(each for each in others if each is not stands), _revision(message)])

@@ -4,12 +4,14 @@ import logging
 import threading
 
 import pytest
+from troubles import asks, fail
 
-from shared.bus import Done, Executor, Retry, Snooze
+from shared.bus import Done, Executor, ExecutorClient, Retry, Snooze
 from shared.errors import BadMessage, DatabaseAway, LeaseLost, Refused
 
 READY = {"selector": "work.EU", "state": "ready", "priority": 0, "schema": 1, "sender": "x", "digest": "", "body": {}}
 OLD = "2026-01-01T00:00:00.000000"
+NEWER = "work.EU:0:newer"
 POISON = {
     "an unreadable expiry": {"expires": "soon", "creationTimestamp": OLD},
     "an unreadable due time": {"state": "delayed", "due": "soon", "creationTimestamp": OLD},
@@ -43,6 +45,39 @@ def test_a_message_of_a_newer_version_is_left_alone_and_blocks_nobody(place, see
     with bus:
         assert seen.wait_for(3) == [0, 1, 2]
     assert place.database.get("work.EU:0:newer")["state"] == "ready"
+
+
+def test_what_is_left_alone_keeps_nobody_busy(place, proxy):
+    """An overdue message of a newer version is due at every look, and never for this program."""
+    place.database.put({**READY, "schema": 99, "state": "delayed", "due": OLD, "creationTimestamp": OLD, "_id": NEWER})
+    bus = place.bus(through=proxy, DRW_POLL_S="0.1", DRW_POLL_MAX_S="60")
+    bus.listen("work.EU", lambda _: None)
+    with bus:
+        proxy.wait_until(lambda: len(proxy.requests(asks("/_bulk_get"))) == 1)
+        proxy.wait_for_quiet(2.0)
+        place.database.mutate(NEWER, lambda doc: doc | {"schema": 1})  # its sender was set back to the older version
+        assert place.wait_for_state(NEWER, "consumed")["attempts"] == 1
+
+
+def test_under_the_id_of_a_message_of_a_newer_version_nothing_can_be_sent_or_asked(place):
+    place.database.put({**READY, "schema": 99, "_id": NEWER})
+    bus = place.bus()
+    with pytest.raises(Refused, match="of a newer version of this program: update this one"):
+        bus.send("work.EU", {}, message_id=NEWER)
+    with pytest.raises(Refused, match="of a newer version"):
+        ExecutorClient(bus, "work.EU", deadline_s=5).call({}, message_id=NEWER)
+
+
+def test_what_could_not_be_parked_at_first_is_parked_later(place, proxy):
+    place.database.put({**READY, **POISON["no body"], "_id": "work.EU:0:poison"})
+    rule = proxy.rule(
+        lambda request: request.method in {"PUT", "POST"} and b'"dead"' in request.body, fail(503), times=2
+    )
+    bus = place.bus(through=proxy)
+    bus.listen("work.EU", lambda _: None)
+    with bus:
+        rule.wait(2)
+        place.wait_for_state("work.EU:0:poison", "dead")
 
 
 def raise_exit(delivery):

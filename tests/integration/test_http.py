@@ -103,6 +103,7 @@ def connection(server, tmp_path):
         ((408, {}, {"error": "timeout", "reason": "slow"}), "408: timeout: slow"),
         ((429, {}, {"error": "busy", "reason": "later"}), "429: busy: later"),
         ((503, {}, b"<h1>no server</h1>"), "503: <h1>no server</h1>"),
+        ((502, {}, b'{"error":"bad_gateway","reason":"d\xe9faillante"}'), "502: {"),
         ((412, {}, {"error": "nodedown", "reason": "progress not possible"}), "412: nodedown: progress not possible"),
         ((404, {}, {"error": "not_found", "reason": "no_db_file"}), "404: not_found: no_db_file"),
     ],
@@ -317,6 +318,7 @@ def test_what_couchdb_cannot_count_is_refused_and_no_outage(server, connection):
         b'{"id":"a","changes":{}}',
         b'{"id":"a"',
         b"\xff",
+        b'{"id":"\xff"}',
     ],
 )
 def test_what_is_no_row_breaks_a_feed(server, connection, line):

@@ -102,6 +102,18 @@ def test_a_message_with_a_leaf_that_somebody_may_still_work_on_stays(place, tidy
     assert place.database.get(doc_id)["state"] == "consumed"
 
 
+@pytest.mark.parametrize("cause", [5, ["x"], {"a": 1}, "_design/drw", "long " * 500], ids=lambda cause: str(cause)[:9])
+def test_what_strangers_wrote_keeps_nothing_from_being_purged(place, tidy, cause):
+    """A leaf of which nobody knows the state may be somebody's work."""
+    put(place, "odd", "consumed", cause=cause)
+    put(place, "plain", "consumed")
+    open_in_a_leaf, first = put(place, "open", "ready")
+    put(place, "open", "consumed", rev=first)
+    leaf(place, open_in_a_leaf, "2-0000", first, state=["ready"])
+    assert tidy().purged == 2
+    assert [doc["_id"] for doc in place.database.every()] == [open_in_a_leaf]
+
+
 def test_thousands_are_purged_and_the_file_shrinks_to_what_is_live(place, tidy):
     at = stamp(place.connection.clock.now() - timedelta(seconds=2 * KEPT_S))
     sender = place.bus("sender")

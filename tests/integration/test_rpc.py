@@ -4,9 +4,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 
-from shared.bus import Done, Executor, ExecutorClient
+from shared.bus import Done, Executor, ExecutorClient, envelope
 from shared.errors import BadInput, Conflict, DeadlineExceeded, DrwError, RemoteError, StateRefused, Stopped
 
 
@@ -160,6 +161,32 @@ def test_a_call_that_expired_can_be_asked_again(place, serve):
     assert place.database.get("echo:0123:again")["state"] == "expired"
     answering = serve(lambda delivery: "at last")
     assert answering.call({"n": 1}, message_id="echo:0123:again") == "at last"
+
+
+def test_a_request_that_an_operator_discarded_is_no_success(place, serve, seen):
+    client = serve(lambda _: "done")
+    bus = place.bus("stranger")
+    bus.send("echo", {}, message_id="echo:1:mine")
+    [request] = bus.queue.fetch(["echo:1:mine"])
+    now = place.connection.clock.now()
+    claimed = envelope.claim(request, by="x", token="t", now=now, lease_s=9)
+    dead = envelope.dead(claimed, what="broken", by="x", now=now)
+    gone = envelope.discard(dead, by="ada", now=now, why="sent by mistake")
+    place.database.put(msgspec.to_builtins(gone))
+    with pytest.raises(RemoteError, match="message echo:1:mine was discarded: sent by mistake") as raised:
+        client.call({}, message_id="echo:1:mine")
+    assert raised.value.kind == "Discarded"
+    assert seen.items == []
+
+
+def test_the_largest_request_has_room_for_the_largest_reply(serve, seen):
+    """A reply that cannot be stored leaves the request dead, and to be executed again by who asks again."""
+    text = "x" * (envelope.BODY_BYTES - len('{"text":""}'))
+    reply = "y" * (envelope.RESULT_BYTES - len('{"value":""}'))
+    client = serve(lambda _: reply)
+    assert client.call({"text": text}, message_id="echo:1:large") == reply
+    assert client.call({"text": text}, message_id="echo:1:large") == reply
+    assert len(seen.items) == 1
 
 
 def test_a_reply_that_is_no_json_is_an_error_of_the_call(serve, seen):
