@@ -314,7 +314,7 @@ def decoded(text: bytes, kind: type[T]) -> T:
     try:
         return readable_json.decode(text, kind)
     except msgspec.DecodeError as error:
-        raise errors.DatabaseAway(f"CouchDB's answer is not whole, or not its own: {error}") from error
+        raise errors.NotNow(f"CouchDB's answer is not whole, or not its own: {error}") from error
 
 
 HOW_TO_LOG_IN: Final = (

@@ -262,7 +262,7 @@ class Database:
             return None
         doc: Doc = response.json(Doc)
         if "_rev" not in doc:
-            raise errors.DatabaseAway(f"{self.server.url} answers what is not a document: {response.content[:100]!r}")
+            raise errors.NotNow(f"{self.server.url} answers what is not a document: {response.content[:100]!r}")
         return doc
 
     def fetch(self, ids: Iterable[str], *, timeout_s: float = TIME_LIMIT_S) -> list[Doc | None]:
@@ -295,7 +295,7 @@ class Database:
                 if each.ok is not None:
                     found[result.id].append(each.ok)
                 elif each.error.get("error") != "not_found":
-                    raise errors.DatabaseAway(f"CouchDB could not read document {result.id}: {each.error}")
+                    raise errors.NotNow(f"CouchDB could not read document {result.id}: {each.error}")
         return found
 
     def leaves_of_every_copy(self, doc_id: str, *, ancestors: bool = False) -> list[Doc]:
@@ -357,9 +357,9 @@ class Database:
         path = self.path("_bulk_docs")
         rows = self.server.call("POST", path, content=content, timeout_s=timeout_s, kind=list[Row])
         if count is not None and len(rows) != count:
-            raise errors.DatabaseAway(f"{self.name} is not CouchDB's: {len(rows)} rows for {count} documents")
+            raise errors.NotNow(f"{self.name} is not CouchDB's: {len(rows)} rows for {count} documents")
         if rows and all(row.is_away for row in rows):
-            raise errors.DatabaseAway(f"{self.name} takes no document now: {rows[0].error}: {rows[0].reason}")
+            raise errors.NotNow(f"{self.name} takes no document now: {rows[0].error}: {rows[0].reason}")
         return rows
 
     def find(self, selector: Doc, *, index: str, sort: Sequence[str | Doc], limit: int, **more: object) -> list[Doc]:

@@ -59,6 +59,13 @@ class DatabaseAway(DatabaseError):
     """CouchDB cannot be reached, or is not able to answer now."""
 
 
+class NotNow(DatabaseAway):
+    """CouchDB answers, but does not do now what it is asked for.
+
+    Whoever asks has to say so: that CouchDB cannot be reached is told by the connection to it.
+    """
+
+
 class WrongPassword(DatabaseError):
     """CouchDB does not accept these credentials."""
 

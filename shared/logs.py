@@ -11,7 +11,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import DatabaseAway, OutcomeUnknown
+from shared.clock import elapsed_s
+from shared.errors import DatabaseAway, NotNow, OutcomeUnknown
 from shared.printable import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _OUS: ContextVar[str] = ContextVar("ous", default="")
 _MESSAGE: ContextVar[str] = ContextVar("message", default="")
 _FILE_BYTES: Final = 10_000_000
 _FILES_KEPT: Final = 5
+_CALM_S: Final = 10.0
 
 
 @contextmanager
@@ -44,17 +46,22 @@ class Trouble:
         """Take where to say it, and what fails, as the beginning of a sentence."""
         self._to, self._what = to, what
         self._said = ""
+        self._met_s = 0.0
+        self._is_over = False
 
     def met(self, error: DrwError) -> None:
         """Note a failure."""
         reason = str(error)
-        is_news = not isinstance(error, DatabaseAway | OutcomeUnknown) and reason != self._said
+        is_told = isinstance(error, DatabaseAway | OutcomeUnknown) and not isinstance(error, NotNow)
+        is_back = self._is_over and elapsed_s() > self._met_s + _CALM_S
+        is_news = not is_told and (reason != self._said or is_back)
         self._to.log(logging.ERROR if is_news else logging.DEBUG, "%s: %s", self._what, reason)
         self._said = reason if is_news else self._said
+        self._met_s, self._is_over = elapsed_s(), False
 
     def over(self) -> None:
-        """Note that it went well."""
-        self._said = ""
+        """Note that it went well. What fails and goes well by turns is one trouble."""
+        self._is_over = True
 
 
 class TextFormatter(logging.Formatter):

@@ -263,7 +263,7 @@ class Bus:
             self._finish(until_s)
             self._settler.stop(_LAST_WRITES_S)
             self.queue.writer.stop()
-            self._keeper.stop()
+            self._keeper.stop(_LAST_WRITES_S)
         self.feed.stop()
 
     def _give_back_unbegun(self) -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from shared.bus.envelope import CLAIMED
 from shared.clock import elapsed_s
-from shared.errors import DatabaseError, DatabaseMissing
+from shared.errors import DatabaseError, DatabaseMissing, NotNow
+from shared.logs import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from shared.bus.envelope import Message
     from shared.bus.queue import Queue
@@ -65,14 +66,18 @@ class Held:
             self._on_abort.remove(callback)
 
     def abort(self) -> None:
-        """Tell the handler to end now."""
+        """Tell the handler to end now, from a thread of its own: what it does holds up no lease and no settlement."""
         with self._aborting:
             self.aborted = True
             callbacks = list(self._on_abort)
+        if callbacks:
+            threading.Thread(target=self._call, args=(callbacks,), name="abort", daemon=True).start()
+
+    def _call(self, callbacks: Iterable[Callable[[], None]]) -> None:
         for callback in callbacks:
             try:
                 callback()
-            except BaseException:  # noqa: BLE001 (a handler's own, and SystemExit too would end the thread of all leases)
+            except BaseException:  # noqa: BLE001 (a handler's own; the others are to be called all the same)
                 _LOG.exception("what was to end the work on message %s failed", self.message.id)
 
 
@@ -95,6 +100,7 @@ class LeaseKeeper:
         self._wrote = wrote
         self._held: dict[str, Held] = {}
         self._lock = threading.Lock()
+        self._trouble = Trouble(_LOG, "leases cannot be renewed")
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
 
@@ -102,10 +108,10 @@ class LeaseKeeper:
         """Start renewing."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread; leases then run out by themselves."""
+    def stop(self, timeout_s: float) -> None:
+        """End the thread, waiting for it no longer than that (seconds); leases then run out by themselves."""
         self._stopped.set()
-        self._thread.join(self._queue.lease_s)
+        self._thread.join(timeout_s)
 
     @property
     def is_alive(self) -> bool:
@@ -146,23 +152,21 @@ class LeaseKeeper:
             self.doubt_all()
 
     def renew(self, wanted: Iterable[Held]) -> None:
-        """Renew the leases of some claims now, but for those that are being written to; raises DatabaseError."""
-        locked = [each for each in wanted if each.writing.acquire(blocking=False)]
-        try:
-            self._renew([each for each in locked if self._is_surely_mine(each)])
-        finally:
-            for each in locked:
-                each.writing.release()
+        """Renew the leases of some claims now, but for those that are being written to; raises DatabaseError.
 
-    def _is_surely_mine(self, held: Held) -> bool:
-        """Tell whether a claim can be renewed now; one that cannot be read keeps no other from it."""
-        try:
-            return self.is_mine(held)
-        except DatabaseError as error:
-            _LOG.debug("lease of message %s is not renewed yet: %s", held.message.id, error)
-            return False
+        Those that are sure come first: the others have to be read, and that may take its time.
+        """
+        claims = list(wanted)
+        for is_sure in (True, False):
+            locked = [each for each in claims if each.is_sure is is_sure and each.writing.acquire(blocking=False)]
+            try:
+                self._renew(self.are_mine(locked))
+            finally:
+                for each in locked:
+                    each.writing.release()
 
     def _renew(self, mine: list[Held]) -> None:
+        """Write renewals. One that too few copies took at once prolongs nothing: the others may have it lapse."""
         if not mine:
             return
         asked_s = elapsed_s()
@@ -170,25 +174,34 @@ class LeaseKeeper:
         results = self._queue.renew([each.message for each in mine], until_s=until_s)
         for each, result in zip(mine, results, strict=True):
             if result.standing == "written":
-                each.message, each.until_s = result.message, asked_s + self._queue.lease_s
+                each.message = result.message
+                each.until_s = asked_s + self._queue.lease_s if result.sure else each.until_s
                 self._wrote(result.message.rev)
+                self._trouble.over()
             elif result.standing == "refused":
                 _LOG.warning("lease of message %s not renewed: %s", each.message.id, result.reason)
             else:
                 each.doubtful = True
-                if result.standing == "lost":
-                    self.is_mine(each)
 
-    def is_mine(self, held: Held) -> bool:
-        """Tell whether a claim may be written to, reading it first where that is not sure.
+    def are_mine(self, claims: Sequence[Held]) -> list[Held]:
+        """Return the claims that may be written to, after those that are not sure were read, in one request.
 
-        To be called with ``held.writing``; raises DatabaseError where it cannot be read.
+        To be called with ``writing`` of each. What could not be read is left out; raises DatabaseError where that is
+        all.
         """
-        if held.lost:
-            return False
-        if held.is_sure:
-            return True
-        found = self._queue.reread(held.message, timeout_s=max(self._queue.lease_s / 6, 1.0))
+        unsure = [each for each in claims if not (each.lost or each.is_sure)]
+        if unsure:
+            timeout_s = max(self._queue.lease_s / 6, 1.0)
+            found = self._queue.reread([each.message for each in unsure], timeout_s=timeout_s)
+            unread = [each for each in unsure if each.message.id not in found]
+            for each in unsure:
+                if each not in unread:
+                    self._take(each, found[each.message.id])
+            return [each for each in claims if not each.lost and each not in unread]
+        return [each for each in claims if not each.lost]
+
+    def _take(self, held: Held, found: Message | None) -> None:
+        """Take in how a message stands that was read."""
         if found is None or found.state != CLAIMED:
             _LOG.warning(
                 "claim on message %s is lost: it was taken by somebody else, settled or purged", held.message.id
@@ -196,24 +209,32 @@ class LeaseKeeper:
             held.lost = True
             self.release(held)
             held.abort()
-            return False
-        held.message, held.doubtful = found, False
-        return True
+        else:
+            held.message, held.doubtful = found, False
 
     def verify(self, held: Held) -> bool:
-        """Tell whether a claim is still ours, for a handler before an effect; raises DatabaseError."""
+        """Tell whether a claim is still ours, for a handler before an effect; raises DatabaseError.
+
+        A lease that is over is renewed: that nobody has taken the message yet, as far as the copies that answer know,
+        would not keep anybody from it.
+        """
         if held.lost or held.is_sure:
             return not held.lost
         with held.writing:
-            return self.is_mine(held)
+            if self.are_mine([held]) and held.remaining_s() <= 0:
+                self._renew([held])
+            if self.are_mine([held]) and held.remaining_s() <= 0:
+                raise NotNow(f"the lease of message {held.message.id} is over, and cannot be renewed for now")
+        return not held.lost
 
     def secure(self, held: Held) -> bool:
         """Make sure of half a lease before work begins; raises DatabaseError."""
         half_s = self._queue.lease_s / 2
         if held.remaining_s() < half_s:
             with held.writing:  # a renewal that is under way may have done it
-                if held.remaining_s() < half_s and self.is_mine(held):
-                    self._renew([held])
+                if held.remaining_s() < half_s:
+                    self._renew(self.are_mine([held]))
+                self.are_mine([held])
         return not held.lost and held.remaining_s() >= half_s
 
     def run_once(self) -> None:
@@ -226,5 +247,5 @@ class LeaseKeeper:
             try:
                 self.run_once()
             except DatabaseError as error:
-                _LOG.debug("leases are not renewed: %s", error)
+                self._trouble.met(error)
                 self.doubt_after(error)

@@ -7,6 +7,7 @@ reach for one message CouchDB accepts exactly one. Every later write carries the
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,7 +18,7 @@ from shared import errors
 from shared.bus import envelope
 from shared.bus import patterns as patterns_of
 from shared.bus.envelope import Message, selector_of
-from shared.bus.trees import Trees
+from shared.bus.trees import Trees, newest
 from shared.bus.writes import Result, Writer
 from shared.clock import elapsed_s, stamp
 from shared.names import moment
@@ -321,27 +322,49 @@ class Queue:
         """Write transitions of messages that were read: the ends of claims, and what operators change."""
         return self.writer.write(messages, until_s=until_s)
 
-    def reread(self, message: Message, *, timeout_s: float = _READ_S) -> Message | None:
-        """Return a message as it stands now if it still is under the claim that ``message`` carries, else None.
+    def reread(self, messages: Sequence[Message], *, timeout_s: float = _READ_S) -> dict[str, Message | None]:
+        """Return by their ids messages as they stand now if they still are under the claims that they carry, else None.
 
         To be asked before a write when the lease may be over or the answer to the last write was lost. A revision
         fences only a document that exists: CouchDB would accept a write to one that was purged.
         """
-        token = message.claim.token if message.claim else ""
-        doc = self._stored(message.id, lambda leaf: _field(leaf, "claim", "token") == token, timeout_s)
-        return self._understood(doc) if doc and token else None
+        return self._stored(messages, _is_under_claim, timeout_s)
 
-    def written(self, message: Message, *, timeout_s: float = _READ_S) -> Message | None:
-        """Return a message as stored if it is this very write that is stored, by its ``opId``; else None."""
-        op_id = message.last.op_id if message.last else ""
-        doc = self._stored(message.id, lambda leaf: _field(leaf, "last", "opId") == op_id, timeout_s)
-        return self._understood(doc) if doc and op_id else None
+    def written(self, messages: Sequence[Message], *, timeout_s: float = _READ_S) -> dict[str, Message | None]:
+        """Return by their ids messages as stored if it is these very writes that are stored, by ``opId``; else None."""
+        return self._stored(messages, _is_write, timeout_s)
 
-    def _stored(self, message_id: str, is_it: Callable[[Doc], bool], timeout_s: float) -> Doc | None:
+    def _stored(
+        self, messages: Sequence[Message], is_it: Callable[[Message, Doc], bool], timeout_s: float
+    ) -> dict[str, Message | None]:
+        """Read messages in one request; where that fails, for one that cannot be read, one by one while there is time.
+
+        What could not be read is left out; raises DatabaseError where that is all.
+        """
+        until_s = elapsed_s() + timeout_s
+        try:
+            return self._read(messages, is_it, timeout_s)
+        except errors.DatabaseError as error:
+            found: dict[str, Message | None] = {}
+            for each in messages if len(messages) > 1 else ():
+                with suppress(errors.DatabaseError):
+                    if (left_s := until_s - elapsed_s()) > 0:
+                        found |= self._read([each], is_it, left_s)
+            if not found:
+                raise error from None
+            return found
+
+    def _read(
+        self, messages: Sequence[Message], is_it: Callable[[Message, Doc], bool], timeout_s: float
+    ) -> dict[str, Message | None]:
+        ids = [each.id for each in messages]
         if self.database.may_fork(timeout_s=timeout_s):
-            return self._trees.leaf(message_id, is_it, timeout_s=timeout_s)
-        doc = self.database.get(message_id, timeout_s=timeout_s)
-        return doc if doc and is_it(doc) else None
+            leaves = self.database.leaves(ids, timeout_s=timeout_s)
+        else:
+            docs = self.database.fetch(ids, timeout_s=timeout_s)
+            leaves = {each: [doc] if doc else [] for each, doc in zip(ids, docs, strict=True)}
+        standing = {each.id: newest(leaf for leaf in leaves[each.id] if is_it(each, leaf)) for each in messages}
+        return {each: self._understood(doc) if doc else None for each, doc in standing.items()}
 
     def prune(self, settled: Message) -> None:
         """Remove the leaves that lost against a message that was just settled, where there can be such."""
@@ -419,6 +442,14 @@ def _priority(doc: Doc) -> int:
     """Return how urgent what stands in an index is; what is no message comes first, to be looked at."""
     priority = doc.get("priority")
     return priority if isinstance(priority, int) else 0
+
+
+def _is_under_claim(message: Message, leaf: Doc) -> bool:
+    return message.claim is not None and _field(leaf, "claim", "token") == message.claim.token
+
+
+def _is_write(message: Message, leaf: Doc) -> bool:
+    return message.last is not None and _field(leaf, "last", "opId") == message.last.op_id
 
 
 def _field(doc: Doc, name: str, part: str) -> object:

@@ -17,6 +17,7 @@ from shared.bus.leases import until_when
 from shared.bus.outcomes import Dead, Done, Expire, GiveBack, Outcome, Retry, Snooze, settled
 from shared.bus.retry import BackOff
 from shared.clock import elapsed_s
+from shared.logs import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ class _Settlement:
     tries: int = 0
     again_s: float = 0.0
     """When to try again, a moment of :func:`~shared.clock.elapsed_s`."""
+    is_over: bool = False
 
     @property
     def is_sure(self) -> bool:
@@ -68,6 +70,7 @@ class Settler:
         self._on_handled = on_handled
         self._on_settled = on_settled
         self._waiting: queue.SimpleQueue[_Settlement | None] = queue.SimpleQueue()
+        self._trouble = Trouble(_LOG, "outcomes of messages cannot be written")
         self._hard_stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="settler", daemon=True)
 
@@ -133,46 +136,49 @@ class Settler:
 
     def _attempt(self, due: list[_Settlement]) -> list[_Settlement]:
         """Write what may be written; let go of what is settled or lost, and return the rest."""
-        unsure = [each for each in due if not each.is_sure]
-        again = self._write_once([each for each in due if each.is_sure])
-        writable: list[_Settlement] = []
-        for each in unsure:
-            try:
-                stands = self._stands(each)
-            except errors.DatabaseError as error:
-                _LOG.debug("outcome of message %s waits: %s", each.held.message.id, error)
-                again.append(each)
-                continue
-            if stands is None:
-                writable.append(each)
-            else:
-                self._finish(each, stands, written=stands is not each.held.message)
-        return again + self._write_once(writable)
+        sure, unsure = [each for each in due if each.is_sure], [each for each in due if not each.is_sure]
+        self._write_once(sure)
+        self._write_once(self._looked_up(unsure))
+        return [each for each in due if not each.is_over]
 
-    def _write_once(self, writable: list[_Settlement]) -> list[_Settlement]:
-        if not writable:
+    def _looked_up(self, unsure: list[_Settlement]) -> list[_Settlement]:
+        """Read how messages stand, let go of those with nothing left to write, and return those that are to be."""
+        if not unsure:
             return []
+        try:
+            self._recognise([each for each in unsure if each.tried])
+            claimed = [each for each in unsure if each.tried is None]
+            mine = self._keeper.are_mine([each.held for each in claimed])
+        except errors.DatabaseError as error:
+            self._trouble.met(error)
+            return []
+        for each in claimed:
+            if each.held.lost:
+                self._finish(each, each.held.message, written=False)
+        return [each for each in claimed if each.held in mine]
+
+    def _recognise(self, tried: list[_Settlement]) -> None:
+        """Read whether writes without an answer happened; raises DatabaseError."""
+        found = self._queue.written([each.tried for each in tried if each.tried]) if tried else {}
+        for each in tried:
+            if stored := found.get(each.held.message.id):
+                self._finish(each, stored, written=True)
+            elif each.held.message.id in found:
+                each.held.doubtful, each.tried = True, None
+
+    def _write_once(self, writable: list[_Settlement]) -> None:
+        if not writable:
+            return
         messages = [self._settled(each) for each in writable]
         until_s = until_when((each.held for each in writable), _TRY_S)
         try:
             results = self._queue.write(messages, until_s=until_s)
         except errors.DatabaseError as error:
-            _LOG.debug("outcomes wait: %s", error)
+            self._trouble.met(error)
             self._keeper.doubt_after(error)
-            return writable
-        return [each for each, result in zip(writable, results, strict=True) if self._must_go_on(each, result)]
-
-    def _stands(self, each: _Settlement) -> Message | None:
-        """Return the message as it stands if nothing is left to write for it, or None if its outcome has to be.
-
-        It is ``held.message`` itself when the claim is lost.
-        """
-        held, tried = each.held, each.tried
-        if tried is not None:
-            if found := self._queue.written(tried):
-                return found
-            held.doubtful, each.tried = True, None
-        return None if self._keeper.is_mine(held) else held.message
+            return
+        for each, result in zip(writable, results, strict=True):
+            self._take(each, result)
 
     def _settled(self, each: _Settlement) -> Message:
         return settled(
@@ -184,25 +190,25 @@ class Settler:
             chance=random.random(),  # noqa: S311 (jitter)
         )
 
-    def _must_go_on(self, each: _Settlement, result: Result) -> bool:
-        """Take in the result of a write; tell whether the settlement has to be tried again."""
+    def _take(self, each: _Settlement, result: Result) -> None:
+        """Take in the result of a write; what is not over by it is tried again."""
         if result.standing == "written":
+            self._trouble.over()
             self._finish(each, result.message, written=True)
         elif result.standing == "refused":
-            return self._refused(each, result)
+            self._refused(each, result)
         else:
             each.tried, each.held.doubtful = result.message, True
-        return result.standing != "written"
 
-    def _refused(self, each: _Settlement, result: Result) -> bool:
+    def _refused(self, each: _Settlement, result: Result) -> None:
         _LOG.error("outcome of message %s refused: %s", result.message.id, result.reason)
         if isinstance(each.outcome, Dead):
             self._finish(each, each.held.message, written=False)
-            return False
-        each.outcome = Dead(f"its outcome was refused: {result.reason}"[:_REASON_LENGTH])
-        return True
+        else:
+            each.outcome = Dead(f"its outcome was refused: {result.reason}"[:_REASON_LENGTH])
 
     def _finish(self, each: _Settlement, message: Message, *, written: bool) -> None:
+        each.is_over = True
         if written:
             self._queue.prune(message)
             _log(each.outcome, message)

@@ -23,6 +23,7 @@ from shared.bus.leases import LOOK_EVERY
 from shared.bus.queue import DUE_INDEX, READY_INDEX
 from shared.bus.retry import BackOff
 from shared.clock import elapsed_s
+from shared.logs import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +97,7 @@ class Taker:
         self._was_passed_over = False
         self._has_more = False
         self._connected_s = float("-inf")
+        self._trouble = Trouble(_LOG, "no messages can be taken")
         self._is_away = False
 
     # What wakes the loop
@@ -182,6 +184,7 @@ class Taker:
                     self._is_away = False
                     self.connected()
                 self._feed.hurry(not self._has_more)
+                self._trouble.over()
             except errors.DatabaseError as error:
                 failures += 1
                 self._feed.hurry(True)
@@ -192,10 +195,9 @@ class Taker:
         """Say what is wrong, once, and return how long to wait; then the queue is surveyed anew."""
         self._agenda.survey_by(0.0)
         self._is_away = True
+        self._trouble.met(error)
         if isinstance(error, errors.DatabaseAway):
             return _AWAY.wait_s(failures)
-        if failures == 1:
-            _LOG.error("no messages can be taken: %s", error)
         self._keeper.doubt_after(error)
         self._stopping.wait(_REFUSED.wait_s(failures))  # no wake-up mends it
         return 0.0

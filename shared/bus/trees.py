@@ -33,11 +33,6 @@ class Trees:
         """Take the queue's database."""
         self._database = database
 
-    def leaf(self, message_id: str, is_it: Callable[[Doc], bool], *, timeout_s: float) -> Doc | None:
-        """Return the newest leaf of which ``is_it`` is true, or None; raises DatabaseError."""
-        leaves = self._database.leaves([message_id], timeout_s=timeout_s)[message_id]
-        return max((each for each in leaves if is_it(each)), key=generation, default=None)
-
     def prune(self, settled: Message) -> None:
         """Remove what lost against a message that was just settled: every other leaf that is not longer.
 
@@ -80,7 +75,7 @@ class Trees:
         doc = {"_id": doc_id, "schema": 1} | ({"_rev": before["_rev"]} if before else {})
         row = self._database.put_row(doc_id, msgspec.json.encode(doc))
         if not row.rev or not row.sure:
-            raise errors.DatabaseAway(f"too few copies of {self._database.name} take what is written")
+            raise errors.NotNow(f"too few copies of {self._database.name} take what is written")
         self._database.remove([(doc_id, row.rev)])
 
     def reapable(self, lapsed: Sequence[Message], *, is_over: Callable[[Doc], bool]) -> list[Message]:
@@ -107,6 +102,11 @@ class Trees:
 
     def _remove(self, leaves: Iterable[Doc]) -> bool:
         return self._database.remove((leaf["_id"], leaf["_rev"]) for leaf in leaves)
+
+
+def newest(leaves: Iterable[Doc]) -> Doc | None:
+    """Return the leaf to which most revisions led; None where there is none."""
+    return max(leaves, key=generation, default=None)
 
 
 def generation(leaf: Doc) -> int:

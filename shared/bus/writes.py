@@ -46,6 +46,8 @@ class Result(msgspec.Struct, frozen=True):
     standing: Standing
     message: Message
     reason: str = ""
+    sure: bool = True
+    """Whether most copies took it at once, where there are several; if not, most may hold another's by now."""
 
 
 class _OneByOne(Exception):
@@ -73,8 +75,8 @@ class Writer:
 
         ``until_s``, a moment of :func:`~shared.clock.elapsed_s`, is when to give up on a database that is away; of
         what is claimed no later than when the lease may be over. The first try is made in any case.
-        Raises DatabaseError where the database refuses us and nothing was written; where something was, the rest is
-        ``unknown``.
+        Raises DatabaseError where the database refuses us and surely nothing was written; where something was, or may
+        have been by a try without an answer, the rest is ``unknown``.
         """
         results: list[Result | None] = [None] * len(messages)
         refusals: list[errors.DatabaseError] = []
@@ -89,9 +91,10 @@ class Writer:
             written = self._write_batch(chosen, [data for _, data in batch], until_s, refusals)
             for (at, _), result in zip(batch, written, strict=True):
                 results[at] = result
-        if refusals and not any(result and result.standing == "written" for result in results):
+        if refusals and not any(result and result.standing in {"written", "unknown"} for result in results):
             raise refusals[0]
-        return [result for result in results if result]
+        refusal = str(refusals[0]) if refusals else ""
+        return [each or Result("unknown", message, refusal) for message, each in zip(messages, results, strict=True)]
 
     def _write_batch(
         self,
@@ -99,10 +102,10 @@ class Writer:
         encoded: list[bytes],
         until_s: float,
         refusals: list[errors.DatabaseError],
-    ) -> list[Result]:
-        """Write a part of a batch; once we are refused, as for a wrong password, no part is tried any more."""
+    ) -> Sequence[Result | None]:
+        """Write a part of a batch; once we are refused, as for a wrong password, no part is tried any more: None."""
         if refusals:
-            return [Result("unknown", message, str(refusals[0])) for message in messages]
+            return [None] * len(messages)
         try:
             rows, repeated = self._insist(messages, encoded, until_s)
         except (_OneByOne, errors.Refused) as error:
@@ -114,7 +117,7 @@ class Writer:
             return self._recover([Result("unknown", message, str(error)) for message in messages], until_s)
         except errors.DatabaseError as error:
             refusals.append(error)
-            return self._write_batch(messages, encoded, until_s, refusals)
+            return [None] * len(messages)
         results = [_judge(message, row) for message, row in zip(messages, rows, strict=True)]
         return self._recover(results, until_s) if repeated else results
 
@@ -125,8 +128,8 @@ class Writer:
         until_s: float,
         refusals: list[errors.DatabaseError],
         size: int,
-    ) -> list[Result]:
-        results: list[Result] = []
+    ) -> list[Result | None]:
+        results: list[Result | None] = []
         for at in range(0, len(messages), size):
             part = slice(at, at + size)
             results += self._write_batch(messages[part], encoded[part], until_s, refusals)
@@ -143,6 +146,10 @@ class Writer:
                 if not self._may_go_on(pause_s, until_s):
                     raise
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            except (errors.WrongPassword, errors.Forbidden, errors.DatabaseMissing) as error:
+                if repeated:
+                    raise errors.DatabaseAway(str(error)) from error
+                raise
 
     def _send(self, messages: Sequence[Message], encoded: list[bytes], timeout_s: float) -> list[Row]:
         if not self._database.may_fork(timeout_s=timeout_s):
@@ -166,7 +173,8 @@ class Writer:
             except errors.DatabaseError:
                 return results
             else:
-                return [_recognised(result, found.get(result.message.id, [])) for result in results]
+                sure = not self._database.may_fork()
+                return [_recognised(result, found.get(result.message.id, []), sure=sure) for result in results]
         return results
 
     def _may_go_on(self, pause_s: float, until_s: float) -> bool:
@@ -206,16 +214,16 @@ def _judge(message: Message, row: Row) -> Result:
         return Result("refused", message, f"{row.error}: {row.reason}")
     if not row.sure and _is_decisive(message):
         return Result("forked", msgspec.structs.replace(message, rev=row.rev), "too few copies took it at once")
-    return Result("written", msgspec.structs.replace(message, rev=row.rev))
+    return Result("written", msgspec.structs.replace(message, rev=row.rev), sure=row.sure)
 
 
-def _recognised(result: Result, stored: list[Doc]) -> Result:
+def _recognised(result: Result, stored: list[Doc], *, sure: bool) -> Result:
     """Return what reading tells of a write without an answer."""
     last = result.message.last
     if last is None or result.standing not in {"lost", "unknown"}:
         return result
     rev = next((doc["_rev"] for doc in stored if _op_id(doc) == last.op_id), "")
-    return Result("written", msgspec.structs.replace(result.message, rev=rev)) if rev else result
+    return Result("written", msgspec.structs.replace(result.message, rev=rev), sure=sure) if rev else result
 
 
 def _op_id(doc: Doc) -> object:

@@ -7,6 +7,7 @@ its leaf stays in the revision tree, sometimes as the one that is shown.
 from __future__ import annotations
 
 import json
+import logging
 import random
 import secrets
 import threading
@@ -177,6 +178,45 @@ def test_while_too_few_copies_answer_no_attempt_is_spent(place, cluster, seen):
         place.wait_for_state(sent, "consumed")
     assert seen.items == [1]
     assert list(place.database.every(start="control:quorum:", end="control:quorum:z")) == []
+
+
+def test_a_renewal_that_too_few_copies_took_prolongs_no_lease(place, cluster, seen):
+    """The others, who have not heard of it, may have the message taken by somebody else."""
+    worker = place.bus("worker")
+
+    def handle(delivery):
+        cluster.is_short = True
+        held = delivery._held
+        before_s = held.until_s
+        while held.remaining_s() > 0:
+            delivery.check()
+            threading.Event().wait(0.1)
+        seen.add(held.until_s == before_s)
+        with pytest.raises(DatabaseAway, match="cannot be renewed for now"):
+            delivery.check()
+        cluster.is_short = False
+        delivery.check()
+        seen.add(held.remaining_s() > 0)
+
+    worker.listen("work.EU", handle)
+    with worker:
+        done = place.wait_for_state(worker.send("work.EU", {}), "consumed")
+    assert seen.items == [True, True]
+    assert done["attempts"] == 1
+
+
+def test_that_too_few_copies_answer_is_said(place, cluster, caplog):
+    worker = place.bus("worker")
+    worker.listen("work.EU", lambda _: None)
+    cluster.is_short = True
+    with worker:
+        sent = place.bus("sender").send("work.EU", {})
+        for _ in range(3):
+            assert cluster.probed.acquire(timeout=10)
+        cluster.is_short = False
+        place.wait_for_state(sent, "consumed")
+    said = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
+    assert said == ["no messages can be taken: too few copies of msgq take what is written"]
 
 
 def test_a_document_is_not_made_anew_while_too_few_copies_answer(place, cluster):

@@ -6,15 +6,16 @@ import subprocess
 import sys
 import threading
 import time
-from urllib.parse import unquote
 
 import pytest
-from troubles import fail, writes
+from troubles import asks, delay, fail, writes
 
 from shared.bus import Done
 from shared.bus import writes as writes_of
 from shared.clock import elapsed_s
 
+READS = asks("/_bulk_get")
+TIMES = {"DRW_LEASE_S": "2", "DRW_CLOCK_SPARE_S": "0.2"}
 WORKER = """
 import os, sys, time
 from shared.bus import Bus
@@ -251,21 +252,82 @@ def test_work_that_asks_now_and_then_ends_when_the_process_has_to(place):
 def test_a_message_that_cannot_be_settled_holds_up_no_other(place, proxy):
     bus = place.bus("worker", through=proxy)
     stuck = bus.compose("work.EU", {"n": 0})
-    unread = proxy.rule(lambda request: request.method == "GET" and stuck.id in unquote(request.path), fail(503))
+    unread = []
 
     def handle(delivery):
         if delivery.message.id == stuck.id:
+            unread.append(proxy.rule(lambda request: stuck.id.encode() in request.body and READS(request), fail(503)))
             delivery._held.doubtful = True  # as after a renewal without an answer: it is read before it is settled
 
     bus.listen("work.EU", handle)
     bus.send_many([stuck])
     with bus:
-        unread.wait(2)
+        proxy.wait_until(lambda: unread)
+        unread[0].wait(2)
         for message_id in bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(1, 31)]):
             place.wait_for_state(message_id, "consumed")
         assert place.database.get(stuck.id)["state"] == "claimed"
-        unread.lift()
+        unread[0].lift()
         assert place.wait_for_state(stuck.id, "consumed")["attempts"] == 1
+
+
+def test_of_what_is_read_before_it_is_settled_one_that_cannot_be_read_holds_up_no_other(place, proxy):
+    """They are read together, and one by one where that fails."""
+    bus = place.bus("worker", through=proxy, DRW_LEASE_S="20")
+    ids = bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(10)])
+    together = threading.Barrier(10)
+
+    def handle(delivery):
+        delivery._held.doubtful = True
+        if together.wait(10) == 0:
+            proxy.rule(lambda request: ids[3].encode() in request.body and READS(request), fail(503))
+
+    bus.listen("work.EU", handle, slots=10)
+    with bus:
+        for message_id in ids:
+            if message_id != ids[3]:
+                place.wait_for_state(message_id, "consumed")
+        assert place.database.get(ids[3])["state"] == "claimed"
+
+
+def test_leases_that_are_sure_do_not_wait_for_the_reading_of_others_and_those_are_read_together(place, proxy):
+    """After a feed's break every claim is read before it is renewed; one by one that would outlast the leases."""
+    proxy.rule(READS, delay(0.1))
+    proxy.rule(lambda request: request.method == "GET" and "work.EU" in request.path, delay(0.1))
+    bus, idle, go_on = place.bus("worker", through=proxy, **TIMES), place.bus("idle", **TIMES), threading.Event()
+    ids = bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(40)])
+    bus.listen("work.EU", lambda _: go_on.wait(20) and None, slots=40)
+    idle.listen("work.EU", lambda _: None)
+    with bus:
+        for message_id in ids:
+            place.wait_for_state(message_id, "claimed")
+        with idle:
+            for _ in range(8):  # over two leases
+                bus._keeper.doubt_all()
+                threading.Event().wait(0.5)
+            go_on.set()
+            for message_id in ids:
+                assert place.wait_for_state(message_id, "consumed")["attempts"] == 1
+
+
+def test_what_ends_lost_work_and_takes_its_time_holds_up_no_other(place, seen):
+    bus, told, go_on = place.bus("worker"), threading.Event(), threading.Event()
+
+    def handle(delivery):
+        seen.add(delivery.message.id)
+        if delivery.message.id == lost:
+            delivery.on_abort(lambda: told.set() or go_on.wait(20))
+            go_on.wait(20)
+        told.wait(20)
+
+    lost, other = ids = bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(2)])
+    bus.listen("work.EU", handle, slots=2)
+    with bus:
+        seen.wait_for(len(ids))
+        place.database.mutate(lost, lambda doc: doc | {"claim": doc["claim"] | {"token": "somebody else's"}})
+        assert told.wait(10)
+        assert place.wait_for_state(other, "consumed")["attempts"] == 1
+        go_on.set()
 
 
 def test_an_outage_in_the_middle_of_work_loses_nothing(place, couchlet, seen):
