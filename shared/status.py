@@ -258,7 +258,9 @@ def read(doc: dict[str, Any]) -> StatusEntity:
     """Return a document of ``status-entities``; raise BadInput for what is none, or newer than this program."""
     try:
         entity = msgspec.convert(doc, StatusEntity)
-    except msgspec.ValidationError as error:
+        if entity.schema <= SCHEMA:
+            _refuse_names(entity)
+    except (msgspec.ValidationError, BadInput) as error:
         raise BadInput(f"document {doc.get('_id')} of {DATABASE} is no status entity: {error}") from error
     if entity.schema > SCHEMA:
         raise BadInput(
@@ -266,3 +268,12 @@ def read(doc: dict[str, Any]) -> StatusEntity:
             "knows: update it"
         )
     return entity
+
+
+def _refuse_names(entity: StatusEntity) -> None:
+    """Refuse names that xtss writes to no document: whoever reads an OUS makes others of them, and of files too."""
+    names.uid(entity.entity_id)
+    names.program_id(entity.prog_id)
+    names.executive(entity.executive)
+    if entity.run:
+        names.timestamp(entity.run)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from drw import near
-from shared import names
-from shared.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -30,9 +27,7 @@ def refuse_unknown(ouss: Iterable[str], known: Evidence) -> None:
 def _named(known: Evidence) -> Iterator[str]:
     """Yield the OUSs that anything names, some of them repeatedly."""
     yield from known.entities
-    for doc_id in known.unreadable:
-        with suppress(BadInput):  # a document of somebody else's, and of no OUS
-            yield names.uid_of_document(doc_id)
+    yield from known.unread.values()
     yield from (ous for ous, _ in known.reports)
     yield from known.deliveries
     yield from (product.ous_uid for product in known.metadata.values())

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from drw.columns import counted, listed
 from shared import lifecycle, messages, names
 from shared.bus import envelope
-from shared.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +81,7 @@ def standing(first: list[Finding], second: list[Finding]) -> list[Finding]:
 def _unreadable(evidence: Evidence) -> Iterator[Finding]:
     for doc_id, why in evidence.unreadable.items():
         advice = "mend the document by hand, or update drw"
-        yield Finding(UNREADABLE, doc_id, why, ous=_ous_of_document(doc_id), advice=advice)
+        yield Finding(UNREADABLE, doc_id, why, ous=evidence.unread.get(doc_id, ""), advice=advice)
     for entity in evidence.entities.values():
         if entity.state not in lifecycle.STATES:
             what = f"is in state {entity.state}, which the life cycle does not have"
@@ -110,7 +109,7 @@ def _of_nobody(evidence: Evidence) -> Iterator[Finding]:
             and letter.ous not in evidence.entities
             and letter.state in {envelope.READY, envelope.DELAYED}
             and letter.selector != messages.XTSS
-            and names.document_id(letter.ous) not in evidence.unreadable
+            and letter.ous not in evidence.unread.values()
         ):
             yield Finding(
                 NOBODYS_MESSAGE,
@@ -275,7 +274,7 @@ def _deliveries(evidence: Evidence) -> Iterator[Finding]:
         if entity.state != lifecycle.DELIVERED and entity.substate != lifecycle.PRODUCTS_INGESTED:
             continue
         kept = evidence.deliveries.get(entity.entity_id)
-        if kept is None or kept.timestamp != entity.run or not kept.complete:
+        if kept is None or not entity.run or kept.timestamp != entity.run or not kept.complete:
             is_it = "missing" if kept is None else f"that of run {kept.timestamp}" if kept.complete else "not complete"
             what = f"is {entity.state}, and its delivery status is {is_it}"
             yield _about(entity, DELIVERY, what, repair="it is made anew from caches and archive")
@@ -338,7 +337,7 @@ def _records_of_nobody(evidence: Evidence) -> Iterator[Finding]:
         **{f"report of run {run} of {ous}": ous for ous, run in evidence.reports},
     }
     for subject, ous in owners.items():
-        if ous not in evidence.entities and names.document_id(ous) not in evidence.unreadable:
+        if ous not in evidence.entities and ous not in evidence.unread.values():
             yield Finding(
                 NOBODYS_RECORD,
                 subject,
@@ -402,14 +401,6 @@ def _about(
 def _weblogs_of(entity: StatusEntity) -> str:
     """Return how the names of all weblogs of an OUS begin."""
     return f"weblog-{entity.entity_id.removeprefix('uid://').replace('/', '-')}-"
-
-
-def _ous_of_document(doc_id: str) -> str:
-    """Return the OUS whose status is kept under an id; empty if it is nobody's."""
-    try:
-        return names.uid_of_document(doc_id)
-    except BadInput:
-        return ""
 
 
 RULES: Final = (

@@ -7,6 +7,7 @@ before the files that they are about. What is still not right at a second look w
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -115,6 +116,15 @@ class Evidence:
     corrupt: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with files of the archive that were read back."""
     caches: Mapping[str, Cache] = field(default_factory=dict)
+
+    @cached_property
+    def unread(self) -> dict[str, str]:
+        """The OUSs of the documents that cannot be read, by document; those of somebody else's are of none."""
+        found = {}
+        for doc_id in self.unreadable:
+            with suppress(BadInput):
+                found[doc_id] = names.uid_of_document(doc_id)
+        return found
 
     @cached_property
     def by_ous(self) -> dict[str, list[Letter]]:

@@ -9,6 +9,7 @@ from desk_place import make_ready_for_review, operator
 
 from actors.aqua_qa2.desk import Desk
 from actors.aqua_qa2.holding import Returns, verdict_key
+from shared import names
 from shared.errors import StateRefused
 from shared.messages import VERDICT, Verdict
 
@@ -181,6 +182,26 @@ def test_an_ous_that_xtss_refuses_keeps_no_other_from_being_given_back(system):
         [(doc["_id"], doc["_rev"]) for doc in database.every() if doc.get("entityId") == uid("P", "unknown")]
     )
     assert listening.stop() == 0
+
+
+@pytest.mark.parametrize(("field", "value"), [("entityId", "uid://X1/X1"), ("run", "yesterday")])
+def test_an_ous_with_a_name_that_is_none_keeps_no_other_from_the_list_or_from_being_given_back(system, field, value):
+    ouss = [uid(f"N{field}", name) for name in ("bad", "left", "waiting")]
+    make_ready_for_review(system, *ouss)
+    database = system.connection.database("status-entities")
+    with operator(system) as me:
+        for ous in ouss[:2]:
+            Desk(me, "ada").take(ous)
+            aged = {**database.get(system.entity(ous).id), "timestamp": "2026-11-20T10:00:00.000000"}
+            database.put(aged | ({field: value} if ous == ouss[0] else {}))
+        listed = [row.json(me.connection.clock.now(), "http://w")["ousUID"] for row in Desk(me, "ada").rows()]
+    assert [each for each in listed if each in ouss] == ouss[1:]
+    with operator(system) as another:
+        another.me = "another"
+        assert Returns(another).run_once() == 1
+    assert system.entity(ouss[1]).state == "ReadyForReview"
+    doc = database.get(names.document_id(ouss[0]))
+    database.remove([(doc["_id"], doc["_rev"])])
 
 
 def test_a_long_list_is_there_before_all_of_its_reports_are_read(system):

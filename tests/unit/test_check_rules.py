@@ -125,6 +125,31 @@ def test_a_message_for_an_ous_that_does_not_exist():
     assert "made dead" in found.repair
 
 
+def test_names_that_are_none_are_found_and_keep_nothing_from_being_found():
+    stray = ProductMetadata(id="stray", prog_id=PROGRAM, ous_uid="none", timestamp=RUN, size=7, sha256=SHA)
+    without = DeliveryStatus(id="x", prog_id=PROGRAM, ous_uid=OUS, timestamp="", data_products=[], complete=True)
+    archived = evidence().archive | {"stray": ArchivedFile("stray", 7, SHA, RUN)}
+    known = evidence(
+        entity(run=""),
+        letters=[letter("ingest.JAO", ous="X1/X1/Xb0")],
+        metadata={"stray": stray},
+        deliveries={OUS: without},
+        archive=archived,
+        caches={},
+    )
+    assert [(each.kind, each.subject) for each in find(known)] == [
+        (contradictions.NOBODYS_MESSAGE, "ingest.JAO:1:a"),
+        (contradictions.DELIVERY, OUS),
+        (contradictions.NOBODYS_RECORD, "metadata of stray"),
+    ]
+
+
+def test_an_ous_that_cannot_be_read_is_no_nobody():
+    unreadable = {names.document_id(OUS): "none", "0123456789abcdef": "none"}
+    known = evidence(entities={}, unreadable=unreadable, letters=[letter("ingest.JAO")])
+    assert set(kinds(known)) == {contradictions.UNREADABLE}
+
+
 @pytest.mark.parametrize("post", [letter("xtss"), letter("ingest.JAO", "claimed"), letter("cached.JAO", ous="")])
 def test_a_message_that_may_be_about_no_ous(post):
     assert find(Evidence(letters=[post])) == []

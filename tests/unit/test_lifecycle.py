@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import structs
+from msgspec import structs, to_builtins
 
 from shared import lifecycle, status
 from shared.errors import BadInput, StateRefused
@@ -139,3 +139,18 @@ def test_strict_changes_never_leave_the_figure(wanted):
     states = [each.state for each in current.history]
     assert all(pair in FIGURE for pair in pairwise(states))
     assert current.state == states[-1]
+
+
+NAMED = {"entityId": "uid://X1/X1/Xb0", "progID": "2015.1.00657.S", "executive": "EU", "run": "2018-07-19T07:10:03.781"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("entityId", "uid://X1/X1"), ("progID", "2015_1"), ("executive", "MARS"), ("run", "yesterday")],
+)
+def test_a_document_with_a_name_that_is_none_is_no_status_entity(field, value):
+    doc = to_builtins(entity()) | NAMED
+    assert status.read(doc).run == NAMED["run"]
+    with pytest.raises(BadInput, match=f"uid___X1_X1_Xb0 of status-entities is no status entity: '{value}' is not a"):
+        status.read(doc | {field: value})
+    assert [each.prog_id for each in status.readable([doc | {field: value}, doc])] == [NAMED["progID"]]
