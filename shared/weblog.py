@@ -183,6 +183,8 @@ def _checked_path(zip_path: Path, member: zipfile.ZipInfo) -> str:
         raise BadInput(f"{shown} is encrypted")
     if member.compress_type not in _METHODS:
         raise BadInput(f"{shown} is packed by a method other than deflate")
+    if member.header_offset < 0:
+        raise BadInput(f"{shown} begins before the file does: the zip's end record is wrong")
     kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system == _UNIX else 0
     if kind not in {0, stat.S_IFDIR if member.is_dir() else stat.S_IFREG}:
         raise BadInput(f"{shown} is a link or special file")

@@ -171,6 +171,17 @@ def test_members_that_share_their_bytes_are_refused(pack, into):
         expand(path, into)
 
 
+def test_members_that_begin_before_the_file_are_refused(pack, into):
+    path = pack(("index.html", "<h1>"))
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<L", content, content.rindex(b"PK\x05\x06") + 16, len(content) + 100)
+    path.write_bytes(content)
+    for refuses in (check, lambda each: expand(each, into)):
+        with pytest.raises(BadInput, match=r"'index.html' begins before the file does"):
+            refuses(path)
+    assert list(into.iterdir()) == []
+
+
 def test_a_member_that_unpacks_to_more_than_it_claims_is_refused(pack, into):
     path = pack(("a", b"\0" * 100_000))
     content = bytearray(path.read_bytes())
