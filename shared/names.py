@@ -165,6 +165,14 @@ def weblog_name(text: object) -> str:
     raise BadInput(f"{shown(text)} is not the name of a weblog, like weblog-X1-X1-Xa1-2018-07-19T07:10:03.781.zip")
 
 
+def _is_weblog(text: str) -> bool:
+    try:
+        weblog_name(text)
+    except BadInput:
+        return False
+    return True
+
+
 def report(ous_uid: str, run: str) -> str:
     """Return the name of a run's pipeline report, ``pl-report-X1-X1-Xa1-2018-07-19T07:10:03.781.xml``."""
     return f"pl-report-{_stem(ous_uid, run)}.xml"
@@ -180,10 +188,11 @@ def product_names(folder: str, product: str) -> tuple[str, ...]:
 
     ``folder`` is the run's (:func:`products_path`), ``product`` the path of the file in it. Its plain file name is what
     people look for, but any run may use it again. Its path below a cache is the run's alone, and says whose it is. A
-    file in a subfolder has that only, and so has one that begins with ``_``, which CouchDB keeps for itself.
+    file in a subfolder has that only, and so has one that begins with ``_``, which CouchDB keeps for itself, and one
+    that is named as a weblog is: that may be the name of another OUS's, which has no other.
     """
     path = f"{folder}/{product}"
-    return (path,) if "/" in product or product.startswith("_") else (product, path)
+    return (path,) if "/" in product or product.startswith("_") or _is_weblog(product) else (product, path)
 
 
 def report_id(ous_uid: str, run: str) -> str:

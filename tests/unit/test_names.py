@@ -123,7 +123,12 @@ def test_an_error_shows_a_long_or_strange_value_short_and_escaped():
 
 @pytest.mark.parametrize(
     ("product", "wanted"),
-    [("image.data", ("image.data", "F/image.data")), ("a/x", ("F/a/x",)), ("_design", ("F/_design",))],
+    [
+        ("image.data", ("image.data", "F/image.data")),
+        ("a/x", ("F/a/x",)),
+        ("_design", ("F/_design",)),
+        ("weblog-X9-X9-X9-2018-07-19T07:10:03.781.zip", ("F/weblog-X9-X9-X9-2018-07-19T07:10:03.781.zip",)),
+    ],
 )
 def test_the_names_that_a_product_can_be_archived_under(product, wanted):
     assert names.product_names("F", product) == wanted
