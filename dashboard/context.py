@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from flask import current_app, request
 
 from dashboard.cells import Order
-from dashboard.origins import Origins
 from dashboard.sessions import Attempts, Sessions
 from shared.clock import elapsed_s
+from shared.origins import Origins
 
 if TYPE_CHECKING:
     from dashboard.live import Live

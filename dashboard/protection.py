@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from flask import Flask, Response
     from flask.typing import ResponseReturnValue
 
-    from dashboard.origins import Origins
     from dashboard.sessions import Session
+    from shared.origins import Origins
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "

@@ -24,11 +24,11 @@ if not __package__:
 from flask import Flask, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from dashboard import blueprints, origins
+from dashboard import blueprints
 from dashboard.context import EXTENSION, Site
 from dashboard.live import Live
 from dashboard.web import Server
-from shared import actor
+from shared import actor, origins
 from shared.errors import BadInput, DatabaseError, DrwError
 
 if TYPE_CHECKING:

@@ -84,6 +84,12 @@ class Settings:
         "where browsers see the dashboard, if behind a proxy; several with spaces between",
         shown_default="none",
     )
+    cache_origin: tuple[str, ...] = _setting(
+        "DRW_CACHE_ORIGIN",
+        (),
+        "where browsers see the caches, if not at their machine's name; several with spaces between",
+        shown_default="none",
+    )
     pace: float = _setting("DRW_PACE", 1.0, "how fast the mock-ups pretend to work: 1 as the seed, 0 no waiting")
     lease_s: float = _setting("DRW_LEASE_S", 60.0, "how long a claim on a message lasts without renewal")
     heartbeat_s: float = _setting("DRW_HEARTBEAT_S", 10.0, "how often an actor says that it lives")
@@ -194,9 +200,11 @@ def _origins(text: str) -> tuple[str, ...]:
     return found
 
 
+_ORIGINS: Final = (_origins, "an address like https://drw.example.org, or several with spaces between")
 _SINGLE: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "attempts": (_count, "a whole number, 1 or more"),
-    "dashboard_origin": (_origins, "an address like https://drw.example.org, or several with spaces between"),
+    "dashboard_origin": _ORIGINS,
+    "cache_origin": _ORIGINS,
     "webhook_url": (_webhook, "an address like https://example.org/hook"),
 }
 """The settings that are like no other."""

@@ -6,9 +6,10 @@ import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from actors.replicated_cache import web
-from shared import actor, names, ngas, replication, weblog
+from shared import actor, names, ngas, origins, replication, weblog
 from shared.bus import Dead, Done
 from shared.cache import path_of_cache
 from shared.errors import BadInput, CacheError, ContentDiffers, SourceAway
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from shared.cache import CacheDirectory
     from shared.messages import FileEntry
     from shared.replication import Rsync, Source
+    from shared.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 _SLOTS: Final = 4
@@ -138,7 +140,21 @@ def _parser() -> argparse.ArgumentParser:
         "-p", "--port", type=int, default=_DEFAULT_PORT, help=f"of the web server, default {_DEFAULT_PORT}"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address of the web server, default 127.0.0.1")
+    parser.add_argument(
+        "--origin",
+        action="append",
+        default=[],
+        type=actor.checked(origins.origin),
+        help="where browsers see it, besides DRW_CACHE_ORIGIN and DRW_WEBLOG_URL, if not by this machine's name; such "
+        "as https://drw.example.org; may be repeated",
+    )
     return parser
+
+
+def _origins(settings: Settings, args: argparse.Namespace) -> origins.Origins:
+    """Return under which names browsers may ask: those that were given, and where reviewers find weblogs."""
+    hosts = (args.host, str(urlsplit(settings.weblog_url).hostname))
+    return origins.Origins((*settings.cache_origin, *args.origin), hosts=hosts)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -150,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sources = {each: getattr(args, each) for each in _ELSEWHERE if getattr(args, each)}
         archive = ngas.Archive(me.connection.database(ngas.DATABASE), me.connection.clock)
         replicator = Replicator(args.exec, cache, sources, replication.Rsync.found(os.environ), archive)
-        server = web.serve(cache.path, host=args.host, port=args.port)
+        server = web.serve(cache.path, host=args.host, port=args.port, origins=_origins(me.settings, args))
         me.part("web server", lambda: server.is_alive)
         selector = cached_selector(args.exec)
         me.bus.listen(selector, replicator.handle, slots=_SLOTS)

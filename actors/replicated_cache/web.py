@@ -2,7 +2,8 @@
 
 The root and every folder are listed; a folder of an expanded weblog is its ``index.html``. Nothing outside the cache
 can be reached: each part of a path is opened below the one before it, without following links, and hidden names do
-not exist. Everything is served in a sandbox without scripts, because weblogs are written by programs of others.
+not exist. Everything is served in a sandbox without scripts, because weblogs are written by programs of others. Who
+asks under a name that is not ours gets nothing (:mod:`shared.origins`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from werkzeug.wsgi import FileWrapper
 from shared import names
 from shared.cache import WEBLOGS
 from shared.errors import BadInput
+from shared.origins import Origins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +52,8 @@ _BUFFER_BYTES: Final = 64 * 1024
 _CLEANUP_S: Final = 5
 _STOP_S: Final = 5
 _PORTS: Final = 65536
+_MISDIRECTED: Final = 421
+_HOST_SHOWN: Final = 100
 _INDEX: Final = "index.html"
 _TYPES: Final = mimetypes.MimeTypes()
 
@@ -188,8 +192,8 @@ def _answer(root: Path, path: str) -> Response:
         os.close(file)
 
 
-def make_app(cache_dir: Path) -> Flask:
-    """Return the web application that shows ``cache_dir``."""
+def make_app(cache_dir: Path, origins: Origins) -> Flask:
+    """Return the web application that shows ``cache_dir`` to who asks under one of our names."""
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
 
@@ -203,6 +207,17 @@ def make_app(cache_dir: Path) -> Flask:
                 answer.headers[name] = value
         return answer
 
+    def known_host() -> Response | None:
+        """Answer nothing to who asks under a name that is not ours."""
+        host = request.headers.get("Host", "")
+        if origins.serves(host):
+            return None
+        words = (
+            f"This cache is not known as {host[:_HOST_SHOWN] or 'no name'}: open it as localhost, by the name of its "
+            "machine or its address in figures, or start it with that address in DRW_CACHE_ORIGIN or after --origin.\n"
+        )
+        return Response(words, status=_MISDIRECTED, mimetype="text/plain")
+
     def protect(response: Response) -> Response:
         response.headers.update(HEADERS)
         return response
@@ -210,6 +225,7 @@ def make_app(cache_dir: Path) -> Flask:
     for rule in ("/", "/<path:path>"):
         app.add_url_rule(rule, "show", show, methods=["GET"], provide_automatic_options=False)
     app.register_error_handler(HTTPException, refuse)
+    app.before_request(known_host)
     app.after_request(protect)
     return app
 
@@ -309,15 +325,16 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     *,
+    origins: Origins | None = None,
     connections: int = CONNECTIONS,
     idle_s: int = IDLE_S,
     request_s: float = REQUEST_S,
 ) -> CacheServer:
     """Serve ``cache_dir`` read-only in a thread; port 0 takes a free one. BadInput if the port cannot be had.
 
-    Only this machine is served unless ``host`` says otherwise. At most ``connections`` are open at once, none longer
-    than ``idle_s`` without a byte (ten times that while a request waits for a thread), and none whose request takes
-    longer than ``request_s`` to arrive.
+    Only this machine is served unless ``host`` says otherwise, and only under its own names and those of ``origins``.
+    At most ``connections`` are open at once, none longer than ``idle_s`` without a byte (ten times that while a request
+    waits for a thread), and none whose request takes longer than ``request_s`` to arrive.
     """
     if not 0 <= port < _PORTS:
         raise BadInput(f"port {port} is out of range: choose one from 1 to {_PORTS - 1} with -p")
@@ -334,6 +351,8 @@ def serve(
         log_socket_errors=False,
     )
     place = (listening.family, listening.type, listening.proto, listening.getsockname())
-    server = _Server(make_app(cache_dir), _sock=listening, adj=settings, bind_socket=False, sockinfo=place)
+    server = _Server(
+        make_app(cache_dir, origins or Origins()), _sock=listening, adj=settings, bind_socket=False, sockinfo=place
+    )
     server.request_s = request_s
     return CacheServer(server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import re
 import struct
@@ -28,6 +29,38 @@ PROGRAM = "2015.1.00657.S"
 PRODUCTS_DIR = names.products_dir(PROGRAM, RUN)
 DEEP = 10_000 if standing.ADDRESS else 990
 """CouchDB stores what is nested as deep as anybody likes; couchlet, a thousand levels."""
+
+
+def test_a_cache_is_served_to_nobody_who_asks_under_a_name_of_others(system):
+    system.environ |= {
+        "DRW_CACHE_ORIGIN": "http://jao-cache:8001",
+        "DRW_WEBLOG_URL": "https://logs.example.org/weblogs",
+    }
+    cache = system.start(
+        "replicated-cache",
+        "-e",
+        "JAO",
+        "-lc",
+        system.jao,
+        "-p",
+        "0",
+        "--host",
+        "localhost",
+        "--origin",
+        "https://drw.example.org",
+    )
+    port = int(re.search(r"http://localhost:(\d+)", cache.wait_for(" ready"))[1])
+
+    def ask(host):
+        line = http.client.HTTPConnection("localhost", port, timeout=20)
+        line.request("GET", "/", headers={"Host": host})
+        status = line.getresponse().status
+        line.close()
+        return status
+
+    for host in (f"localhost:{port}", "jao-cache:8001", "logs.example.org", "drw.example.org"):
+        assert ask(host) == 200, host
+    assert ask("evil.example") == 421
 
 
 # Messages

@@ -22,6 +22,7 @@ PURE = {
     "shared.bus.retry",
     "shared.clock",
     "shared.news",
+    "shared.origins",
     "shared.printable",
     "shared.readable_json",
     "shared.report",

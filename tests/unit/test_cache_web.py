@@ -13,6 +13,7 @@ import pytest
 
 from actors.replicated_cache.web import CONNECTIONS, THREADS, serve
 from shared.errors import BadInput
+from shared.origins import Origins
 
 RUN = "2015.1.00657.S_2018_07_19T07_10_03.781"
 WEBLOG = "weblog-X1-X1-Xa1-2018-07-19T07:10:03.781"
@@ -140,7 +141,7 @@ def test_names_are_escaped(ask):
         "/" + "x" * 5000,
         "/" + "/".join("x" * 3000),
         "http://127.0.0.1/../secret",
-        "http://example.org/.drw-cache/secret",
+        "http://localhost/.drw-cache/secret",
     ],
 )
 def test_what_is_not_there_for_anybody(ask, path):
@@ -247,7 +248,7 @@ def is_closed(connection):
 def test_a_request_that_never_ends_is_cut_off(cache):
     server = serve(cache, port=0, idle_s=PATIENT_S, request_s=0.1)
     until = time.monotonic() + PATIENT_S / 2
-    with connect(server, b"GET / HTTP/1.1\r\nHost: x\r\n") as dripping:
+    with connect(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n") as dripping:
         while not is_closed(dripping):
             assert time.monotonic() < until
             with suppress(ConnectionError):
@@ -268,7 +269,7 @@ def impatient(cache):
 def stuck(impatient):
     with ExitStack() as readers:
         yield [
-            readers.enter_context(connect(impatient, b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n"))
+            readers.enter_context(connect(impatient, b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n"))
             for _ in range(THREADS * 2)
         ]
 
@@ -281,7 +282,7 @@ def test_silent_connections_are_closed(impatient):
 def test_readers_that_take_nothing_are_closed_and_who_waits_behind_them_is_answered(impatient, request):
     began = time.monotonic()
     request.getfixturevalue("stuck")
-    with connect(impatient, b"GET /weblogs/ HTTP/1.0\r\n\r\n") as asking:
+    with connect(impatient, b"GET /weblogs/ HTTP/1.0\r\nHost: localhost\r\n\r\n") as asking:
         assert asking.recv(12) == b"HTTP/1.0 200"
     assert time.monotonic() - began > impatient._server.adj.channel_timeout, "it did not have to wait"
 
@@ -289,7 +290,7 @@ def test_readers_that_take_nothing_are_closed_and_who_waits_behind_them_is_answe
 def test_too_many_connections_wait_and_harm_nobody(cache):
     server = serve(cache, port=0, connections=10, idle_s=1)
     many = [connect(server) for _ in range(30)]
-    with connect(server, b"GET / HTTP/1.0\r\n\r\n") as asking:
+    with connect(server, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n") as asking:
         assert asking.recv(12) == b"HTTP/1.0 200"
     for connection in many:
         connection.close()
@@ -302,7 +303,7 @@ def test_too_many_connections_wait_and_harm_nobody(cache):
     [
         (b"GET / HTTP/1.0\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", b"431"),
         (b"GET / HTTP/1.0\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000, b"413"),
-        (b"GET /\0 HTTP/1.0\r\n\r\n", b"404"),
+        (b"GET /\0 HTTP/1.0\r\nHost: localhost\r\n\r\n", b"404"),
         (b"\x16\x03\x01\x02\r\n\r\n", b"400"),
     ],
 )
@@ -310,6 +311,32 @@ def test_odd_requests_are_refused_and_the_next_one_is_answered(server, ask, sent
     with connect(server, sent) as connection:
         assert connection.recv(1000).split()[1].startswith(status)
     assert ask("/").status == 200
+
+
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [
+        (["localhost:8000"], b"200"),
+        (["127.0.0.1"], b"200"),
+        (["jao-cache:8001"], b"200"),
+        (["Weblogs.Example.org"], b"200"),
+        (["evil.example"], b"421"),
+        (["evil.example", "localhost"], b"421"),
+        ([], b"421"),
+    ],
+)
+def test_who_asks_under_a_name_of_others_gets_nothing(cache, hosts, status):
+    known = Origins(["http://jao-cache:8001"], hosts=["weblogs.example.org"])
+    server = serve(cache, port=0, origins=known)
+    lines = "".join(f"Host: {each}\r\n" for each in hosts)
+    with connect(server, f"GET / HTTP/1.0\r\n{lines}\r\n".encode()) as asking, asking.makefile("rb") as answer:
+        text = answer.read()
+    assert text.split()[1] == status
+    assert (b"in DRW_CACHE_ORIGIN or after --origin" in text, WEBLOG.encode() in text) == (
+        status == b"421",
+        status == b"200",
+    )
+    server.close()
 
 
 def test_listens_on_loopback_unless_told(server, cache):

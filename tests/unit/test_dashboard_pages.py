@@ -10,10 +10,10 @@ import pytest
 from dashboard.context import Site
 from dashboard.live import Live
 from dashboard.metrics import OTHERS, SELECTORS
-from dashboard.origins import Origins
 from dashboard.server import create_app
 from shared import people
 from shared.dbcon import DbConnection
+from shared.origins import Origins
 from shared.people import People
 from shared.settings import read_settings
 

@@ -8,10 +8,10 @@ import stat
 
 import pytest
 
-from dashboard.origins import Origins, origin
 from dashboard.sessions import FORM_S, IDLE_S, LONGEST_S, Attempts, Sessions
 from drw import cli
 from shared.errors import BadInput
+from shared.origins import Origins, origin
 from shared.people import People
 
 PASSWORD = "countess of lovelace"

@@ -35,6 +35,7 @@ def test_defaults_are_those_of_the_design(tmp_path):
         ("DRW_DASHBOARD_ORIGIN", "https://drw.example.org/drw", "an address like https://drw.example.org"),
         ("DRW_DASHBOARD_ORIGIN", "https://drw.example.org,https://b", "several with spaces between"),
         ("DRW_DASHBOARD_ORIGIN", "https://ada@drw.example.org", "an address like https://drw.example.org"),
+        ("DRW_CACHE_ORIGIN", "jao-cache:8001", "an address like https://drw.example.org"),
         ("DRW_WEBHOOK_URL", "example.org", "an address like https://example.org/hook"),
     ],
 )

@@ -1,8 +1,9 @@
-"""Under which addresses the dashboard may be asked. Pure.
+"""Under which addresses the dashboard, and a cache's web server, may be asked. Pure.
 
 A page of somebody else can have its own name point at this machine (DNS rebinding), and then read everything as if it
 were ours. Such a page always comes with a name; what nobody else can own is an address in figures, ``localhost``, and
-this machine's name. Any other has to be given, with ``--origin`` or in ``DRW_DASHBOARD_ORIGIN``.
+this machine's name. Any other has to be given, with ``--origin`` or in ``DRW_DASHBOARD_ORIGIN`` and
+``DRW_CACHE_ORIGIN``.
 """
 
 from __future__ import annotations
@@ -31,14 +32,13 @@ def origin(text: str) -> str:
 
 
 class Origins:
-    """The addresses at which browsers may see the dashboard."""
+    """The addresses at which browsers may see a web server of ours."""
 
-    def __init__(self, given: Iterable[str] = ()) -> None:
-        """Take the addresses that were given, besides this machine's own."""
+    def __init__(self, given: Iterable[str] = (), *, hosts: Iterable[str] = ()) -> None:
+        """Take the addresses, and the names of hosts, that were given besides this machine's own."""
         self._given = frozenset(origin(each) for each in given)
-        self._hosts = {"localhost", socket.gethostname().lower()} | {
-            str(urlsplit(each).hostname) for each in self._given
-        }
+        named = {"localhost", socket.gethostname(), *hosts, *(str(urlsplit(each).hostname) for each in self._given)}
+        self._hosts = {each.lower() for each in named}
 
     def serves(self, host: str) -> bool:
         """Tell whether a request's ``Host`` is a name of ours."""
