@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SLOTS: Final = 48
 """As many hours or days are drawn, the last ones."""
+_BEGINNING: Final = moment("0001-01-01")
+"""No calendar goes further back."""
 _HEIGHT: Final = 60
 _WIDTH: Final = 12
 _MINUTE_S: Final = 60
@@ -64,7 +66,8 @@ def _slots(newest: str, *, by_day: bool) -> list[str]:
         return []
     end = moment(newest if by_day else f"{newest}:00")
     step = timedelta(days=1) if by_day else timedelta(hours=1)
-    return [(end - step * back).isoformat()[: len(newest)] for back in reversed(range(SLOTS))]
+    drawn = min(SLOTS, (end - _BEGINNING) // step + 1)
+    return [(end - step * back).isoformat()[: len(newest)] for back in reversed(range(drawn))]
 
 
 def _label(slot: str) -> str:

@@ -67,7 +67,7 @@ class Flow:
         if before:
             self._stays.setdefault(before[0], []).append(max((when - before[1]).total_seconds(), 0.0))
         self._last[doc_id] = (state, when)
-        self._entered[at[:HOUR], state] += 1
+        self._entered[when.isoformat()[:HOUR], state] += 1
 
     def entered(self, unit: int = HOUR) -> dict[str, Counter[str]]:
         """Return, for each hour or day in which anything moved, how many OUSs came into each state."""

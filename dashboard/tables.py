@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from dashboard import cells
+from dashboard.board import entries
 from dashboard.cells import PAGE, Cell, Order, Page
 from shared import audit, delivery, lifecycle, listing, names, ngas, reports, status
 from shared.bus import queue
@@ -64,8 +65,7 @@ def _field(name: str, head: str = "", show: Callable[[Any], Cell] = cells.plain)
 
 def remark(doc: Doc, view: View) -> Cell:
     """Return what somebody should know of an OUS: who reviews it, why it failed, that it waits for a launch."""
-    history = doc.get("history") or [{}]
-    note = str(history[-1].get("note", "")) if isinstance(history[-1], dict) else ""
+    note = str((entries(doc) or [{}])[-1].get("note", ""))
     reviewer = doc.get("reviewer")
     state = doc.get("state")
     if state == lifecycle.REVIEWING and isinstance(reviewer, dict):
@@ -74,7 +74,7 @@ def remark(doc: Doc, view: View) -> Cell:
         return cells.prose(note or "no reason given", "bad")
     if state != lifecycle.READY_FOR_PROCESSING:
         return cells.prose("")
-    if doc.get("entityId") in view.launched:
+    if str(doc.get("entityId")) in view.launched:
         return cells.prose(f"{note}; launched again" if note.startswith("Fail") else note)
     return cells.prose(f"{note}; waits for a launch" if note else "waits for a launch", "bad")
 

@@ -212,6 +212,17 @@ def test_strange_documents_do_not_break_a_page(system, site):
             {"_id": "strange", "entityId": [1], "history": "x", "state": {}, "timestamp": 7, "at": 3, "sha256": 1}
             | {"dataProducts": 7, "ousUID": {}, "progID": [], "size": {}, "kind": {}, "every": [], "doing": 1}
         )
+    oddities = {
+        "waits": {"entityId": ["x"], "state": "ReadyForProcessing", "history": {"note": "x"}},
+        "failed": {"entityId": {}, "state": "ProcessingProblem", "history": 7},
+        "short": {
+            "entityId": "x",
+            "state": "Processing",
+            "history": [{"state": "Processing", "at": "20991120T234000"}],
+        },
+    }
+    for doc_id, doc in oddities.items():
+        system.connection.database("status-entities").put({"_id": doc_id, **doc})
     for number, state in enumerate(("ready", "delayed", "claimed", "dead", {}, 7)):
         system.connection.database("msgq").put(
             {"_id": f"xtss:{number}:x", "state": state, "selector": "xtss", "doneAt": {}, "due": [], "errors": "x"}
@@ -237,7 +248,8 @@ def test_strange_documents_do_not_break_a_page(system, site):
         assert site.get(path)[0] == 200, path
     for path in ("/", "/tables", "/actors", "/flow", "/flow?by=day", "/column/nothing", "/?q=x&need=1"):
         assert site.get(path)[0] == 200, path
-    assert site.get("/ous/strange")[0] == 200
+    for doc_id in ("strange", *oddities):
+        assert site.get(f"/ous/{doc_id}")[0] == 200, doc_id
     assert site.get("/table/dead?after=-7")[0] == 200
     assert site.get("/table/dead?after=x")[0] == 200
 

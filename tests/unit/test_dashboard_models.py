@@ -143,6 +143,15 @@ def test_deciles_are_of_all_who_left():
     assert (stay.count, stay.median_s, stay.p90_s) == (11, 5 * 3600, 9 * 3600)
 
 
+@pytest.mark.parametrize("at", ["20261120T234000", "2026-11-20T23:40", "0001-01-01T00:40:00.000000"])
+def test_a_time_in_another_form_counts_in_its_hour(at):
+    flow = Flow()
+    flow.put(entity(at=at))
+    hours, days = (drawing.bars("Processing", flow.entered(unit), by_day=unit == DAY) for unit in (HOUR, DAY))
+    assert (hours.total, days.total) == (1, 1)
+    assert hours.last in {"2026-11-20 23:00", "0001-01-01 00:00"}
+
+
 # The pictures
 
 
