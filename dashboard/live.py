@@ -160,8 +160,12 @@ class Live:
                 self.stream.publish("changed", {"databases": sorted(changed)})
             self._stopping.wait(_TELL_S)
 
+    def launched(self) -> frozenset[str]:
+        """Return the UIDs of the OUSs that have a launch which nobody has finished."""
+        return self.post.launched(_LAUNCHES)
+
     def _take_launches(self) -> None:
-        if moves := self.board.launched(self.post.launched(_LAUNCHES)):
+        if moves := self.board.launched(self.launched()):
             self.stream.publish("moves", as_events(moves, self.board))
 
     def _is_away(self, reason: str) -> None:

@@ -11,7 +11,7 @@ from dashboard import cells, mail, reporting
 from dashboard.board import entries
 from dashboard.cells import Cell, Page
 from dashboard.drawing import Stretch, duration, stretches
-from dashboard.tables import remark, view_of
+from dashboard.tables import View, remark
 from shared import delivery, names, ngas, reports, status
 from shared.bus import envelope, queue
 from shared.errors import BadInput
@@ -48,8 +48,11 @@ class Life:
     messages: Page
 
 
-def read(site: Site, doc_id: str) -> Life | None:
-    """Return what there is to know of the OUS with this document id, None where there is none."""
+def read(site: Site, doc_id: str, launched: frozenset[str]) -> Life | None:
+    """Return what there is to know of the OUS with this document id, None where there is none.
+
+    ``launched`` are the OUSs that have an open launch.
+    """
     connection, weblog_url = site.connection, site.weblog_url
     doc = connection.database(status.DATABASE).get(doc_id)
     if doc is None:
@@ -57,7 +60,7 @@ def read(site: Site, doc_id: str) -> Life | None:
     uid = str(doc.get("entityId", doc_id))
     facts = [(name, cells.plain(doc.get(name))) for name in _FIELDS]
     facts += [("since (UTC)", cells.at(doc.get("timestamp")))]
-    facts += [("run", cells.plain(doc.get("run"))), ("remark", remark(doc, view_of(connection, weblog_url, [doc])))]
+    facts += [("run", cells.plain(doc.get("run"))), ("remark", remark(doc, View(weblog_url, launched)))]
     runs, run_names = _runs(connection, uid, doc, weblog_url)
     latest = reporting.of_runs(site, doc_id, run_names[-1:])
     products, delivered = _delivery(site, doc_id, uid)

@@ -10,7 +10,7 @@ from dashboard import crew, drawing, mail, ous, reporting, tables
 from dashboard.cells import Order
 from dashboard.context import natural, order, site
 from dashboard.flow import DAY, HOUR
-from shared import lifecycle
+from shared import lifecycle, status
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -62,7 +62,7 @@ def column(state: str) -> ResponseReturnValue:
 @blueprint.get("/ous/<doc_id>", endpoint="ous")
 def one_ous(doc_id: str) -> ResponseReturnValue:
     """Show everything about one OUS."""
-    life = ous.read(site(), doc_id)
+    life = ous.read(site(), doc_id, _launched())
     if life is None:
         abort(404)
     return render_template("ous.html", life=life)
@@ -119,9 +119,15 @@ def overview() -> ResponseReturnValue:
 
 def _read(kind: Kind, after: str = "", start: int = 0, by: Order = _OWN) -> Page:
     known = site()
-    return tables.read_page(
-        known.connection, known.live.board, kind, known.weblog_url, after=after, start=start, order=by
-    )
+    view = tables.View(known.weblog_url, _launched() if kind.database == status.DATABASE else frozenset())
+    return tables.read_page(known.connection, known.live.board, kind, view, after=after, start=start, order=by)
+
+
+def _launched() -> frozenset[str]:
+    """Return the UIDs of the OUSs that have an open launch, once the messages have been read."""
+    live = site().live
+    live.post_loaded.wait(_LOADING_S)
+    return live.launched()
 
 
 @blueprint.get("/table/<key>")

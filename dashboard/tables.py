@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 from dashboard import cells
 from dashboard.board import entries
 from dashboard.cells import PAGE, Cell, Order, Page
-from shared import audit, delivery, lifecycle, listing, names, ngas, reports, status
-from shared.bus import queue
+from shared import audit, delivery, lifecycle, listing, ngas, reports, status
 from shared.errors import BadInput
-from shared.messages import process_selector
 from shared.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from dashboard.board import Board
     from shared.dbcon import Database, DbConnection, Doc
 
 _OWN: Final = Order()
-_MOST_LAUNCHES: Final = 10_000
 _CARD: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -77,25 +74,6 @@ def remark(doc: Doc, view: View) -> Cell:
     if str(doc.get("entityId")) in view.launched:
         return cells.prose(f"{note}; launched again" if note.startswith("Fail") else note)
     return cells.prose(f"{note}; waits for a launch" if note else "waits for a launch", "bad")
-
-
-def view_of(connection: DbConnection, weblogs: str, docs: Sequence[Doc]) -> View:
-    """Return what rows show besides their documents; open launches are looked for only where one matters."""
-    if not any(doc.get("state") == lifecycle.READY_FOR_PROCESSING for doc in docs):
-        return View(weblogs)
-    return View(weblogs, frozenset(open_launches(connection.database(queue.DATABASE))))
-
-
-def open_launches(database: Database) -> Iterator[str]:
-    """Yield the UIDs of the OUSs that have a launch which nobody has finished."""
-    for executive in names.EXECUTIVES:
-        selector = {"selector": process_selector(executive)}
-        for index in (queue.READY_INDEX, queue.DUE_INDEX):
-            sort = queue.INDEXES[index][0]
-            for doc in database.find(selector, index=index, sort=sort, limit=_MOST_LAUNCHES, fields=["body"]):
-                body = doc.get("body")
-                if isinstance(body, dict):
-                    yield str(body.get("ousUID"))
 
 
 KINDS: Final = (
@@ -197,16 +175,15 @@ def read_page(
     connection: DbConnection,
     board: Board,
     kind: Kind,
-    weblogs: str,
+    view: View,
     *,
     after: str = "",
     start: int = 0,
     order: Order = _OWN,
 ) -> Page:
-    """Return the page of a table behind the place ``after``, with ``start`` rows before it."""
+    """Return the page of a table behind the place ``after``, with ``start`` rows before it, as ``view`` shows them."""
     order = order if order.by in kind.sorts.values() else Order("", order.descending)
     docs, onward = read(connection, board, kind, after=after, limit=PAGE, order=order)
-    view = view_of(connection, weblogs, docs if kind.database == status.DATABASE else ())
     rows = [[column.cell(doc, view) for column in kind.columns] for doc in docs]
     heads = [column.head for column in kind.columns]
     return Page(

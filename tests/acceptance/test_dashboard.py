@@ -120,7 +120,7 @@ def test_ouss_say_what_one_should_know_of_them_and_lead_to_their_page_and_weblog
     assert second[-1] == "reviewed by ada"
     assert third[-1] == "Fail: bad; waits for a launch"
     put_message(system, 1, "ready", selector="pipeline.process.EU", body={"ousUID": "uid://X1/X1/Xb2"})
-    assert site.rows("ous")[2][-1] == "Fail: bad; launched again"
+    site.until(lambda: site.rows("ous")[2][-1] == "Fail: bad; launched again")
     text = site.get("/tables")[2]
     assert EVIL not in text
     assert f'href="/ous/{DOC_ID}"' in text

@@ -195,3 +195,24 @@ def test_an_index_that_is_missing_is_said_with_what_to_do(place):
     finally:
         setup.ensure_databases(connection)
     assert browser.get("/table/ngas?sort=size", base_url=URL).status_code == 200
+
+
+def test_whether_an_ous_is_launched_asks_the_queue_nothing(place, monkeypatch):
+    connection, browser = place
+    site = browser.application.extensions["drw"]
+    doc = {"_id": "uid___X1_X1_Xb0", "entityId": "uid://X1/X1/Xb0", "state": "ReadyForProcessing"}
+    connection.database("status-entities").put(doc)
+    asked, original = [], DbConnection.call
+
+    def call(self, method, path, **more):
+        asked.append(path)
+        return original(self, method, path, **more)
+
+    monkeypatch.setattr(DbConnection, "call", call)
+    assert "waits for a launch" in browser.get(f"/ous/{doc['_id']}", base_url=URL).text
+    assert sum("msgq" in path for path in asked) == 1, "of what was settled, there is no other place"
+    sent = {"selector": "pipeline.process.NA", "state": "ready", "creationTimestamp": "noon"}
+    site.live.post.put("pipeline.process.NA:1:a", {"_id": "a", "body": {"ousUID": doc["entityId"]}, **sent})
+    del asked[:]
+    assert "waits for a launch" not in browser.get("/table/ous", base_url=URL).text
+    assert not [path for path in asked if "msgq" in path]
