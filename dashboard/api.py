@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 import msgspec
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
-from dashboard import ous, reporting, tables
+from dashboard import reporting, tables
 from dashboard.context import order, site
 from dashboard.flow import DAY, HOUR
 from dashboard.messages import current_pauses
 from dashboard.post import CONTROL, STATES
-from shared import delivery, lifecycle, names, status
+from shared import delivery, lifecycle, names, reports, status
 from shared.bus import envelope, queue
 from shared.errors import BadInput
 from shared.names import shown
@@ -73,7 +73,7 @@ def one_ous(name: str) -> Response:
     uid = str(doc.get("entityId", doc_id))
     found = {
         "status": _plain(doc),
-        "runs": ous.runs_of(connection, uid),
+        "runs": reports.Reports(connection.database(reports.DATABASE)).listed(uid),
         "delivery": _plain(connection.database(delivery.STATUS_DATABASE).get(doc_id)),
         "messages": site().live.post.find(ous=uid)[:MOST],
     }
@@ -87,7 +87,7 @@ def report(name: str) -> Response:
     run: its timestamp; without one, the latest.
     """
     doc_id = _doc_id(name)
-    runs = ous.runs_of(site().connection, names.uid_of_document(doc_id))
+    runs = reports.Reports(site().connection.database(reports.DATABASE)).listed(names.uid_of_document(doc_id))
     run = request.args.get("run") or (runs[-1]["timestamp"] if runs else "")
     found = reporting.of_runs(site(), doc_id, [run]) if run else []
     if not found:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared import lifecycle
+from shared.status import entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -172,12 +173,6 @@ def card_of(doc: Doc) -> Card:
         changed=_text(doc.get("timestamp")),
         substate=_text(doc.get("substate")),
     )
-
-
-def entries(doc: Doc) -> list[dict[str, Any]]:
-    """Return the entries of a status entity's history that are some."""
-    history = doc.get("history")
-    return [each for each in history if isinstance(each, dict)] if isinstance(history, list) else []
 
 
 def _since(doc: Doc, state: str) -> str:

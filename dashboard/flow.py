@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dashboard.board import entries
 from shared import lifecycle
 from shared.names import moment
+from shared.status import entries
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from dashboard import cells, mail, reporting
-from dashboard.board import entries
 from dashboard.cells import Cell, Page
 from dashboard.drawing import Stretch, duration, stretches
 from dashboard.tables import View, remark
@@ -17,6 +16,7 @@ from shared.bus import envelope, queue
 from shared.errors import BadInput
 from shared.letters import FIELDS, letter
 from shared.names import moment
+from shared.status import entries
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from shared.dbcon import DbConnection, Doc
 
 _FIELDS: Final = ("progID", "recipe", "state", "substate", "executive")
-_MOST_RUNS: Final = 1000
 _MOST_SETTLED: Final = 500
 
 
@@ -114,20 +113,9 @@ def _between(one: dict[str, Any], other: dict[str, Any]) -> str:
         return ""
 
 
-def runs_of(connection: DbConnection, uid: str) -> list[Doc]:
-    """Return what is known of the runs that have a report, the oldest first, without the reports themselves."""
-    return connection.database(reports.DATABASE).find(
-        {"ousUID": uid, "timestamp": {"$gt": None}},
-        index=reports.OUS_INDEX,
-        sort=reports.INDEXES[reports.OUS_INDEX],
-        limit=_MOST_RUNS,
-        fields=["timestamp", "source", "productsDir"],
-    )
-
-
 def _runs(connection: DbConnection, uid: str, doc: Doc, weblog_url: str) -> tuple[Page, list[str]]:
     """Return the runs that have a report, and their names; a page never lists more than so many, and says so."""
-    found = runs_of(connection, uid)
+    found = reports.Reports(connection.database(reports.DATABASE)).listed(uid)
     heads = ("run", "source", "products directory", "weblog", "which", "report")
     doc_id = str(doc["_id"])
     rows = [
@@ -141,7 +129,9 @@ def _runs(connection: DbConnection, uid: str, doc: Doc, weblog_url: str) -> tupl
         ]
         for each in found
     ]
-    remark_ = f"More than {_MOST_RUNS} runs: the later ones are not listed." if len(rows) == _MOST_RUNS else ""
+    remark_ = (
+        f"More than {reports.MOST_RUNS} runs: the later ones are not listed." if len(rows) == reports.MOST_RUNS else ""
+    )
     return Page("runs", "Runs with a report", heads, rows, len(rows), remark=remark_), [row[0].text for row in rows]
 
 

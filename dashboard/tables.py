@@ -8,11 +8,11 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from dashboard import cells
-from dashboard.board import entries
 from dashboard.cells import PAGE, Cell, Order, Page
 from shared import audit, delivery, lifecycle, listing, ngas, reports, status
 from shared.errors import BadInput
 from shared.names import shown
+from shared.status import entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -41,7 +41,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def of_entity(doc: Doc, at: str) -> Event:
     """Return what a status entity's newest change says. Pure."""
-    last = (doc.get("history") or [{}])[-1]
+    last = (status.entries(doc) or [{}])[-1]
     substate = f" ({doc['substate']})" if doc.get("substate") else ""
     by = f"by {last.get('by', 'somebody')}"
     what = ": ".join(filter(None, [by, str(last.get("note", ""))]))

@@ -122,10 +122,10 @@ def _rerun(context: Context) -> int:
     if not any(said):
         raise BadInput("which OUSs? say --state, --program, --executive, --older-than, or --all; --dry-run shows them")
     args.state = args.state or [lifecycle.PROCESSING_PROBLEM]
-    docs, whole = ous.matching(context.connection, args)
+    matching, whole = ous.matching(context.connection, args)
     if not whole:
         context.hint(ous.only_so_many())
-    found = [Order(str(doc["entityId"]), str(doc["progID"])) for doc in docs]
+    found = [Order(each.entity_id, each.prog_id) for each in matching]
     return _go(context, [_given(each, "", args.recipe, args.on) for each in found])
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -30,7 +32,10 @@ HEADS: Final = ("OUS", "program", "state", "substate", "at", "for")
 MOST: Final = 20_000
 """So many OUSs of a state are listed and counted at most."""
 
-_FIELDS: Final = ["entityId", "progID", "state", "substate", "executive", "timestamp", "run", "reviewer"]
+_SHOWN: Final = ("entityId", "progID", "state", "substate", "executive", "timestamp", "run", "reviewer")
+_FIELDS: Final = ["_id", "schema", "recipe", *_SHOWN]
+"""All but the history, which may be long."""
+
 _NEARBY: Final = 500
 _ON_A_PAGE: Final = 50
 _FILTERS: Final = ("state", "program", "executive", "older_than", "page", "per_page")
@@ -91,8 +96,11 @@ def _why(context: Context) -> int:
 
 def uids(connection: DbConnection) -> list[str]:
     """Return the UIDs of the first OUSs in the database, to find names that are close."""
-    rows = connection.database(status.DATABASE).rows(limit=_NEARBY)
-    return [names.uid_of_document(row["id"]) for row in rows if not row["id"].startswith("_")]
+    found = []
+    for row in connection.database(status.DATABASE).rows(limit=_NEARBY):
+        with suppress(BadInput):  # a document of somebody else's, and of no OUS
+            found.append(names.uid_of_document(row["id"]))
+    return found
 
 
 def unheard_of(connection: DbConnection, uid: str) -> str:
@@ -110,18 +118,18 @@ def _ous(context: Context) -> int:
     if args.ousUID:
         _refuse_filters(args)
         return _whole(context, args.ousUID)
-    docs, whole = matching(context.connection, args)
+    found, whole = matching(context.connection, args)
     page, per_page = args.page or 1, args.per_page or _ON_A_PAGE
-    shown = docs[(page - 1) * per_page : page * per_page]
+    shown = found[(page - 1) * per_page : page * per_page]
     if args.json:
-        found = [_plain(doc) for doc in shown]
-        return context.print_json({"total": len(docs), "whole": whole, "page": page, "ous": found})
+        ouss = [_plain(each) for each in shown]
+        return context.print_json({"total": len(found), "whole": whole, "page": page, "ous": ouss})
     now = context.connection.clock.now()
     if shown:
-        columns.print_table(context.console, HEADS, [_line(doc, ages.since(doc["timestamp"], now)) for doc in shown])
-    pages = -(-len(docs) // per_page)
+        columns.print_table(context.console, HEADS, [_line(each, ages.since(each.timestamp, now)) for each in shown])
+    pages = -(-len(found) // per_page)
     more = f", page {page} of {pages}" if pages > 1 else ""
-    say(context.console, f"{len(shown)} of {columns.counted(len(docs), 'OUS', 'OUSs')}{more}")
+    say(context.console, f"{len(shown)} of {columns.counted(len(found), 'OUS', 'OUSs')}{more}")
     if not whole:
         say(context.console, only_so_many())
     return OK
@@ -133,13 +141,13 @@ def _refuse_filters(args: argparse.Namespace) -> None:
         raise BadInput(f"{columns.listed(given)} choose among all OUSs: leave that away, or {args.ousUID}")
 
 
-def matching(connection: DbConnection, args: argparse.Namespace) -> tuple[list[Doc], bool]:
-    """Return the OUSs that the filters of a command line let through, those longest in their state first.
+def matching(connection: DbConnection, args: argparse.Namespace) -> tuple[list[StatusEntity], bool]:
+    """Return the OUSs that the filters of a command line let through, without histories, longest in their state first.
 
     And whether that is all: of a state only so many are looked at.
     """
     database, whole = connection.database(status.DATABASE), True
-    found: list[Doc] = []
+    found: list[StatusEntity] = []
     for state in args.state or lifecycle.STATES:
         docs = database.find(
             {"state": state},
@@ -149,16 +157,16 @@ def matching(connection: DbConnection, args: argparse.Namespace) -> tuple[list[D
             fields=_FIELDS,
         )
         whole = whole and len(docs) < MOST
-        found += docs
+        found += status.readable(docs)
     now = connection.clock.now()
     kept = [
-        doc
-        for doc in found
-        if args.program in {None, doc.get("progID")}
-        and args.executive in {None, doc.get("executive")}
-        and (args.older_than is None or (ages.passed_s(doc["timestamp"], now) or 0.0) > args.older_than)
+        each
+        for each in found
+        if args.program in {None, each.prog_id}
+        and args.executive in {None, each.executive}
+        and (args.older_than is None or (ages.passed_s(each.timestamp, now) or 0.0) > args.older_than)
     ]
-    return sorted(kept, key=lambda doc: (doc["timestamp"], doc["entityId"])), whole
+    return sorted(kept, key=attrgetter("timestamp", "entity_id")), whole
 
 
 def only_so_many() -> str:
@@ -166,15 +174,15 @@ def only_so_many() -> str:
     return f"only {MOST} OUSs of a state are looked at: there may be more"
 
 
-def _plain(doc: Doc) -> Doc:
-    return {field: doc.get(field) for field in _FIELDS if doc.get(field)}
+def _plain(entity: StatusEntity) -> Doc:
+    fields: Doc = msgspec.to_builtins(entity)
+    return {name: fields[name] for name in _SHOWN if fields.get(name)}
 
 
-def _line(doc: Doc, age: str) -> Line:
-    reviewer = doc.get("reviewer") or {}
-    note = f"reviewed by {reviewer.get('name')}" if reviewer else ""
-    cells = [doc["entityId"], doc["progID"], doc["state"], doc.get("substate") or "", doc["executive"], age]
-    return Line(tuple(map(str, cells)), note, _STATE_STYLES.get(str(doc["state"]), ""))
+def _line(entity: StatusEntity, age: str) -> Line:
+    note = f"reviewed by {entity.reviewer.name}" if entity.reviewer else ""
+    cells = (entity.entity_id, entity.prog_id, entity.state, entity.substate, entity.executive, age)
+    return Line(cells, note, _STATE_STYLES.get(entity.state, ""))
 
 
 # One OUS
@@ -196,7 +204,7 @@ def _whole(context: Context, uid: str) -> int:
     entity = Entities(connection).get(uid)
     if entity is None:
         raise near.unknown("OUS", uid, uids(connection), "'drw ous' lists those that there are")
-    runs = _runs(connection, uid)
+    runs = reports.Reports(connection.database(reports.DATABASE)).listed(uid)
     delivered = delivery.Records(connection).status(entity.id)
     whole = _Whole(
         entity,
@@ -209,16 +217,6 @@ def _whole(context: Context, uid: str) -> int:
         return context.print_json(_as_json(whole))
     _print_whole(context, whole)
     return OK
-
-
-def _runs(connection: DbConnection, uid: str) -> list[Doc]:
-    return connection.database(reports.DATABASE).find(
-        {"ousUID": uid, "timestamp": {"$gt": None}},
-        index=reports.OUS_INDEX,
-        sort=reports.INDEXES[reports.OUS_INDEX],
-        limit=1000,
-        fields=["timestamp", "source", "productsDir"],
-    )
 
 
 def _as_json(whole: _Whole) -> dict[str, Any]:
@@ -245,8 +243,8 @@ def _print_whole(context: Context, whole: _Whole) -> None:
             Line(
                 (
                     run["timestamp"],
-                    run["source"],
-                    run["productsDir"],
+                    str(run.get("source", "")),
+                    str(run.get("productsDir", "")),
                     "this one" if run["timestamp"] == entity.run else "",
                 )
             )

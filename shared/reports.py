@@ -11,13 +11,16 @@ from shared import names
 from shared.errors import BadInput, Conflict
 
 if TYPE_CHECKING:
-    from shared.dbcon import Database
+    from shared.dbcon import Database, Doc
     from shared.messages import PipelineReport
 
 DATABASE: Final = "pipeline-reports"
 OUS_INDEX: Final = "ous"
 INDEXES: Final = {OUS_INDEX: ["ousUID", "timestamp"]}
 SCHEMA: Final = 1
+MOST_RUNS: Final = 1000
+"""So many runs of an OUS are listed at most."""
+
 _PAGE: Final = 200
 
 
@@ -77,17 +80,38 @@ class Reports:
     def runs(self, ous_uid: str) -> list[str]:
         """Return the timestamps of all runs of an OUS that have a report, oldest first."""
         found: list[str] = []
+        behind: object = ""
         while True:
-            docs = self._database.find(
-                {"ousUID": ous_uid, "timestamp": {"$gt": found[-1] if found else ""}},
-                index=OUS_INDEX,
-                sort=INDEXES[OUS_INDEX],
-                limit=_PAGE,
-                fields=["timestamp"],
-            )
-            found += [doc["timestamp"] for doc in docs]
+            docs = self._find(ous_uid, behind, _PAGE, ["timestamp"])
+            found += [doc["timestamp"] for doc in docs if _is_of_a_run(doc)]
             if len(docs) < _PAGE:
                 return found
+            behind = docs[-1]["timestamp"]
+
+    def listed(self, ous_uid: str) -> list[Doc]:
+        """Return what is known of the runs of an OUS that have a report, oldest first, without the reports themselves.
+
+        These are ``timestamp``, ``source`` and ``productsDir``; what is of no run is left out.
+        """
+        docs = self._find(ous_uid, None, MOST_RUNS, ["timestamp", "source", "productsDir"])
+        return [doc for doc in docs if _is_of_a_run(doc)]
+
+    def _find(self, ous_uid: str, behind: object, limit: int, fields: list[str]) -> list[Doc]:
+        return self._database.find(
+            {"ousUID": ous_uid, "timestamp": {"$gt": behind}},
+            index=OUS_INDEX,
+            sort=INDEXES[OUS_INDEX],
+            limit=limit,
+            fields=fields,
+        )
+
+
+def _is_of_a_run(doc: Doc) -> bool:
+    try:
+        names.timestamp(doc["timestamp"])
+    except BadInput:
+        return False
+    return True
 
 
 def _read(doc: dict[str, object]) -> StoredReport:

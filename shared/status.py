@@ -245,6 +245,12 @@ def _in(substate: str) -> str:
     return f" ({substate})" if substate else ""
 
 
+def entries(doc: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of a status entity's history that are some, whatever else is wrong with the document."""
+    history = doc.get("history")
+    return [each for each in history if isinstance(each, dict)] if isinstance(history, list) else []
+
+
 def readable(docs: Iterable[dict[str, Any]]) -> Iterator[StatusEntity]:
     """Yield the status entities among documents; what is none, or is newer than this program, is said and left out."""
     for doc in docs:

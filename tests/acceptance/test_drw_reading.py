@@ -62,6 +62,31 @@ def test_ous_lists_filters_and_pages(launched):
     assert "1 of 4 OUSs, page 2 of 2" in launched.run("drw", "ous", "--per-page", "3", "--page", "2").stdout
 
 
+def test_documents_made_by_hand_are_said_and_left_out(launched):
+    tail = launched.start("drw", "tail", "--states", ready="following")
+    doc = launched.connection.database("status-entities").get("uid___X1_X1_Xb0")
+    del doc["_rev"]
+    whole = {"_id": "0123456789abcdef0123456789abcdef", "entityId": "uid://X1/X1/Xb9"}
+    hand_made = {
+        "none": {"progID": None},
+        "odd": {"reviewer": "ada", "history": {"note": "x"}},
+        "late": {"timestamp": 7, "history": 7},
+    }
+    for name, fields in hand_made.items():
+        launched.connection.database("status-entities").put({**doc, "_id": name, "entityId": name, **fields})
+    launched.connection.database("status-entities").put({**doc, **whole})
+    for number, run in enumerate(("yesterday", [1], "2018-07-19T07:10:03.781")):
+        launched.connection.database("pipeline-reports").put({"_id": f"{number}", "ousUID": OUS, "timestamp": run})
+    listed = launched.run("drw", "ous")
+    assert "2 of 2 OUSs" in listed.stdout
+    assert all(f"document {name} of status-entities is no status entity" in listed.stderr for name in hand_made)
+    assert [run["timestamp"] for run in answer(launched, "ous", OUS)["runs"]] == ["2018-07-19T07:10:03.781"]
+    assert launched.run("drw", "ous", OUS).returncode == 0
+    assert "did you mean uid://X1/X1/Xb0?" in refused(launched, "why", "uid://X1/X1/Xbo")
+    assert answer(launched, "rerun", "--state", "ReadyForProcessing", "--dry-run")["ous"][0]["ous"] == OUS
+    tail.wait_for("uid://X1/X1/Xb9 ReadyForProcessing")  # which came last
+
+
 def test_one_ous_with_all_that_is_kept_of_it(system):
     system.start_all()
     assert system.launch(OUS).returncode == 0

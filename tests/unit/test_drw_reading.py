@@ -144,6 +144,8 @@ def test_events_say_what_became_of_what():
     doc = {"_id": "uid___X1_X1_Xb0", "entityId": "uid://X1/X1/Xb0", "state": "Reviewing", "substate": ""}
     event = follow.of_entity(doc | {"history": [{"at": ago(), "by": "ada", "note": "taken over"}]}, "")
     assert (event.id, event.state, event.what) == ("uid://X1/X1/Xb0", "Reviewing", "by ada: taken over")
+    for history in ("x", 7, {"note": "x"}, [7]):
+        assert follow.of_entity(doc | {"history": history}, ago()).what == "by somebody"
     message = follow.of_message({"_id": "xtss:1:a", "state": "ready", "body": {"ousUID": event.id}}, ago())
     assert (message.selector, message.ous, message.kind) == ("xtss", event.id, "message")
 
