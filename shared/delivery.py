@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
+from shared import names
 from shared.errors import BadInput
 
 if TYPE_CHECKING:
@@ -113,7 +114,12 @@ def _is_of_another(doc: Doc | None, product: ProductMetadata) -> bool:
 
 
 def _progress(doc: Doc) -> tuple[str, bool, int]:
-    return doc.get("timestamp", ""), doc.get("complete", False), len(doc.get("dataProducts", ()))
+    """Return how far a delivery is: its run, whether it is whole, how many products; no delivery status is nothing."""
+    try:
+        kept = _read(doc, DeliveryStatus)
+        return names.timestamp(kept.timestamp), kept.complete, len(kept.data_products)
+    except BadInput:
+        return "", False, 0
 
 
 def _unless_same(doc: Doc | None, wanted: Doc) -> Doc | None:

@@ -3,6 +3,7 @@
 import shutil
 import zipfile
 
+import msgspec
 import pytest
 
 from shared import delivery, manifest, names, ngas, reports, status
@@ -234,3 +235,14 @@ def test_runs_that_were_superseded_are_pruned_when_that_is_said(place, drw):
     assert not weblog.exists()
     said = [doc["why"] for doc in place.connection.database("audit").every() if doc["subject"] == run]
     assert said == ["superseded run, 8 bytes"]
+
+
+@pytest.mark.parametrize("odd", [{"timestamp": 7}, {"timestamp": "yesterday"}, {"dataProducts": 7}, {"complete": "so"}])
+def test_a_delivery_status_that_is_none_gives_way_to_one(place, odd):
+    database, records = place.connection.database(delivery.STATUS_DATABASE), delivery.Records(place.connection)
+    less = msgspec.structs.replace(records.status(DOCUMENT), data_products=PRODUCTS[:1], complete=False)
+    records.keep_status(less)
+    assert kept(place) == (True, PRODUCTS)
+    database.put({**database.get(DOCUMENT), **odd})
+    records.keep_status(less)
+    assert kept(place) == (False, PRODUCTS[:1])
