@@ -227,11 +227,16 @@ def add_log_options(made: argparse.ArgumentParser) -> None:
 
 
 def cache_directory(path: Path) -> CacheDirectory:
-    """Open the cache that was named on the command line; raise BadInput where it cannot be used."""
+    """Open the cache that was named on the command line; raise BadInput where that is no cache for this user.
+
+    A disk that is full now, or does not answer, is a CacheError: whoever starts the actor again may find it mended.
+    """
     try:
         return CacheDirectory.open(path)
     except errors.CacheError as error:
-        raise errors.BadInput(str(error)) from error
+        if isinstance(error, errors.NoCache) or isinstance(error.__cause__, PermissionError):
+            raise errors.BadInput(str(error)) from error
+        raise
 
 
 def checked(check: Callable[[Any], Any]) -> Callable[[str], Any]:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared import manifest, names
-from shared.errors import BadInput, CacheError, ContentDiffers, SourceAway
+from shared.errors import BadInput, CacheError, ContentDiffers, NoCache, SourceAway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -130,18 +130,24 @@ class CacheDirectory:
     def open(cls, path: Path) -> CacheDirectory:
         """Check that ``path`` is a directory that can be written, make what is missing in it, clean up in it.
 
-        CacheError says what is wrong and what to do.
+        CacheError says what is wrong and what to do; NoCache that it will be so until somebody does it.
         """
         with manifest.disk_errors("looking at the cache", path):
             is_directory = path.is_dir()
         if not is_directory:
             wrong = "is not a directory" if os.path.lexists(path) else "does not exist"
-            raise CacheError(f"the cache directory {path} {wrong}: is its disk mounted? mkdir -p makes a new one")
+            raise NoCache(f"the cache directory {path} {wrong}: is its disk mounted? mkdir -p makes a new one")
         cache = cls(path.resolve())
-        if not os.access(cache.path, os.W_OK | os.X_OK):
-            raise CacheError(f"the cache directory {path} is not writable: change its owner or mode, or name another")
-        if not (cache.path / MARKER).is_dir() and (strange := foreign_entries(cache.path)):
+        with manifest.disk_errors("looking at the cache", path):
+            is_read_only = bool(os.statvfs(cache.path).f_flag & os.ST_RDONLY)
+        if is_read_only:  # as a disk is on which a write has failed
             raise CacheError(
+                f"the cache directory {path} is on a disk that is read-only: have it mounted to be written"
+            )
+        if not os.access(cache.path, os.W_OK | os.X_OK):
+            raise NoCache(f"the cache directory {path} is not writable: change its owner or mode, or name another")
+        if not (cache.path / MARKER).is_dir() and (strange := foreign_entries(cache.path)):
+            raise NoCache(
                 f"{path} is no cache yet, and holds what does not belong into one ({_some(strange)}): "
                 "name a directory of its own for the cache"
             )
@@ -149,7 +155,7 @@ class CacheDirectory:
             for folder in (cache.path / MARKER, cache._incoming, cache._partial, cache._runs, cache.weblogs):
                 folder.mkdir(exist_ok=True)
                 if folder.is_symlink():
-                    raise CacheError(f"{folder} is a symbolic link: make it a plain directory")
+                    raise NoCache(f"{folder} is a symbolic link: make it a plain directory")
         remove_leftovers(cache._incoming, "")
         remove_leftovers(cache.weblogs, ".", is_ours=_belongs_in_weblogs)
         cache._forget_old_partial()

@@ -23,6 +23,7 @@
     ├── ArchiveError            NGAS lacks a file, or holds another one
     │   └── NameTaken           ... under the name of the one to be archived
     ├── CacheError              a cache directory cannot be used
+    │   ├── NoCache             ... because it is none, and cannot become one
     │   ├── ContentDiffers      a name exists there with another content
     │   ├── SourceAway          what is to be copied is not there, or not reachable
     │   └── DiskFull            there is no room for it now
@@ -145,6 +146,10 @@ class NameTaken(ArchiveError):
 
 class CacheError(DrwError):
     """A cache directory cannot be used."""
+
+
+class NoCache(CacheError):
+    """What is named is no cache directory, and cannot become one: it is for a person to mend."""
 
 
 class ContentDiffers(CacheError):
