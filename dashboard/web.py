@@ -214,7 +214,7 @@ def _no_write(_: bytes) -> None:
 def _bound(host: str, port: int) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: what no machine can be named
         raise BadInput(f"{host} is no address of this machine: name another with --host") from error
     bound: list[socket.socket] = []
     for family, _, _, _, address in dict.fromkeys(found):

@@ -318,6 +318,10 @@ def _listening(host: str, port: int) -> socket.socket:
         if error.errno in {errno.EACCES, errno.EPERM}:
             raise BadInput(f"port {port} is not allowed to this user: choose one above 1023 with -p") from error
         raise BadInput(f"{host} cannot be listened on: {error.strerror}; give an address of this machine") from error
+    except UnicodeError as error:
+        raise BadInput(
+            f"{names.shown(host)} is no name that a machine can have; give an address of this machine"
+        ) from error
 
 
 def serve(

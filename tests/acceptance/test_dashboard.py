@@ -384,6 +384,7 @@ def test_a_report_that_is_none_says_why(system, site):
         (("--port", "70000"), "is no port: give a number from 0"),
         (("--port", "-1"), "is no port"),
         (("--host", "nowhere.invalid", "--port", "0"), "nowhere.invalid is no address of this machine"),
+        (("--host", "x" * 64, "--port", "0"), "is no address of this machine"),
     ],
 )
 def test_bad_addresses_are_one_line_and_status_2(system, arguments, said):

@@ -210,6 +210,7 @@ def test_a_port_in_use_is_a_clear_error(server, cache):
         ({"port": -1}, "out of range"),
         ({"host": "192.0.2.1", "port": 0}, "cannot be listened on"),
         ({"host": "no.such.host.invalid", "port": 0}, "cannot be listened on"),
+        ({"host": "my..host", "port": 0}, "'my..host' is no name that a machine can have"),
     ],
 )
 def test_places_that_cannot_be_served(cache, place, complaint):
