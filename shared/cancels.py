@@ -8,6 +8,7 @@ died, or ``drw cancel`` itself, ends that work and says so to xtss; each of them
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from shared import lifecycle, names
 from shared.bus import envelope
 from shared.clock import stamp
 from shared.errors import BadInput, StateRefused
+from shared.logs import Trouble
 from shared.messages import XTSS
 from shared.status import Change
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from shared.dbcon import Database, Doc
     from shared.state import StateClient
 
+_LOG = logging.getLogger(__name__)
 NOTE: Final = "cancelled: "
 """What the history's note of a cancelled run begins with."""
 
@@ -81,15 +84,6 @@ def of_ous(database: Database, ous_uid: str) -> Cancellation | None:
     return _read(database.get(_document_id(ous_uid)))
 
 
-def of_message(database: Database, message: Message) -> Cancellation | None:
-    """Return the cancellation of the launch that a message is, None while it stands."""
-    try:
-        found = of_ous(database, names.uid(message.body.get("ousUID")))
-    except BadInput:
-        return None
-    return found if found and message.id in found.messages else None
-
-
 def end(state: StateClient, message: Message, cancellation: Cancellation) -> None:
     """Have the OUS of a cancelled launch leave Processing: it then has a ProcessingProblem, which says who and why.
 
@@ -120,6 +114,7 @@ class Cancellations:
         self._database = database
         self._watched: list[tuple[str, threading.Event]] = []
         self._lock = threading.Lock()
+        self._unreadable = Trouble(_LOG, "whether a launch was cancelled cannot be read, and it goes on")
 
     def changed(self, doc_id: str, generation: int, *, own: bool) -> None:
         """Hear of a change: only cancellations of what is watched matter."""
@@ -151,12 +146,24 @@ class Cancellations:
                 self._watched.remove(entry)
 
     def of(self, message: Message) -> Cancellation | None:
-        """Return the cancellation of the launch that a message is; raises DatabaseError."""
-        return of_message(self._database, message)
+        """Return the cancellation of the launch that a message is, None while it stands; raises DatabaseError.
+
+        What is no cancellation cancels nothing, and is said.
+        """
+        try:
+            document = _document_id(message.body.get("ousUID"))
+        except BadInput:
+            return None  # of no OUS, as its handler finds
+        try:
+            found = _read(self._database.get(document))
+        except BadInput as error:
+            self._unreadable.met(error)
+            return None
+        return found if found and message.id in found.messages else None
 
 
-def _document_id(ous_uid: str) -> str:
-    return _PREFIX + names.document_id(ous_uid)
+def _document_id(ous_uid: object) -> str:
+    return _PREFIX + names.document_id(names.uid(ous_uid))
 
 
 def _read(doc: Doc | None) -> Cancellation | None:

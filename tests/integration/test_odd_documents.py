@@ -1,8 +1,12 @@
 """What strangers wrote into the queue harms no consumer, and is parked where it stands in somebody's way."""
 
+import logging
+
 import pytest
 
 from shared.bus import Snooze
+from shared.cancels import Cancellations
+from shared.clock import stamp
 
 ODD = {
     "a due time that is a number": {"state": "delayed", "due": 5},
@@ -85,3 +89,17 @@ def test_consumers_that_keep_out_of_each_others_way_outlive_a_time_that_is_none(
     seen.wait_for(800)
     place.wait_for_state("work.EU:1:odd", "dead")
     assert [bus.broken() for bus in buses] == ["", "", ""]
+
+
+def test_a_cancellation_that_is_none_cancels_nothing_and_is_said_once(place, caplog):
+    bus, told = place.bus(), Cancellations(place.database)
+    message = bus.queue.get(bus.send("pipeline.process.EU", {"ousUID": "uid://X1/X1/Xb0"}))
+    of_none = bus.queue.get(bus.send("pipeline.process.EU", {"ousUID": "X1"}))
+    whole = {"ous": "uid://X1/X1/Xb0", "by": "ada", "at": stamp(place.connection.clock.now()), "reason": "wrong recipe"}
+    place.database.put({"_id": "control:cancel:uid___X1_X1_Xb0", **whole, "messages": message.id})
+    with caplog.at_level(logging.INFO):
+        assert [told.of(each) for each in (message, of_none, message)] == [None] * 3
+    (said,) = [each.message for each in caplog.records if "cancel" in each.message]
+    assert "control:cancel:uid___X1_X1_Xb0 is no cancellation" in said
+    place.database.mutate("control:cancel:uid___X1_X1_Xb0", lambda doc: doc | {"messages": [message.id]})
+    assert told.of(message).reason == "wrong recipe"
