@@ -24,6 +24,7 @@ from shared.bus.wake import Feed
 from shared.clock import elapsed_s, stamp
 from shared.errors import BadInput, DatabaseError, OutcomeUnknown, SentDifferently
 from shared.logs import Trouble
+from shared.names import moment, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -144,9 +145,8 @@ class Newsroom:
         """Return from when on something is news: since the first notifier, as long as what was sent is remembered."""
         now = self._me.connection.clock.now()
         if not self._begun:
-            begun = {"schema": 1, "since": stamp(now)}
-            doc = self._queue.mutate(_BEGUN, lambda found: None if found else begun)
-            self._begun = str((doc or begun).get("since"))
+            doc = self._queue.mutate(_BEGUN, lambda found: _begun_anew(found, stamp(now)))
+            self._begun = str((doc or {}).get("since", stamp(now)))
         return max(self._begun, stamp(now - self._kept))
 
     def _all_entities(self, since: str) -> Iterator[Doc]:
@@ -201,6 +201,23 @@ class Newsroom:
             self._sent[each.key] = None
             if len(self._sent) > _KNOWN:
                 del self._sent[next(iter(self._sent))]
+
+
+def _begun_anew(found: Doc | None, now: str) -> Doc | None:
+    """Return the document that says since when there are notifiers, None where the one that is found says so.
+
+    Of a time that is none, or is still to come, nothing would ever be news.
+    """
+    if found is None:
+        return {"schema": 1, "since": now}
+    since = found.get("since")
+    try:
+        if isinstance(since, str) and since == stamp(moment(since)) <= now:
+            return None
+    except ValueError:
+        pass
+    _LOG.warning("%s has %s, which is no time that is past: what happens from now on is news", _BEGUN, shown(since))
+    return found | {"since": now}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

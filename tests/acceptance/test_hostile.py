@@ -114,6 +114,19 @@ def test_a_sign_of_life_that_no_actor_gives_keeps_no_lost_one_from_being_told(sy
     assert "Traceback" not in notifier.text
 
 
+@pytest.mark.parametrize("since", [None, "soon", 7, "9999-12-31T23:59:59.999999"])
+def test_news_begin_anew_where_nobody_can_tell_since_when_there_are_some(system, since):
+    begun = {"_id": "control:notifier:begun", "schema": 1, "since": since}
+    system.connection.database("msgq").put(begun)
+    system.environ["DRW_WEBHOOK_URL"] = f"http://127.0.0.1:{free_port()}/"
+    notifier = system.start("notifier")
+    notifier.wait_for("WARNING.*control:notifier:begun has .*, which is no time that is past")
+    sign = {"schema": 1, "kind": "xtss", "at": stamp(system.connection.clock.now()), "ended": False, "every": 0.1}
+    system.connection.database("actors").put({"_id": "xtss@h:4", **sign})
+    system.wait_until(lambda: system.messages(news.SELECTOR), database="msgq")
+    assert notifier.stop() == 0
+
+
 NO_DOCUMENTS = [b"NaN", b"1e999", b"1" + b"0" * 4000, b"x" * 50_000_000, b'"\xff"', b"{"]
 
 
