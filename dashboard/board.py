@@ -84,8 +84,9 @@ class Board:
 
     def keep_only(self, ids: set[str]) -> list[Move]:
         """Drop every card but these; return the moves."""
-        gone = [each for each in self._cards if each not in ids]
-        return [move for each in gone if (move := self.put(each, None))]
+        with self._lock:
+            gone = [each for each in self._cards if each not in ids]
+            return [move for each in gone if (move := self.put(each, None))]
 
     def launched(self, uids: frozenset[str]) -> list[Move]:
         """Take in which OUSs have an open launch; return the moves of those that need a human now, or no longer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -92,6 +93,20 @@ def test_counts_pages_and_needs_agree_however_cards_move(moves):
         assert total == count == len(cards)
         assert [card.since for card in cards] == sorted((card.since for card in cards), reverse=True)
     assert sum(board.needs().values()) == sum(bool(card.need) for card in board.find(lifecycle.STATES))
+
+
+def test_nobody_changes_a_board_while_it_is_looked_through():
+    board, others = Board(), ThreadPoolExecutor(1)
+
+    class Known(set):
+        def __contains__(self, doc_id):
+            assert not others.submit(board._lock.acquire, blocking=False).result()
+            return super().__contains__(doc_id)
+
+    for number in range(3):
+        board.put(str(number), entity(number))
+    assert [move.id for move in board.keep_only(Known({"0"}))] == ["1", "2"]
+    others.shutdown()
 
 
 def test_search_takes_parts_of_uid_program_and_executive():
