@@ -89,8 +89,9 @@ class Desk:
         """Begin the review of an OUS: set it to Reviewing, in this reviewer's name, and return it with its report.
 
         Of two who take it at once one is refused (StateRefused, with who has it and how to take it over). A review
-        whose program has died can be taken by anybody; with ``over``, one that goes on can. BadInput where the OUS or
-        its report is not there. A review in which a verdict was given is over for everybody: it is carried out.
+        whose program has died can be taken by anybody; with ``over``, one that goes on can. BadInput where there is no
+        such OUS, DrwError while its report has not come. A review in which a verdict was given is over for everybody:
+        it is carried out.
         """
         found = self._me.state.get(ous_uid)
         if found is None:
@@ -98,7 +99,7 @@ class Desk:
         self._refuse(found, over=over)
         report = self._reports.of_run(ous_uid, found.run)
         if report is None:
-            raise BadInput(f"the report of run {found.run} of {ous_uid} has not come yet: try again in a moment")
+            raise DrwError(f"the report of run {found.run} of {ous_uid} has not come yet: try again in a moment")
         before = found.reviewer
         try:
             taken = self._me.state.set(

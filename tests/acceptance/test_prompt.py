@@ -309,6 +309,15 @@ def test_scripts_review_without_a_prompt_and_list_what_waits(system, ous, capsys
         assert (ended_with.value.code, complaint in said, said.count("\n")) == (2, True, 1)
 
 
+def test_a_report_that_has_not_come_yet_is_no_mistake_of_the_script(system, ous):
+    stored = system.connection.database(reports.DATABASE)
+    doc_id = names.report_id(ous, system.entity(ous).run)
+    stored.delete(doc_id)
+    done = system.run("aqua-qa2", "--reviewer", "script", "--ous", ous, "--flag", "P")
+    assert (done.returncode, "has not come yet: try again in a moment" in done.stderr) == (1, True)
+    assert system.entity(ous).state == "ReadyForReview"
+
+
 def test_a_verdict_that_is_carried_out_later_is_given_all_the_same(system, ous, monkeypatch):
     database, now = system.connection.database(queue.DATABASE), system.connection.clock.now()
     pauses.pause(database, VERDICT, by="bob", reason="being mended", now=now, until=None)
