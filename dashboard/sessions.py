@@ -116,13 +116,13 @@ class Attempts:
         """Begin without any; so many are taken without a wait."""
         self._now_s = now_s
         self._free = free
-        self._failed: OrderedDict[tuple[str, ...], tuple[int, float]] = OrderedDict()
+        self._failed: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def wait_s(self, *who: str) -> float:
         """Return how long it is until somebody (a name at an address) may try again; 0 for at once."""
         with self._lock:
-            count, last_s = self._failed.get(who, (0, 0.0))
+            count, last_s = self._failed.get(_whose(who), (0, 0.0))
         if count < self._free:
             return 0.0
         pause_s = min(2.0 ** min(count - self._free, 16), self.LONGEST_S)
@@ -131,12 +131,17 @@ class Attempts:
     def begin(self, *who: str) -> None:
         """Note an attempt, which counts as failed until it has :meth:`passed`; the oldest are forgotten."""
         with self._lock:
-            count, _ = self._failed.pop(who, (0, 0.0))
-            self._failed[who] = (count + 1, self._now_s())
+            count, _ = self._failed.pop(_whose(who), (0, 0.0))
+            self._failed[_whose(who)] = (count + 1, self._now_s())
             while len(self._failed) > _MOST:
                 self._failed.popitem(last=False)
 
     def passed(self, *who: str) -> None:
         """Forget the failures of somebody who got in."""
         with self._lock:
-            self._failed.pop(who, None)
+            self._failed.pop(_whose(who), None)
+
+
+def _whose(who: tuple[str, ...]) -> bytes:
+    """Return under what somebody's attempts are kept, always as long: a name may be as long as a form."""
+    return hashlib.sha256(repr(who).encode("ascii", "backslashreplace")).digest()

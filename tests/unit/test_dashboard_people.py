@@ -181,6 +181,15 @@ def test_attempts_are_slowed_down_more_and_more_for_whom_they_concern():
     assert attempts.wait_s("ada", "10.0.0.1") == 0
 
 
+def test_attempts_take_no_more_room_for_a_longer_name():
+    attempts = Attempts(Now(), free=1)
+    for name in ("ada", "x" * 1_000_000, "\udcff", "ada', 'b"):
+        attempts.begin(name, "10.0.0.1")
+        assert attempts.wait_s(name, "10.0.0.1") == 1
+    assert attempts.wait_s("ada", "b', '10.0.0.1") == 0
+    assert max(len(str(key)) for key in attempts._failed) < 200
+
+
 # Addresses
 
 
