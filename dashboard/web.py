@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from dashboard.protection import HEADERS
 from dashboard.stream import encoded
@@ -29,6 +31,7 @@ _THREADS: Final = 8
 _BODY_BYTES: Final = 1 << 20
 _HEARTBEAT_S: Final = 10.0
 _BACKLOG: Final = 256
+_BAD_REQUEST: Final = 400
 _MISDIRECTED: Final = 421
 _RETRY: Final = b"retry: 500\n\n"
 
@@ -76,7 +79,7 @@ class Server:
         application = web.Application(client_max_size=_BODY_BYTES, middlewares=[self._known_host])
         application.router.add_get("/events", self._events)
         application.router.add_route("*", "/{path:.*}", self._page)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(application, access_log=None, logger=_SERVER_LOG, shutdown_timeout=1.0)
         await runner.setup()
         for each in self._sockets:
             await web.SockSite(runner, each, backlog=_BACKLOG).start()
@@ -140,7 +143,10 @@ class Server:
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         """Have the application answer, in a thread."""
-        environ = _environ(request, await request.read())
+        try:
+            environ = _environ(request, await request.read())
+        except (web.RequestPayloadError, ConnectionError) as error:  # ConnectionError: its sender has left
+            return web.Response(status=_BAD_REQUEST, text=f"What was sent cannot be read: {error}\n", headers=HEADERS)
         status, headers, body = await asyncio.get_running_loop().run_in_executor(
             self._pool, _answer, self._app, environ
         )
@@ -149,6 +155,16 @@ class Server:
         for name, value in headers:
             response.headers.add(name, value)
         return response
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Tell whether what aiohttp logs may be a fault of ours: no request that is none is, and its sender is told."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+
+
+_SERVER_LOG: Final = logging.getLogger(f"{__name__}.aiohttp")
+_SERVER_LOG.addFilter(_is_ours)
 
 
 async def _rung(news: asyncio.Event) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import http.client
 import re
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from datetime import timedelta
 from pathlib import Path
@@ -286,6 +288,29 @@ def test_who_asks_under_a_name_of_others_gets_neither_pages_nor_events(system):
     for host in ("localhost", "drw.example.org", "drw.intern:8443", "drw.example.com"):
         assert ask("/", host)[0] == 200, host
     assert ask("/events", f"127.0.0.1:{port}")[0] == 200
+
+
+HEAD = "HTTP/1.1\r\nHost: localhost\r\n"
+NO_REQUESTS = [
+    ("hello\r\n\r\n", " 400 "),
+    (f"GET /?q=ü {HEAD}\r\n", " 400 "),
+    (f"GET / {HEAD}Content-Length: x\r\n\r\n", " 400 "),
+    (f"POST /login {HEAD}Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc", " 400 "),
+    (f"POST /login {HEAD}Content-Length: 10\r\n\r\nabc", ""),
+]
+
+
+@pytest.mark.parametrize(("sent", "answered"), NO_REQUESTS)
+def test_what_is_no_request_is_refused_and_not_logged(site, sent, answered):
+    address = urllib.parse.urlsplit(site.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as asking:
+        asking.sendall(sent.encode())
+        if not answered:  # who leaves in the middle hears nothing
+            asking.shutdown(socket.SHUT_WR)
+        assert answered in asking.makefile("rb").readline().decode()
+    assert site.process.stop() == 0
+    assert "Traceback" not in site.process.text
+    assert " ERROR " not in site.process.text
 
 
 def test_a_database_that_is_away_is_said(system, site):
