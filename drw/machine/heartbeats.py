@@ -52,8 +52,12 @@ def living(connection: DbConnection, *, ours: Container[int] = ()) -> list[Livin
     for doc in docs:
         if standing(doc, now) != "alive":
             continue
+        pid = doc.get("pid")
         each = Living(
-            str(doc.get("kind")), str(doc.get("executive") or ""), str(doc.get("host")), int(doc.get("pid") or 0)
+            str(doc.get("kind")),
+            str(doc.get("executive") or ""),
+            str(doc.get("host")),
+            pid if isinstance(pid, int) else 0,  # what no process of ours has said of itself is no number
         )
         if each.host != here or (each.pid not in ours and pids.birth(each.pid)):
             found.append(each)

@@ -15,6 +15,7 @@ import pytest
 import standing
 from ports import free_port
 
+from drw.machine import heartbeats
 from shared import names, news
 from shared.bus import Bus
 from shared.cache import MARKER
@@ -112,6 +113,14 @@ def test_a_sign_of_life_that_no_actor_gives_keeps_no_lost_one_from_being_told(sy
     assert told() == ["xtss@h:4"]
     assert notifier.stop() == 0
     assert "Traceback" not in notifier.text
+
+
+@pytest.mark.parametrize("pid", ["none", [1], None, 1.5])
+def test_a_sign_of_life_without_a_pid_is_one_all_the_same(system, pid):
+    sign = {"schema": 1, "kind": "xtss", "host": "elsewhere", "at": stamp(system.connection.clock.now()), "every": 60}
+    system.connection.database("actors").put({"_id": "xtss@elsewhere:1", **sign, "pid": pid})
+    (living,) = heartbeats.living(system.connection)
+    assert (living.kind, living.pid) == ("xtss", 0)
 
 
 @pytest.mark.parametrize("since", [None, "soon", 7, "9999-12-31T23:59:59.999999"])
