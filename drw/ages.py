@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from shared.clock import span
 from shared.errors import BadInput
 from shared.names import moment, shown
 
@@ -16,14 +17,6 @@ _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d)", re.ASCII)
 _LONGEST_D: Final = 36_500
 LONGEST_S: Final = _LONGEST_D * 86_400.0
 """No span is longer (seconds): what is reckoned with one stays a time that a calendar, and a clock, can hold."""
-
-
-def span(seconds: float) -> str:
-    """Return a span in its largest unit of which there are two at least."""
-    for unit in ("d", "h", "min"):
-        if seconds >= 2 * _UNITS_S[unit]:
-            return f"{int(seconds // _UNITS_S[unit])} {unit}"
-    return f"{max(int(seconds), 0)} s"
 
 
 def passed_s(text: object, now: datetime) -> float | None:

@@ -181,10 +181,6 @@ class CacheDirectory:
         """Return what the file or directory ``name`` of this cache holds, as :func:`shared.manifest.manifest_of`."""
         return manifest.manifest_of(self.path / names.file_name(name))
 
-    def differences(self, name: str, files: Sequence[FileEntry]) -> tuple[str, ...]:
-        """Return in what ``name`` differs from a manifest, a phrase each; nothing if it is alike."""
-        return manifest.differences(self.path / names.file_name(name), files)
-
     @contextmanager
     def incoming(self, name: str, token: str) -> Iterator[Path]:
         """Give a private folder on the cache's file system, for :meth:`admit`; it is removed with the block.

@@ -20,6 +20,7 @@ _DATE_AGE_S: Final = 2.5
 """How long ago the second may have begun that a ``Date`` names: CouchDB (MochiWeb) looks at its clock once a second, at
 a moment of its own on each node, and a node that has much to do is late with that."""
 
+_SPANS_S: Final = (("d", 86400), ("h", 3600), ("min", 60))
 _CONVINCING: Final = 3
 _STAMP_LENGTH: Final = len("2018-07-19T08:01:10.228000")
 
@@ -109,3 +110,11 @@ def stamp(moment: datetime) -> str:
     """Return a moment as it is stored: UTC, microseconds, always as long, so that text order is time order."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     return utc.isoformat(timespec="microseconds")[:_STAMP_LENGTH]
+
+
+def span(seconds: float) -> str:
+    """Return a span in its largest unit of which there are two at least: ``5 s``, ``3 min``, ``2 h``, ``4 d``."""
+    for unit, length_s in _SPANS_S:
+        if seconds >= 2 * length_s:
+            return f"{int(seconds // length_s)} {unit}"
+    return f"{max(int(seconds), 0)} s"

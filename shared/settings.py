@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 USER_VARIABLE: Final = "COUCHDB_USER"
 PASSWORD_VARIABLE: Final = "COUCHDB_PASSWORD"  # noqa: S105 (the name of a variable)
-LOOPBACK: Final = "127.0.0.1"
 
 
 def _setting(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors.aqua_qa2.styled import Line, Piece, line, plain, said, score, wrapped
 from shared import names
+from shared.clock import span
 from shared.errors import BadInput
 from shared.report import NOTHING, band
 
@@ -22,7 +23,6 @@ _GAP: Final = "  "
 _BELOW: Final = "   "
 """Before what goes on below itself."""
 
-_SPANS_S: Final = (("d", 86400), ("h", 3600), ("min", 60))
 _AMBIGUOUS_SHOWN: Final = 5
 
 
@@ -83,14 +83,6 @@ class Row:
 def weblog(url: str, ous_uid: str, run: str) -> str:
     """Return the address at which reviewers find the weblog of a run."""
     return f"{url}/{names.weblog(ous_uid, run).removesuffix('.zip')}"
-
-
-def span(seconds: float) -> str:
-    """Return a span in its largest unit of which there are two at least: ``5 s``, ``3 min``, ``2 h``, ``4 d``."""
-    for unit, length_s in _SPANS_S:
-        if seconds >= 2 * length_s:
-            return f"{int(seconds // length_s)} {unit}"
-    return f"{max(int(seconds), 0)} s"
 
 
 def title(rows: Sequence[Row]) -> str:

@@ -10,6 +10,7 @@ from drw.explain.case import ITSELF, PERSON
 from shared import messages, names
 from shared.bus import envelope
 from shared.bus.patterns import Pattern
+from shared.clock import span
 
 if TYPE_CHECKING:
     from drw.crew import Post
@@ -77,7 +78,7 @@ def _held(case: Case, letter: Letter, work: str, post: Post | None) -> Answer | 
             ITSELF,
         )
     died = f"{letter.by}, which had {work}, {'has ended' if holder.stands == 'ended' else 'has died'}"
-    lapses = f"its lease is over in {ages.span(left_s)}"
+    lapses = f"its lease is over in {span(left_s)}"
     if post and not case.anybody(post):
         return case.answer(
             "worker lost", f"{died}, {lapses}, and no other {post.name} lives", f"start one: {post.start}", PERSON
@@ -134,7 +135,7 @@ def _to_come(case: Case, letter: Letter, work: str, post: Post | None) -> Answer
             ITSELF,
         )
     left_s = case.left_s(letter.due)
-    again = f"it is tried again {f'in {ages.span(left_s)}' if left_s >= 1 else 'now'} by itself"
+    again = f"it is tried again {f'in {span(left_s)}' if left_s >= 1 else 'now'} by itself"
     if letter.state == envelope.CLAIMED:
         return case.answer("lease over", f"{work} was left by {letter.by}, and its lease is over", again, ITSELF)
     if letter.waits:

@@ -181,7 +181,7 @@ def test_many_take_the_same_at_once(cache, source, name):
     with ThreadPoolExecutor(6) as pool:
         done = list(pool.map(lambda token: cache.take(source, name, f"t{token}"), range(6)))
     assert set(done) == {manifest.manifest_of(source / name)}
-    assert cache.differences(name, done[0]) == ()
+    assert manifest.differences(cache.path / name, done[0]) == ()
     assert incoming(cache) == []
 
 

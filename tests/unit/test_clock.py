@@ -4,10 +4,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.clock import Clock, Ticker, elapsed_s, stamp
+from shared.clock import Clock, Ticker, elapsed_s, span, stamp
 
 FOLLOWED_S = 2.7
 
@@ -77,3 +78,11 @@ def test_a_ticker_rises_strictly_however_fast_it_is_asked():
     ticker = Ticker(Clock())
     moments = [stamp(ticker.next()) for _ in range(10_000)]
     assert moments == sorted(set(moments))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-3, "0 s"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (172800, "2 d")],
+)
+def test_spans_are_said_in_their_largest_unit(seconds, said):
+    assert span(seconds) == said

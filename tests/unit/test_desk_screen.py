@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from actors.aqua_qa2 import holding, listing, reading
+from actors.aqua_qa2 import holding, reading
 from actors.aqua_qa2.listing import Row, chosen, listed
 from actors.aqua_qa2.scores import NO_REPORT, Scores, scores_of
 from actors.aqua_qa2.styled import bar, line, plain, wrapped
@@ -170,11 +170,6 @@ def test_digits_are_never_taken_for_the_ending_of_a_uid():
     with pytest.raises(BadInput, match=r"^there is no number '0' in the list$"):
         chosen("0", left, {})
     assert chosen("c1", left, {}) == "uid://X1/X1/Xc1"
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (2e5, "2 d")])
-def test_ages(seconds, text):
-    assert listing.span(seconds) == text
 
 
 def test_bars_are_as_long_as_the_score():
