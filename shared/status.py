@@ -6,6 +6,7 @@ Pure. xtss alone writes these documents; everybody reads them as :class:`StatusE
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -257,7 +258,13 @@ def readable(docs: Iterable[dict[str, Any]]) -> Iterator[StatusEntity]:
         try:
             yield read(doc)
         except BadInput as error:
-            _LOG.warning("%s", error)
+            _say_once(str(error))
+
+
+@lru_cache(maxsize=1000)
+def _say_once(sentence: str) -> None:
+    """Say what cannot be read; whoever looks for what waits looks again and again, and would say nothing else."""
+    _LOG.warning("%s", sentence)
 
 
 def read(doc: dict[str, Any]) -> StatusEntity:

@@ -154,3 +154,9 @@ def test_a_document_with_a_name_that_is_none_is_no_status_entity(field, value):
     with pytest.raises(BadInput, match=f"uid___X1_X1_Xb0 of status-entities is no status entity: '{value}' is not a"):
         status.read(doc | {field: value})
     assert [each.prog_id for each in status.readable([doc | {field: value}, doc])] == [NAMED["progID"]]
+
+
+def test_what_is_no_status_entity_is_said_once(caplog):
+    bad = [{"_id": "said"}, {"_id": "said"}, {"_id": "said too"}]
+    assert [*status.readable(bad), *status.readable(bad)] == []
+    assert [each.message.split(" of ")[0] for each in caplog.records] == ["document said", "document said too"]
