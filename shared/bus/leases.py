@@ -136,6 +136,11 @@ class LeaseKeeper:
         with self._lock:
             return message_id in self._held
 
+    def _keeps(self, held: Held) -> bool:
+        """Tell whether a claim is still in our care: it may have been settled while it was waited for."""
+        with self._lock:
+            return self._held.get(held.message.id) is held
+
     def all(self) -> list[Held]:
         """Return everything that is held."""
         with self._lock:
@@ -160,7 +165,7 @@ class LeaseKeeper:
         for is_sure in (True, False):
             locked = [each for each in claims if each.is_sure is is_sure and each.writing.acquire(blocking=False)]
             try:
-                self._renew(self.are_mine(locked))
+                self._renew(self.are_mine([each for each in locked if self._keeps(each)]))
             finally:
                 for each in locked:
                     each.writing.release()

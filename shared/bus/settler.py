@@ -214,8 +214,8 @@ class Settler:
             _log(each.outcome, message)
         else:
             _LOG.warning("result of message %s is dropped", message.id)
-        each.held.writing.release()
         self._let_go(each.held, each.listener, message)
+        each.held.writing.release()
 
     def _let_go(self, held: Held, listener: Listener, message: Message) -> None:
         self._keeper.release(held)
