@@ -124,7 +124,7 @@ class Changes:
     def _turn(self, doc_id: str) -> Iterator[None]:
         turn = self._turns[hash(doc_id) % _TURNS]
         if not turn.acquire(timeout=_TURN_S):
-            raise errors.DatabaseAway(f"others have been changing {doc_id} of {self._database.name} for {_TURN_S:g} s")
+            raise errors.NotNow(f"others have been changing {doc_id} of {self._database.name} for {_TURN_S:g} s")
         try:
             yield
         finally:
@@ -199,5 +199,5 @@ class Changes:
             return None
         if is_new:  # the copies that did not answer may have one
             self._database.remove([(doc_id, row.rev)])
-            raise errors.DatabaseAway(f"too few copies of {self._database.name} answer to tell whether {doc_id} is new")
+            raise errors.NotNow(f"too few copies of {self._database.name} answer to tell whether {doc_id} is new")
         return doc

@@ -367,7 +367,7 @@ def _error_of(answer: Answer, what: str, url: str) -> errors.DatabaseError:
     if status == HTTPStatus.UNAUTHORIZED:
         return errors.WrongPassword(f"CouchDB at {url} refuses the user or the password ({reason}): {HOW_TO_LOG_IN}")
     if status == HTTPStatus.FORBIDDEN and "temporarily locked" in reason:
-        return errors.DatabaseAway(f"CouchDB at {url} has locked the account for a while ({reason})")
+        return errors.NotNow(f"CouchDB at {url} has locked the account for a while ({reason})")
     if reason == _TOO_LARGE_NUMBER:
         return errors.Refused("CouchDB stores no whole number of 309 digits or more")
     if status == HTTPStatus.NOT_FOUND and "Database does not exist" in reason:

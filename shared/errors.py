@@ -7,6 +7,7 @@
     │   └── BadMessage          ... in the body of a message
     ├── DatabaseError           CouchDB did not do as asked
     │   ├── DatabaseAway        unreachable, timed out, 5xx or 412 "nodedown": try again later
+    │   │   └── NotNow          ... or it answers, and cannot do it now: whoever asks says so
     │   ├── WrongPassword       401: trying again is useless
     │   ├── Forbidden           403, or 401 for what is an administrator's: the user lacks a right
     │   ├── DatabaseMissing     404 for a whole database
@@ -18,6 +19,7 @@
     │   │   └── DeadlineExceeded   a call was not answered in time
     │   ├── SentDifferently     a message with this id exists, with another body
     │   ├── LeaseLost           a claim is no longer ours
+    │   ├── Stopped             the process stops, and its work has to end
     │   └── RemoteError         the executor of a call answered with an error
     │       └── StateRefused    ... xtss would not make the change
     ├── ArchiveError            NGAS lacks a file, or holds another one

@@ -32,16 +32,17 @@ def rivals(rev: str, leaves: Iterable[Doc]) -> list[str]:
     ]
 
 
-def apart(rev: str, leaves: Collection[Doc]) -> list[Doc]:
+def apart(rev: str, leaves: Collection[Doc]) -> list[Doc] | None:
     """Return the living leaves of other branches: neither grown from ``rev``, nor what it grew from itself.
 
-    Copies that lag show as a leaf what has long been written to. The leaves have ``_revisions``.
+    Copies that lag show as a leaf what has long been written to. The leaves have ``_revisions``; None where ``rev`` is
+    in no history of them, so that nobody knows what it grew from.
     """
-    own = next((leaf for leaf in leaves if leaf["_rev"] == rev), None)
+    own = next((leaf for leaf in leaves if grew_from(leaf, rev)), None)
+    if own is None:
+        return None
     return [
-        leaf
-        for leaf in leaves
-        if not (leaf.get("_deleted") or grew_from(leaf, rev) or (own and grew_from(own, leaf["_rev"])))
+        leaf for leaf in leaves if not (leaf.get("_deleted") or grew_from(leaf, rev) or grew_from(own, leaf["_rev"]))
     ]
 
 

@@ -26,6 +26,7 @@ _MESSAGE: ContextVar[str] = ContextVar("message", default="")
 _FILE_BYTES: Final = 10_000_000
 _FILES_KEPT: Final = 5
 _CALM_S: Final = 10.0
+_SAID_KEPT: Final = 100
 
 
 @contextmanager
@@ -45,7 +46,7 @@ class Trouble:
     def __init__(self, to: logging.Logger, what: str) -> None:
         """Take where to say it, and what fails, as the beginning of a sentence."""
         self._to, self._what = to, what
-        self._said = ""
+        self._said: set[str] = set()
         self._met_s = 0.0
         self._is_over = False
 
@@ -53,10 +54,11 @@ class Trouble:
         """Note a failure."""
         reason = str(error)
         is_told = isinstance(error, DatabaseAway | OutcomeUnknown) and not isinstance(error, NotNow)
-        is_back = self._is_over and elapsed_s() > self._met_s + _CALM_S
-        is_news = not is_told and (reason != self._said or is_back)
+        if (self._is_over and elapsed_s() > self._met_s + _CALM_S) or len(self._said) > _SAID_KEPT:
+            self._said.clear()
+        is_news = not is_told and reason not in self._said
         self._to.log(logging.ERROR if is_news else logging.DEBUG, "%s: %s", self._what, reason)
-        self._said = reason if is_news else self._said
+        self._said |= {reason} if is_news else set()
         self._met_s, self._is_over = elapsed_s(), False
 
     def over(self) -> None:

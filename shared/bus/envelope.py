@@ -53,7 +53,7 @@ _LAPSED: Final = "lease expired"
 _DISCARD: Final = "discard"
 ERROR_LENGTH: Final = 2000
 RESULT_BYTES: Final = 1_000_000
-BODY_BYTES: Final = 6_900_000
+BODY_BYTES: Final = 6_800_000
 """CouchDB takes documents of up to 8,000,000 bytes; the rest is for a result, and what the bus adds."""
 
 BODY_LEVELS: Final = DEEPEST - 10

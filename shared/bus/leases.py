@@ -33,6 +33,8 @@ class Held:
     def __init__(self, message: Message, until_s: float) -> None:
         """Take the claimed message and the end of its lease, a moment of :func:`~shared.clock.elapsed_s`."""
         self.message = message
+        self.claimed_rev = message.rev
+        """The revision of the claim itself."""
         self.until_s = until_s
         self.lost = False
         self.aborted = False
@@ -197,7 +199,8 @@ class LeaseKeeper:
         unsure = [each for each in claims if not (each.lost or each.is_sure)]
         if unsure:
             timeout_s = max(self._queue.lease_s / 6, 1.0)
-            found = self._queue.reread([each.message for each in unsure], timeout_s=timeout_s)
+            claimed = {each.message.id: each.claimed_rev for each in unsure}
+            found = self._queue.reread([each.message for each in unsure], claimed, timeout_s=timeout_s)
             unread = [each for each in unsure if each.message.id not in found]
             for each in unsure:
                 if each not in unread:

@@ -131,7 +131,7 @@ class Settler:
 
     def _put_off(self, each: _Settlement) -> _Settlement:
         each.tries += 1
-        each.again_s = elapsed_s() + _PAUSE.wait_s(each.tries)
+        each.again_s = elapsed_s() + _PAUSE.wait_s(each.tries, random.random())  # noqa: S311 (jitter)
         return each
 
     def _attempt(self, due: list[_Settlement]) -> list[_Settlement]:
@@ -143,23 +143,25 @@ class Settler:
 
     def _looked_up(self, unsure: list[_Settlement]) -> list[_Settlement]:
         """Read how messages stand, let go of those with nothing left to write, and return those that are to be."""
-        if not unsure:
-            return []
+        self._recognise([each for each in unsure if each.tried])
+        claimed = [each for each in unsure if each.tried is None]
+        mine: list[Held] = []
         try:
-            self._recognise([each for each in unsure if each.tried])
-            claimed = [each for each in unsure if each.tried is None]
             mine = self._keeper.are_mine([each.held for each in claimed])
         except errors.DatabaseError as error:
             self._trouble.met(error)
-            return []
         for each in claimed:
             if each.held.lost:
                 self._finish(each, each.held.message, written=False)
         return [each for each in claimed if each.held in mine]
 
     def _recognise(self, tried: list[_Settlement]) -> None:
-        """Read whether writes without an answer happened; raises DatabaseError."""
-        found = self._queue.written([each.tried for each in tried if each.tried]) if tried else {}
+        """Read whether writes without an answer happened."""
+        try:
+            found = self._queue.written([each.tried for each in tried if each.tried]) if tried else {}
+        except errors.DatabaseError as error:
+            self._trouble.met(error)
+            return
         for each in tried:
             if stored := found.get(each.held.message.id):
                 self._finish(each, stored, written=True)

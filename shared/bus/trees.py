@@ -45,7 +45,7 @@ class Trees:
             _LOG.warning("leaves that lost are not removed from message %s: %s", settled.id, error)
             return
         length = forks.generation(settled.rev)
-        self._remove(each for each in forks.apart(settled.rev, leaves) if generation(each) <= length)
+        self._remove(each for each in forks.apart(settled.rev, leaves) or () if generation(each) <= length)
 
     def step_back(self, forked: Message) -> bool:
         """Remove a claim of ours that does not count, if another leaf is longer: that one's writer went on.
@@ -60,7 +60,7 @@ class Trees:
             _LOG.warning("a claim that does not count is not removed from message %s: %s", forked.id, error)
             return False
         length = forks.generation(forked.rev)
-        rivals = forks.apart(forked.rev, leaves)
+        rivals = forks.apart(forked.rev, leaves) or []
         if any(generation(each) > length for each in rivals):
             self._remove([_revision(forked)])
         return any(generation(each) >= length for each in rivals)
@@ -92,6 +92,8 @@ class Trees:
             if any(forks.grew_from(each, message.rev) for each in leaves if each["_rev"] != message.rev):
                 continue
             others = forks.apart(message.rev, leaves)
+            if others is None:
+                continue
             settled = [each for each in others if str(each.get("state")) in envelope.TERMINAL_STATES]
             if settled:  # the settled leaf stands, and is shown once the claim is gone
                 stands = max(settled, key=generation)

@@ -7,6 +7,7 @@ refused as a whole, as CouchDB does for one bad document in it, is written by ha
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from typing import TYPE_CHECKING, Final, Literal
@@ -15,6 +16,7 @@ import msgspec
 
 from shared import errors
 from shared.clock import elapsed_s
+from shared.logs import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from shared.bus.envelope import Message
     from shared.dbcon import Database, Doc
 
+_LOG = logging.getLogger(__name__)
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
 _SHORTEST_TRY_S: Final = 0.5
@@ -65,6 +68,7 @@ class Writer:
         """
         self._database = database
         self._stopped = threading.Event()
+        self._trouble = Trouble(_LOG, "messages cannot be written")
 
     def stop(self) -> None:
         """End every wait between two tries: what is unknown then stays so."""
@@ -91,7 +95,7 @@ class Writer:
             written = self._write_batch(chosen, [data for _, data in batch], until_s, refusals)
             for (at, _), result in zip(batch, written, strict=True):
                 results[at] = result
-        if refusals and not any(result and result.standing in {"written", "unknown"} for result in results):
+        if refusals and all(result is None or result.standing in {"lost", "refused"} for result in results):
             raise refusals[0]
         refusal = str(refusals[0]) if refusals else ""
         return [each or Result("unknown", message, refusal) for message, each in zip(messages, results, strict=True)]
@@ -140,8 +144,9 @@ class Writer:
         pause_s, repeated = _FIRST_PAUSE_S, False
         while True:
             try:
-                return self._send(messages, encoded, _left_s(until_s)), repeated
-            except errors.DatabaseAway:
+                rows = self._send(messages, encoded, _left_s(until_s))
+            except errors.DatabaseAway as error:
+                self._trouble.met(error)
                 repeated = True
                 if not self._may_go_on(pause_s, until_s):
                     raise
@@ -150,6 +155,9 @@ class Writer:
                 if repeated:
                     raise errors.DatabaseAway(str(error)) from error
                 raise
+            else:
+                self._trouble.over()
+                return rows, repeated
 
     def _send(self, messages: Sequence[Message], encoded: list[bytes], timeout_s: float) -> list[Row]:
         if not self._database.may_fork(timeout_s=timeout_s):
@@ -165,7 +173,7 @@ class Writer:
         pause_s = _FIRST_PAUSE_S
         while missing:
             try:
-                found = self._stored(missing, _left_s(until_s))
+                found, sure = self._stored(missing, _left_s(until_s)), not self._database.may_fork()
             except errors.DatabaseAway:
                 if not self._may_go_on(pause_s, until_s):
                     return results
@@ -173,7 +181,6 @@ class Writer:
             except errors.DatabaseError:
                 return results
             else:
-                sure = not self._database.may_fork()
                 return [_recognised(result, found.get(result.message.id, []), sure=sure) for result in results]
         return results
 

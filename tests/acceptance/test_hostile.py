@@ -306,7 +306,7 @@ def test_reports_that_are_none_are_refused_by_aqua(system):
             }
             dead = system.wait_for_message(bus.send("pipeline.report.JAO", body), "dead")
             assert "pipeline report" in dead["errors"][-1]["what"]
-        with pytest.raises(DrwError, match="more than the 6900000"):
+        with pytest.raises(DrwError, match="more than the 6800000"):
             bus.send("pipeline.report.JAO", body | {"report": "A" * 50_000_000})
     assert list(system.connection.database("pipeline-reports").every()) == []
     assert aqua.process.poll() is None

@@ -23,7 +23,7 @@ from shared import changes, dbcon
 from shared.bus import janitor, trees
 from shared.clock import elapsed_s
 from shared.dbcon import DbConnection
-from shared.errors import Conflict, DatabaseAway
+from shared.errors import Conflict, DatabaseAway, LeaseLost
 from shared.settings import read_settings
 
 ENTITIES = "status-entities"
@@ -203,6 +203,32 @@ def test_a_renewal_that_too_few_copies_took_prolongs_no_lease(place, cluster, se
         done = place.wait_for_state(worker.send("work.EU", {}), "consumed")
     assert seen.items == [True, True]
     assert done["attempts"] == 1
+
+
+@pytest.mark.parametrize("state", ["claimed", "consumed"])
+def test_a_claim_that_was_taken_over_on_the_other_side_of_a_split_is_lost(place, cluster, seen, state):
+    """While too few copies took our renewals the others had it lapse; healed, both branches are there."""
+    worker = place.bus("worker")
+
+    def handle(delivery):
+        claim = place.database.get(delivery.message.id)
+        length, _, name = claim["_rev"].partition("-")
+        cluster.is_short = True
+        while delivery._held.remaining_s() > 0:
+            threading.Event().wait(0.1)
+        theirs = {"start": int(length) + 1, "ids": ["0" * 32, name]}
+        token = {"by": "another", "token": "theirs", "since": claim["claim"]["since"], "until": claim["claim"]["until"]}
+        leaf = claim | {"_rev": f"{int(length) + 1}-{'0' * 32}", "_revisions": theirs, "claim": token, "state": state}
+        assert place.database.bulk([leaf], new_edits=False) == []
+        cluster.is_short = False
+        with pytest.raises(LeaseLost):
+            delivery.check()
+        seen.add(place.database.get(delivery.message.id)["_rev"] != leaf["_rev"])
+
+    worker.listen("work.EU", handle)
+    with worker:
+        worker.send("work.EU", {})
+        assert seen.wait_for(1) == [True], "ours was not the longer branch: this has shown nothing"
 
 
 def test_that_too_few_copies_answer_is_said(place, cluster, caplog):

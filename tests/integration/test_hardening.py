@@ -80,6 +80,27 @@ def test_what_could_not_be_parked_at_first_is_parked_later(place, proxy):
         place.wait_for_state("work.EU:0:poison", "dead")
 
 
+def test_what_cannot_be_parked_at_all_is_passed_over(place, proxy, seen):
+    """A document that is too large to be given an error, for instance."""
+    place.database.put({**READY, **POISON["no body"], "_id": "work.EU:0:poison"})
+    proxy.rule(lambda request: request.method in {"PUT", "POST"} and b'"dead"' in request.body, fail(413))
+    bus = place.bus(through=proxy)
+    bus.listen("work.EU", lambda delivery: seen.add(delivery.body))
+    with bus:
+        place.wait_for_state(bus.send("work.EU", {"n": 1}), "consumed")
+    assert seen.items == [{"n": 1}]
+
+
+def test_what_is_gone_is_no_longer_said_to_be_there(place):
+    place.database.put({**READY, "schema": 99, "_id": NEWER})
+    queue = place.bus().queue
+    assert queue.get(NEWER) is None
+    assert "of a newer version" in queue.why_unread(NEWER)
+    place.database.delete(NEWER)
+    assert queue.get(NEWER) is None
+    assert queue.why_unread(NEWER) == ""
+
+
 def raise_exit(delivery):
     raise SystemExit(1)
 

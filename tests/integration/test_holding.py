@@ -8,9 +8,9 @@ import threading
 import time
 
 import pytest
-from troubles import asks, delay, fail, writes
+from troubles import asks, delay, fail, hang, writes
 
-from shared.bus import Done
+from shared.bus import Done, settler
 from shared.bus import writes as writes_of
 from shared.clock import elapsed_s
 
@@ -271,7 +271,11 @@ def test_a_message_that_cannot_be_settled_holds_up_no_other(place, proxy):
         assert place.wait_for_state(stuck.id, "consumed")["attempts"] == 1
 
 
-def test_of_what_is_read_before_it_is_settled_one_that_cannot_be_read_holds_up_no_other(place, proxy):
+UNREAD = pytest.mark.parametrize("unread", [fail(503), hang], ids=["refused", "hanging"])
+
+
+@UNREAD
+def test_of_what_is_read_before_it_is_settled_one_that_cannot_be_read_holds_up_no_other(place, proxy, unread):
     """They are read together, and one by one where that fails."""
     bus = place.bus("worker", through=proxy, DRW_LEASE_S="20")
     ids = bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(10)])
@@ -280,7 +284,7 @@ def test_of_what_is_read_before_it_is_settled_one_that_cannot_be_read_holds_up_n
     def handle(delivery):
         delivery._held.doubtful = True
         if together.wait(10) == 0:
-            proxy.rule(lambda request: ids[3].encode() in request.body and READS(request), fail(503))
+            proxy.rule(lambda request: ids[3].encode() in request.body and READS(request), unread)
 
     bus.listen("work.EU", handle, slots=10)
     with bus:
@@ -288,6 +292,42 @@ def test_of_what_is_read_before_it_is_settled_one_that_cannot_be_read_holds_up_n
             if message_id != ids[3]:
                 place.wait_for_state(message_id, "consumed")
         assert place.database.get(ids[3])["state"] == "claimed"
+
+
+@UNREAD
+def test_of_claims_that_have_to_be_read_one_that_cannot_be_read_costs_no_other_its_lease(place, proxy, unread):
+    times = {"DRW_LEASE_S": "4", "DRW_CLOCK_SPARE_S": "0.2"}
+    bus, idle, go_on = place.bus("worker", through=proxy, **times), place.bus("idle", **times), threading.Event()
+    ids = bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(10)])
+    bus.listen("work.EU", lambda _: go_on.wait(20) and None, slots=10)
+    idle.listen("work.EU", lambda _: None)
+    with bus:
+        for message_id in ids:
+            place.wait_for_state(message_id, "claimed")
+        proxy.rule(lambda request: ids[0].encode() in request.body and READS(request), unread)
+        with idle:
+            bus._keeper.doubt_all()
+            place.wait_for_state(ids[0], "consumed")  # by the other, because its lease is over
+            go_on.set()
+            for message_id in ids[1:]:
+                assert place.wait_for_state(message_id, "consumed")["attempts"] == 1
+
+
+def test_an_outcome_without_an_answer_that_cannot_be_read_holds_up_no_other(place, proxy):
+    bus = place.bus("worker", through=proxy, DRW_LEASE_S="20")
+    listener = bus._listener("work.EU", lambda _: None, slots=2, batch=2, policy=None)
+    ids = bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(3)])
+    claims = bus._keeper.hold(bus.queue.claim(bus.queue.fetch(ids), bus.policy, "token").mine, elapsed_s())
+    settlements = [settler._Settlement(held, Done(), listener) for held in claims]
+    for each in settlements:
+        each.held.writing.acquire()
+        each.held.doubtful = True
+    settlements[0].tried = claims[0].message
+    claims[2].lost = True
+    proxy.rule(lambda request: ids[0].encode() in request.body and READS(request), fail(503))
+    assert bus._settler._attempt(settlements) == settlements[:1]
+    assert place.database.get(ids[1])["state"] == "consumed"
+    assert not claims[2].writing.locked()
 
 
 def test_leases_that_are_sure_do_not_wait_for_the_reading_of_others_and_those_are_read_together(place, proxy):

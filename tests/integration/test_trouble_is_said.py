@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 
 import pytest
+from proxy import Answer
 from troubles import asks, fail, lose_answer, writes
 
 from shared.errors import OutcomeUnknown
@@ -50,6 +52,47 @@ def test_leases_that_may_not_be_renewed_are_said(place, proxy, caplog):
         refusal.lift()
         go_on.set()
     assert len(said(caplog, "leases cannot be renewed: CouchDB answered")) == 1
+
+
+@pytest.mark.parametrize("op", ["claim", "renew", "done"])
+def test_a_database_that_answers_and_stores_nothing_is_said(place, proxy, caplog, op):
+    """As CouchDB does on a disk that is full: 201, and a row that says why not."""
+
+    def store_nothing(exchange):
+        rows = [{"id": doc["_id"], "error": "insufficient_storage", "reason": "full"} for doc in exchange.request.docs]
+        exchange.reply(Answer(201, [("Content-Type", "application/json")], json.dumps(rows).encode()))
+
+    bus, go_on = place.bus("worker", through=proxy, DRW_LEASE_S="3"), threading.Event()
+
+    def handle(_):
+        if op == "renew":
+            go_on.wait(20)
+
+    bus.listen("work.EU", handle)
+    full = proxy.rule(writes(op), store_nothing)
+    with bus:
+        sent = bus.send("work.EU", {})
+        full.wait(3)
+        full.lift()
+        go_on.set()
+        assert place.wait_for_state(sent, "consumed")["attempts"] == 1
+    assert said(caplog, "") == ["messages cannot be written: msgq takes no document now: insufficient_storage: full"]
+
+
+def test_an_account_that_is_locked_is_said(place, proxy, caplog):
+    """CouchDB locks one for a while after too many wrong passwords, of whomever."""
+
+    def lock(exchange):
+        reason = "Account is temporarily locked due to multiple authentication failures"
+        body = json.dumps({"error": "forbidden", "reason": reason}).encode()
+        exchange.reply(Answer(403, [("Content-Type", "application/json")], body))
+
+    bus = place.bus("worker", through=proxy)
+    bus.listen("work.EU", lambda _: None)
+    locked = proxy.rule(asks("/_find"), lock)
+    with bus:
+        locked.wait(3)
+    assert len(said(caplog, "no messages can be taken: CouchDB at")) == 1
 
 
 @pytest.mark.parametrize("size", [1, 20])

@@ -271,7 +271,7 @@ def test_discarding_needs_a_reason_and_editing_a_json_object(browser):
         ('{"a":' + "[" * 5000 + "]" * 5000 + "}", "nested too deep"),
         ('{"a":' + "9" * 5000 + "}", "the body "),
         ('{"a":"\\ud800"}', "is no JSON object"),
-        ('{"a":"' + "x" * 7_000_000 + '"}', "more than the 6900000"),
+        ('{"a":"' + "x" * 7_000_000 + '"}', "more than the 6800000"),
     ):
         answer = post(browser, "/dead/requeue", token=kept, id="a:1:b", body=body)
         assert answer.status_code == 303

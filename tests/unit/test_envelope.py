@@ -159,7 +159,7 @@ def test_a_body_that_is_not_json_is_refused(body):
 
 
 def test_a_body_that_is_too_large_is_refused():
-    with pytest.raises(Refused, match="more than the 6900000"):
+    with pytest.raises(Refused, match="more than the 6800000"):
         envelope.digest({"a": "x" * 7_000_001})
 
 

@@ -102,5 +102,12 @@ def test_apart_is_what_lives_on_another_branch(others, expected):
         assert sorted(each["_rev"] for each in forks.apart("3-c", leaves)) == sorted(expected)
 
 
+def test_of_what_is_in_no_history_nothing_is_known():
+    """A copy that lags has its past, and the copies that have it do not answer."""
+    assert forks.apart("3-c", [leaf("2-b", "a")]) is None
+    assert forks.apart("3-c", []) is None
+    assert forks.apart("3-c", [leaf("5-e", "d", "c", "b", "a"), leaf("2-b", "a")]) == []
+
+
 def test_what_is_longer_than_a_leaf_that_was_not_read_is_known_by_its_ancestors_alone():
     assert forks.apart("3-c", [leaf("4-d", "c", "b", "a"), leaf("4-e", "y", "b", "a")]) == [leaf("4-e", "y", "b", "a")]

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from shared import logs
-from shared.errors import DatabaseAway, Forbidden, Refused
+from shared.errors import DatabaseAway, Forbidden, NotNow, Refused
 
 
 @pytest.fixture
@@ -47,11 +47,33 @@ def test_a_file_of_so_many_bytes_gets_a_successor_and_six_are_kept_in_all(tmp_pa
     assert "line 199" in (tmp_path / "xtss.log").read_text()
 
 
-def test_what_fails_again_and_again_is_said_once_for_each_reason_and_an_outage_not_at_all(caplog):
+@pytest.fixture
+def said(monkeypatch, caplog):
+    """Return what is said of some troubles: errors, and after how many seconds of good days another one."""
+    now = [1000.0]
+    monkeypatch.setattr(logs, "elapsed_s", lambda: now[0])
     trouble = logs.Trouble(logging.getLogger("test"), "nobody is told")
-    for error in (Refused("no index"), Refused("no index"), DatabaseAway("away"), Refused("no index"), Forbidden("no")):
-        trouble.met(error)
-    trouble.over()
-    trouble.met(Refused("no index"))
-    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert said == ["nobody is told: no index", "nobody is told: no", "nobody is told: no index"]
+
+    def meet(*troubles):
+        for each in troubles:
+            if isinstance(each, Exception):
+                trouble.met(each)
+            else:
+                trouble.over()
+                now[0] += each
+        return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+    return meet
+
+
+def test_what_fails_again_and_again_is_said_once_for_each_reason_and_an_outage_not_at_all(said):
+    met = [Refused("no index"), Refused("no index"), DatabaseAway("away"), Refused("no index"), Forbidden("no")]
+    assert said(*met, *met) == ["nobody is told: no index", "nobody is told: no"]
+
+
+def test_what_comes_again_after_good_days_is_said_again_whatever_was_met_before_it(said):
+    assert said(NotNow("too few"), 86400, DatabaseAway("away"), NotNow("too few")) == ["nobody is told: too few"] * 2
+
+
+def test_what_fails_and_goes_well_by_turns_is_said_once(said):
+    assert said(NotNow("too few"), 1.0, NotNow("too few"), 1.0, NotNow("too few")) == ["nobody is told: too few"]
