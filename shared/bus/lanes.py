@@ -187,7 +187,7 @@ class Lanes:
         wanted = [place.id for place in taken if not self._holds(place.id)]
         found = {message.id: message for message in self._queue.fetch(wanted)} if wanted else {}
         ready = {each: found[each] for each in found if _is_ready(found[each], selector)}
-        gone = sum(not (each in ready or self._queue.is_in_the_way(each)) for each in wanted)
+        gone = sum(not (each in ready or self._queue.stored.is_in_the_way(each)) for each in wanted)
         if gone:
             lane.learn(len(wanted), gone)
         return ready

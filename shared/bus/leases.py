@@ -200,7 +200,7 @@ class LeaseKeeper:
         if unsure:
             timeout_s = max(self._queue.lease_s / 6, 1.0)
             claimed = {each.message.id: each.claimed_rev for each in unsure}
-            found = self._queue.reread([each.message for each in unsure], claimed, timeout_s=timeout_s)
+            found = self._queue.stored.reread([each.message for each in unsure], claimed, timeout_s=timeout_s)
             unread = [each for each in unsure if each.message.id not in found]
             for each in unsure:
                 if each not in unread:

@@ -1,4 +1,4 @@
-"""The queue in the database: send, nominate, claim, renew, settle. All of the bus's database access is here.
+"""The queue in the database: send, nominate, claim, renew, settle.
 
 The index nominates, the document decides: a claim is a write at the revision that was nominated, and of several that
 reach for one message CouchDB accepts exactly one. Every later write carries the revision of the claim.
@@ -7,27 +7,25 @@ reach for one message CouchDB accepts exactly one. Every later write carries the
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from shared import errors, forks
-from shared.answers import Row
+from shared import errors
 from shared.bus import envelope
 from shared.bus import patterns as patterns_of
-from shared.bus.envelope import Message, selector_of
-from shared.bus.trees import Trees, newest
+from shared.bus.stored import Stored
+from shared.bus.trees import Trees
 from shared.bus.writes import Result, Writer
-from shared.clock import elapsed_s, stamp
+from shared.clock import elapsed_s
 from shared.names import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from shared.bus.envelope import Message
     from shared.bus.patterns import Pattern
     from shared.bus.retry import RetryPolicy
     from shared.clock import Clock
@@ -48,9 +46,6 @@ _LOG = logging.getLogger(__name__)
 _SURVEY_ROWS: Final = 200
 _SURVEY_PAGES: Final = 50
 _READ_S: Final = 10.0
-_SHORTEST_READ_S: Final = 0.1
-_PARKED_KEPT: Final = 1000
-"""An index that lags shows for a while what was parked; of a newer program there may be any number of messages."""
 
 _SURVEYED: Final = {
     READY_INDEX: ["_id", "selector"],
@@ -104,14 +99,12 @@ class Queue:
         self.me = me
         self.lease_s = lease_s
         self._spare = timedelta(seconds=spare_s)
+        self.stored = Stored(database, clock, me=me)
         self._trees = Trees(database)
         self.writer = Writer(database)
         self.claimed = self.conflicts = 0
         """How many messages this process has claimed, and how often another was quicker."""
         self._surveyed_to: dict[str, str] = {}
-        self._newer: dict[str, str] = {}
-        self._refused: dict[str, str] = {}
-        self._parked: dict[str, str] = {}
         self._too_few_answered = False
 
     def send(self, messages: Sequence[Message], *, within_s: float) -> list[Message]:
@@ -132,7 +125,7 @@ class Queue:
         if result.standing == "refused":
             raise errors.Refused(f"message {message.id} cannot be sent: {result.reason}")
         earlier = self.get(message.id)
-        if earlier is None and (why := self.why_unread(message.id)):
+        if earlier is None and (why := self.stored.why_unread(message.id)):
             raise errors.Refused(f"message {message.id} cannot be sent: {why}")
         if earlier is None:
             raise errors.OutcomeUnknown(f"message {message.id} was there and is gone; send it again")
@@ -142,27 +135,18 @@ class Queue:
 
     def get(self, message_id: str, *, timeout_s: float = _READ_S) -> Message | None:
         """Return a message, or None where there is none (or none that this version understands)."""
-        doc = self.database.get(message_id, timeout_s=timeout_s)
-        if doc is None:
-            self._forget(message_id)
-        return self._understood(doc) if doc else None
-
-    def _forget(self, message_id: str) -> None:
-        for each in self._in_the_way:
-            each.pop(message_id, None)
+        return self.stored.get(message_id, timeout_s=timeout_s)
 
     def fetch(self, ids: Iterable[str]) -> list[Message]:
         """Return the messages with these ids that exist, in one request."""
-        return self._messages(self.database.fetch(ids))
+        return self.stored.fetch(ids)
 
     def ready(self, selector: str, limit: int) -> list[Place]:
         """Return where up to ``limit`` ready messages for one selector stand, most urgent and then oldest first.
 
         Only the index is read for it; what is parked or newer than this program does not count for the limit.
         """
-        aside = [*self._newer, *self._refused]
-        in_the_way = sum(selector_of(message_id) == selector for message_id in aside)
-        return self._places({"selector": selector}, limit + in_the_way)
+        return self._places({"selector": selector}, limit + self.stored.how_many_stay(selector))
 
     def ready_since(self, selector: str, priority: int, since: str, limit: int) -> list[Place]:
         """Return where messages of one priority stood, the oldest first, from a moment of creation on.
@@ -194,25 +178,6 @@ class Queue:
         if odd:
             self.fetch(odd)
         return places
-
-    def is_in_the_way(self, message_id: str, rev: str = "") -> bool:
-        """Tell whether a message is one that this process leaves alone until somebody changes it, or has parked.
-
-        Without ``rev``, its revision, the message may have been changed since.
-        """
-        known = [each[message_id] for each in self._in_the_way if message_id in each]
-        return rev in known if rev else bool(known)
-
-    @property
-    def _in_the_way(self) -> tuple[dict[str, str], ...]:
-        """What is no use to this process, by ids and revisions: newer messages, those it may not claim, no messages."""
-        return self._newer, self._refused, self._parked
-
-    def why_unread(self, message_id: str) -> str:
-        """Return why a message that is there is none for this program; nothing where none is known to be there."""
-        if message_id in self._newer:
-            return "it is there, of a newer version of this program: update this one"
-        return "it is there, and is not a message" if message_id in self._parked else ""
 
     def survey(self, index: str, patterns: Sequence[Pattern]) -> list[Prospect]:
         """Return what an index holds for some patterns, of every selector something, in few requests.
@@ -294,7 +259,7 @@ class Queue:
             if result.standing == "written" and not result.message.is_open:
                 self.prune(result.message)
             elif result.standing == "refused":
-                _keep(self._refused, result.message.id, result.message.rev)
+                self.stored.leave_alone(result.message)
                 _LOG.error("message %s cannot be claimed, and is left alone: %s", result.message.id, result.reason)
             elif result.standing == "forked" and not self._trees.step_back(result.message):
                 self._too_few_answered = True
@@ -338,121 +303,10 @@ class Queue:
         """Write transitions of messages that were read: the ends of claims, and what operators change."""
         return self.writer.write(messages, until_s=until_s)
 
-    def reread(
-        self, messages: Sequence[Message], claimed: Mapping[str, str], *, timeout_s: float = _READ_S
-    ) -> dict[str, Message | None]:
-        """Return by their ids messages as they stand now if they still are under the claims that they carry, else None.
-
-        To be asked before a write when the lease may be over or the answer to the last write was lost. A revision
-        fences only a document that exists: CouchDB would accept a write to one that was purged. ``claimed`` has the
-        revisions of the claims themselves: where the other side of a network that was split has taken a message over,
-        the histories part behind that.
-        """
-
-        def standing(message: Message, leaves: Sequence[Doc]) -> Doc | None:
-            others = [leaf for leaf in leaves if not (_is_under_claim(message, leaf) or leaf.get("_deleted"))]
-            if len(leaves) > 1 and any(forks.grew_from(leaf, claimed[message.id]) for leaf in others):
-                return None
-            return newest(leaf for leaf in leaves if _is_under_claim(message, leaf))
-
-        return self._stored(messages, standing, timeout_s)
-
-    def written(self, messages: Sequence[Message], *, timeout_s: float = _READ_S) -> dict[str, Message | None]:
-        """Return by their ids messages as stored if it is these very writes that are stored, by ``opId``; else None."""
-        return self._stored(
-            messages, lambda message, leaves: newest(filter(partial(_is_write, message), leaves)), timeout_s
-        )
-
-    def _stored(
-        self, messages: Sequence[Message], standing: Callable[[Message, Sequence[Doc]], Doc | None], timeout_s: float
-    ) -> dict[str, Message | None]:
-        """Read messages in one request; where that fails, for one that cannot be read, one by one while there is time.
-
-        What could not be read is left out; raises DatabaseError where that is all. One that hangs leaves time for the
-        others.
-        """
-        if len(messages) == 1:
-            return self._read(messages, standing, timeout_s)
-        until_s = elapsed_s() + timeout_s
-        try:
-            return self._read(messages, standing, timeout_s / 2)
-        except errors.DatabaseAway as error:
-            found: dict[str, Message | None] = {}
-            for left, each in zip(range(len(messages), 0, -1), messages, strict=True):
-                left_s = until_s - elapsed_s()
-                if left_s <= 0:
-                    break
-                with suppress(errors.DatabaseAway):
-                    found |= self._read([each], standing, max(left_s / left, _SHORTEST_READ_S))
-            if not found:
-                raise error from None
-            return found
-
-    def _read(
-        self, messages: Sequence[Message], standing: Callable[[Message, Sequence[Doc]], Doc | None], timeout_s: float
-    ) -> dict[str, Message | None]:
-        ids = [each.id for each in messages]
-        if self.database.may_fork(timeout_s=timeout_s):
-            leaves = self.database.leaves(ids, ancestors=True, timeout_s=timeout_s)
-        else:
-            docs = self.database.fetch(ids, timeout_s=timeout_s)
-            leaves = {each: [doc] if doc else [] for each, doc in zip(ids, docs, strict=True)}
-        found = {each.id: standing(each, leaves[each.id]) for each in messages}
-        return {each: self._understood(_plain(doc)) if doc else None for each, doc in found.items()}
-
     def prune(self, settled: Message) -> None:
         """Remove the leaves that lost against a message that was just settled, where there can be such."""
         if self.database.may_fork(timeout_s=_READ_S):
             self._trees.prune(settled)
-
-    def _messages(self, docs: Iterable[Doc | None]) -> list[Message]:
-        understood = (self._understood(doc) for doc in docs if doc)
-        return [message for message in understood if message]
-
-    def _understood(self, doc: Doc) -> Message | None:
-        """Return a document as a message; leave alone what is newer, and park what is none."""
-        if self.is_in_the_way(doc["_id"], doc["_rev"]):
-            return None
-        self._forget(doc["_id"])
-        schema = doc.get("schema")
-        if isinstance(schema, int) and schema > envelope.SCHEMA:
-            _keep(self._newer, doc["_id"], doc["_rev"])
-            _LOG.error(
-                "message %s has schema %s, and this program knows %d: update it",
-                doc["_id"],
-                doc["schema"],
-                envelope.SCHEMA,
-            )
-            return None
-        try:
-            message = msgspec.convert(doc, Message)
-            envelope.check(message)
-        except (msgspec.ValidationError, errors.BadInput) as error:
-            self._park(doc, f"not a message: {error}")
-            return None
-        return message
-
-    def _park(self, doc: Doc, what: str) -> None:
-        """Mark a document dead that stands in an index of messages and is not one.
-
-        What cannot be marked is passed over from now on; raises DatabaseAway where it may be the next time.
-        """
-        if str(doc.get("state")) not in envelope.OPEN_STATES:
-            _keep(self._parked, doc["_id"], doc["_rev"])
-            return
-        failure = {"at": stamp(self.clock.now()), "by": self.me, "what": what}
-        parked = doc | {"state": envelope.DEAD, "doneAt": failure["at"], "errors": [failure]}
-        for field in ("due", "expires", "claim"):
-            parked.pop(field, None)
-        try:
-            [row] = self.database.bulk([parked])
-        except (errors.Refused, errors.NotNow) as error:
-            row = Row(doc["_id"], error="refused", reason=str(error))
-        if not row.error:
-            _LOG.error("message %s is %s", doc["_id"], what)
-        elif row.error != "conflict":  # else another has marked it, or mended it
-            _LOG.error("message %s is %s, and cannot be marked as dead: %s", doc["_id"], what, row.reason)
-        _keep(self._parked, doc["_id"], doc["_rev"])
 
 
 def ended(
@@ -472,32 +326,7 @@ def ended(
     return database.pages({"state": state}, by="doneAt", index=ENDED_INDEX, sort=sort, since=since, until=until, **more)
 
 
-def _keep(known: dict[str, str], message_id: str, rev: str) -> None:
-    if len(known) > _PARKED_KEPT:
-        known.clear()
-    known[message_id] = rev
-
-
 def _priority(doc: Doc) -> int:
     """Return how urgent what stands in an index is; what is no message comes first, to be looked at."""
     priority = doc.get("priority")
     return priority if isinstance(priority, int) else 0
-
-
-def _plain(leaf: Doc) -> Doc:
-    """Return a leaf as a document, without its history."""
-    return {name: value for name, value in leaf.items() if name != "_revisions"}
-
-
-def _is_under_claim(message: Message, leaf: Doc) -> bool:
-    return message.claim is not None and _field(leaf, "claim", "token") == message.claim.token
-
-
-def _is_write(message: Message, leaf: Doc) -> bool:
-    return message.last is not None and _field(leaf, "last", "opId") == message.last.op_id
-
-
-def _field(doc: Doc, name: str, part: str) -> object:
-    """Return a part of a field of a stored message, None where somebody has made something else of it."""
-    found = doc.get(name)
-    return found.get(part) if isinstance(found, dict) else None

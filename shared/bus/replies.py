@@ -78,7 +78,7 @@ class Replies:
             except errors.DatabaseAway as error:
                 _LOG.debug("reply to %s not read: %s", message_id, error)
                 continue
-            if message is None and (why := self._queue.why_unread(message_id)):
+            if message is None and (why := self._queue.stored.why_unread(message_id)):
                 raise errors.OutcomeUnknown(f"the answer to message {message_id} cannot be read: {why}")
             if message is None:
                 raise errors.OutcomeUnknown(f"message {message_id} is gone; it was settled long ago")

@@ -158,7 +158,7 @@ class Settler:
     def _recognise(self, tried: list[_Settlement]) -> None:
         """Read whether writes without an answer happened."""
         try:
-            found = self._queue.written([each.tried for each in tried if each.tried]) if tried else {}
+            found = self._queue.stored.written([each.tried for each in tried if each.tried]) if tried else {}
         except errors.DatabaseError as error:
             self._trouble.met(error)
             return

@@ -257,9 +257,9 @@ class Taker:
         for each in ready:
             if self._listener_of(each.selector):
                 self._agenda.look_through(each.selector)
-                found += not (self._pauses.holds(each.selector) or self._queue.is_in_the_way(each.id))
+                found += not (self._pauses.holds(each.selector) or self._queue.stored.is_in_the_way(each.id))
         for each in waiting:
-            if not self._listener_of(each.selector) or self._queue.is_in_the_way(each.id, each.rev):
+            if not self._listener_of(each.selector) or self._queue.stored.is_in_the_way(each.id, each.rev):
                 continue
             in_s, paused = self._queue.due_in_s(each.state, each.due), self._pauses.holds(each.selector)
             if not self._keeper.holds(each.id):

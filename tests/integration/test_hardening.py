@@ -95,10 +95,10 @@ def test_what_is_gone_is_no_longer_said_to_be_there(place):
     place.database.put({**READY, "schema": 99, "_id": NEWER})
     queue = place.bus().queue
     assert queue.get(NEWER) is None
-    assert "of a newer version" in queue.why_unread(NEWER)
+    assert "of a newer version" in queue.stored.why_unread(NEWER)
     place.database.delete(NEWER)
     assert queue.get(NEWER) is None
-    assert queue.why_unread(NEWER) == ""
+    assert queue.stored.why_unread(NEWER) == ""
 
 
 def raise_exit(delivery):
