@@ -164,7 +164,6 @@ def test_a_call_that_expired_can_be_asked_again(place, serve):
 
 
 def test_a_request_that_an_operator_discarded_is_no_success(place, serve, seen):
-    client = serve(lambda _: "done")
     bus = place.bus("stranger")
     bus.send("echo", {}, message_id="echo:1:mine")
     [request] = bus.queue.fetch(["echo:1:mine"])
@@ -173,6 +172,7 @@ def test_a_request_that_an_operator_discarded_is_no_success(place, serve, seen):
     dead = envelope.dead(claimed, what="broken", by="x", now=now)
     gone = envelope.discard(dead, by="ada", now=now, why="sent by mistake")
     place.database.put(msgspec.to_builtins(gone))
+    client = serve(lambda _: "done")
     with pytest.raises(RemoteError, match="message echo:1:mine was discarded: sent by mistake") as raised:
         client.call({}, message_id="echo:1:mine")
     assert raised.value.kind == "Discarded"
