@@ -279,12 +279,13 @@ def test_of_what_is_read_before_it_is_settled_one_that_cannot_be_read_holds_up_n
     """They are read together, and one by one where that fails."""
     bus = place.bus("worker", through=proxy, DRW_LEASE_S="20")
     ids = bus.send_many([bus.compose("work.EU", {"n": n}) for n in range(10)])
-    together = threading.Barrier(10)
+    together = threading.Barrier(
+        10, lambda: proxy.rule(lambda request: ids[3].encode() in request.body and READS(request), unread)
+    )
 
     def handle(delivery):
         delivery._held.doubtful = True
-        if together.wait(10) == 0:
-            proxy.rule(lambda request: ids[3].encode() in request.body and READS(request), unread)
+        together.wait(10)
 
     bus.listen("work.EU", handle, slots=10)
     with bus:
