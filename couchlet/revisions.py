@@ -66,6 +66,9 @@ class Branch(NamedTuple):
 Tree = tuple[Branch, ...]
 """The branches of one document; empty for a document that does not exist."""
 
+_read_tree: Final = msgspec.msgpack.Decoder(Tree).decode
+"""Made here, because msgspec must not work out a type in several threads at once: that ends the process."""
+
 
 def is_hex_id(text: str) -> bool:
     """Whether a revision id is one that a server made."""
@@ -254,7 +257,7 @@ def unpack(generation: int, deleted: bool, packed: bytes, branches: bytes | None
         text = packed.hex()
         ids = tuple(text[place : place + _HEX_LENGTH] for place in range(0, len(text), _HEX_LENGTH))
         return (Branch(generation, ids, deleted),)
-    return msgspec.msgpack.decode(branches, type=Tree)
+    return _read_tree(branches)
 
 
 def packed_leaf_id(packed: bytes) -> str:

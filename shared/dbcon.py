@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from shared import answers, couchdb_http, errors, forks
+from shared import answers, couchdb_http, errors, forks, structs
 from shared.answers import Change, Row
 from shared.changes import Changes
 from shared.clock import Clock, elapsed_s
@@ -55,6 +55,7 @@ class DbConnection:
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         """Take address and credentials from ``settings``; nothing is sent before the first call."""
+        structs.learn()
         self.url = settings.couchdb_url
         self.clock = clock or Clock()
         self.copies: dict[str, int] = {}

@@ -219,6 +219,9 @@ def _any_id(pair: tuple[StoredDocument | None, StoredDocument | None]) -> str:
     return row.id
 
 
+msgspec.json.Decoder(IndexDefinition)  # worked out here, because in several threads at once that ends the process
+
+
 def _stored_index(number: int, packed: bytes) -> StoredIndex:
     state = json_text.decode_stored(packed)
     definition = msgspec.convert(state["definition"], IndexDefinition)

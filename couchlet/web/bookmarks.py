@@ -25,6 +25,10 @@ class Place(msgspec.Struct, frozen=True):
     id: str
 
 
+_read_place: Final = msgspec.json.Decoder(Place).decode
+"""Made here, because msgspec must not work out a type in several threads at once: that ends the process."""
+
+
 def pack_bookmark(place: Place) -> str:
     """Return a bookmark as clients see it."""
     text = msgspec.json.encode(place)
@@ -42,7 +46,7 @@ def parse_bookmark(text: str | None) -> Place | None:
     packed = text.removeprefix(_PREFIX)
     try:
         decoded = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(decoded, type=Place)
+        return _read_place(decoded)
     except (ValueError, binascii.Error, msgspec.MsgspecError) as error:
         shown = json_text.encode(text).decode()
         raise CouchError(400, "invalid_bookmark", f"Invalid bookmark value: {shown}") from error
