@@ -182,7 +182,8 @@ class LeaseKeeper:
         for each, result in zip(mine, results, strict=True):
             if result.standing == "written":
                 each.message = result.message
-                each.until_s = asked_s + self._queue.lease_s if result.sure else each.until_s
+                if result.sure:
+                    each.until_s = asked_s + self._queue.lease_s
                 self._wrote(result.message.rev)
                 self._trouble.over()
             elif result.standing == "refused":
@@ -197,16 +198,17 @@ class LeaseKeeper:
         all.
         """
         unsure = [each for each in claims if not (each.lost or each.is_sure)]
-        if unsure:
-            timeout_s = max(self._queue.lease_s / 6, 1.0)
-            claimed = {each.message.id: each.claimed_rev for each in unsure}
-            found = self._queue.stored.reread([each.message for each in unsure], claimed, timeout_s=timeout_s)
-            unread = [each for each in unsure if each.message.id not in found]
-            for each in unsure:
-                if each not in unread:
-                    self._take(each, found[each.message.id])
-            return [each for each in claims if not each.lost and each not in unread]
-        return [each for each in claims if not each.lost]
+        found = self._reread(unsure) if unsure else {}
+        unread = [each for each in unsure if each.message.id not in found]
+        for each in unsure:
+            if each.message.id in found:
+                self._take(each, found[each.message.id])
+        return [each for each in claims if not each.lost and each not in unread]
+
+    def _reread(self, unsure: Sequence[Held]) -> dict[str, Message | None]:
+        claimed = {each.message.id: each.claimed_rev for each in unsure}
+        timeout_s = max(self._queue.lease_s / 6, 1.0)
+        return self._queue.stored.reread([each.message for each in unsure], claimed, timeout_s=timeout_s)
 
     def _take(self, held: Held, found: Message | None) -> None:
         """Take in how a message stands that was read."""

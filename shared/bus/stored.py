@@ -58,7 +58,8 @@ class Stored:
 
     def fetch(self, ids: Iterable[str]) -> list[Message]:
         """Return the messages with these ids that exist, in one request."""
-        return self._messages(self._database.fetch(ids))
+        understood = (self._understood(doc) for doc in self._database.fetch(ids) if doc)
+        return [message for message in understood if message]
 
     def is_in_the_way(self, message_id: str, rev: str = "") -> bool:
         """Tell whether a message is one that this process leaves alone until somebody changes it, or has parked.
@@ -148,10 +149,6 @@ class Stored:
             leaves = {each: [doc] if doc else [] for each, doc in zip(ids, docs, strict=True)}
         found = {each.id: standing(each, leaves[each.id]) for each in messages}
         return {each: self._understood(_plain(doc)) if doc else None for each, doc in found.items()}
-
-    def _messages(self, docs: Iterable[Doc | None]) -> list[Message]:
-        understood = (self._understood(doc) for doc in docs if doc)
-        return [message for message in understood if message]
 
     def _understood(self, doc: Doc) -> Message | None:
         """Return a document as a message; leave alone what is newer, and park what is none."""
