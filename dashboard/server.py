@@ -85,14 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = actor.parser("dashboard", "Show the whole system in a browser.", "dashboard --port 5000")
     parser.add_argument("--port", type=_port, help="default DRW_DASHBOARD_PORT, 5000; 0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at, default 127.0.0.1")
-    parser.add_argument(
-        "--origin",
-        action="append",
-        default=[],
-        type=actor.checked(origins.origin),
-        help="where browsers see it, besides DRW_DASHBOARD_ORIGIN, if not by this machine's name; such as "
-        "https://drw.example.org; may be repeated",
-    )
+    actor.add_origin_option(parser, "DRW_DASHBOARD_ORIGIN")
     args = parser.parse_args(argv)
 
     def serve(me: Actor) -> int:

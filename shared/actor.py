@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
-from shared import errors, logs, streams
+from shared import errors, logs, origins, streams
 from shared.bus import Bus, drains
 from shared.bus.retry import BackOff
 from shared.cache import CacheDirectory
@@ -224,6 +224,18 @@ def add_log_options(made: argparse.ArgumentParser) -> None:
     made.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"], help="default INFO")
     made.add_argument("--log-format", default="text", choices=["text", "json"], help="how log lines look, default text")
     made.add_argument("--log-file", type=Path, metavar="FILE", help="log into this file too")
+
+
+def add_origin_option(made: argparse.ArgumentParser, settings: str) -> None:
+    """Add to the parser of a web server under which addresses browsers see it, besides those that settings name."""
+    made.add_argument(
+        "--origin",
+        action="append",
+        default=[],
+        type=checked(origins.origin),
+        help=f"where browsers see it, besides {settings}, if not by this machine's name; such as "
+        "https://drw.example.org; may be repeated",
+    )
 
 
 def cache_directory(path: Path) -> CacheDirectory:

@@ -140,14 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         "-p", "--port", type=int, default=_DEFAULT_PORT, help=f"of the web server, default {_DEFAULT_PORT}"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address of the web server, default 127.0.0.1")
-    parser.add_argument(
-        "--origin",
-        action="append",
-        default=[],
-        type=actor.checked(origins.origin),
-        help="where browsers see it, besides DRW_CACHE_ORIGIN and DRW_WEBLOG_URL, if not by this machine's name; such "
-        "as https://drw.example.org; may be repeated",
-    )
+    actor.add_origin_option(parser, "DRW_CACHE_ORIGIN and DRW_WEBLOG_URL")
     return parser
 
 
