@@ -173,15 +173,18 @@ class Home:
         finally:
             os.close(file)
 
-    def supervise(self) -> int | None:
-        """Become the supervisor here, until the file that is returned is closed; None if there is one already."""
+    def supervise(self) -> bool:
+        """Become the supervisor here until this process has ended; False if there is one already.
+
+        Only the end of the process lets go of the lock: whoever sees it free finds no supervisor any more.
+        """
         file = self._open_lock("supervisor.lock")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(file)
-            return None
-        return file
+            return False
+        return True
 
     def is_supervised(self) -> bool:
         """Tell whether a supervisor lives here; nothing is written, so that one may look where one may not write."""

@@ -148,12 +148,10 @@ def main() -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     waiting = _detach(log)
     logs.set_up(NAME, level="INFO", form="text", file=log)
-    lock = home.supervise()
-    if lock is None:
+    if not home.supervise():
         _LOG.error("there is a supervisor already")
         return 1
     asyncio.run(_supervise(home, waiting))
-    os.close(lock)
     return 0
 
 

@@ -255,6 +255,18 @@ def test_stop_ends_everything_the_lower_layer_last(home):
     assert ending.stop(home) == ()
 
 
+def test_when_stop_returns_the_supervisor_is_gone_too(home, tmp_path, monkeypatch):
+    slow = tmp_path / "slow to end"
+    slow.mkdir()
+    (slow / "sitecustomize.py").write_text("import atexit, time\natexit.register(time.sleep, 1)\n")
+    monkeypatch.setenv("PYTHONPATH", str(slow))
+    start(home, process(home, "one"))
+    arguments = Path(f"/proc/{status(home).supervisor}/cmdline")
+    assert b"drw.machine.supervisor" in arguments.read_bytes()
+    ending.stop(home)
+    assert not (arguments.exists() and arguments.read_bytes())  # one that ended has none
+
+
 def test_what_does_not_end_when_asked_is_killed_with_its_group(home):
     start(home, process(home, "one", f"sleep 601 & echo $! > child; {STUBBORN}"))
     child = int((home / "child").read_text())
