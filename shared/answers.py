@@ -61,7 +61,10 @@ class Listed(msgspec.Struct):
 
 
 class Change(msgspec.Struct):
-    """A row of a continuous ``_changes``. A heartbeat has no ``id``, nor has the last row, which tells of the end."""
+    """A row of ``_changes``; ``changes`` has the leaf that is shown, or all of them where they were asked for.
+
+    In a continuous one a heartbeat has no ``id``, nor has the last row, which tells of the end.
+    """
 
     class Leaf(msgspec.Struct):
         """A revision that is a leaf now."""
@@ -78,7 +81,7 @@ class Changed(msgspec.Struct):
     """The answer of ``_changes``."""
 
     last_seq: Any
-    results: list[dict[str, Any]]
+    results: list[Change]
 
 
 _PASSING: Final = frozenset(

@@ -527,6 +527,14 @@ class Database:
             for line in _lines(couchdb_http.pieces(response)):
                 yield couchdb_http.decoded(line, Change) if line else Change()
 
+    def changed(self, since: str, *, limit: int) -> answers.Changed:
+        """Return the documents that were written since an update sequence, each with all its leaves, ``limit`` of them.
+
+        ``last_seq`` is where the next page begins; ``"0"`` is the beginning of all.
+        """
+        params = {"since": since, "limit": str(limit), "style": "all_docs"}
+        return self.server.call("GET", self.path("_changes"), params=params, kind=answers.Changed)
+
     def last_seq(self) -> str:
         """Return the update sequence of now, for a feed that begins here."""
         params = {"since": "now", "limit": "1"}

@@ -41,7 +41,9 @@ class _Settlement:
     outcome: Outcome
     listener: Listener
     tried: Message | None = None
-    """What was written last without an answer."""
+    """What was written last."""
+    unanswered: bool = False
+    """Whether it is not known what became of that."""
     tries: int = 0
     again_s: float = 0.0
     """When to try again, a moment of :func:`~shared.clock.elapsed_s`."""
@@ -50,7 +52,14 @@ class _Settlement:
     @property
     def is_sure(self) -> bool:
         """Whether the outcome can be written without the message being read first."""
-        return self.tried is None and self.held.is_sure
+        return not self.unanswered and self.held.is_sure
+
+    def again(self) -> Message | None:
+        """Return what was written last if it is to be written once more: to the same revision, so the same bytes.
+
+        Of these CouchDB makes the same new revision, also where a copy that is away just now took them the first time.
+        """
+        return self.tried if self.tried and self.tried.rev == self.held.message.rev else None
 
 
 class Settler:
@@ -143,8 +152,8 @@ class Settler:
 
     def _looked_up(self, unsure: list[_Settlement]) -> list[_Settlement]:
         """Read how messages stand, let go of those with nothing left to write, and return those that are to be."""
-        self._recognise([each for each in unsure if each.tried])
-        claimed = [each for each in unsure if each.tried is None]
+        self._recognise([each for each in unsure if each.unanswered])
+        claimed = [each for each in unsure if not each.unanswered]
         mine: list[Held] = []
         try:
             mine = self._keeper.are_mine([each.held for each in claimed])
@@ -166,12 +175,12 @@ class Settler:
             if stored := found.get(each.held.message.id):
                 self._finish(each, stored, written=True)
             elif each.held.message.id in found:
-                each.held.doubtful, each.tried = True, None
+                each.held.doubtful, each.unanswered = True, False
 
     def _write_once(self, writable: list[_Settlement]) -> None:
         if not writable:
             return
-        messages = [self._settled(each) for each in writable]
+        messages = [each.again() or self._settled(each) for each in writable]
         until_s = until_when((each.held for each in writable), _TRY_S)
         try:
             results = self._queue.write(messages, until_s=until_s)
@@ -200,14 +209,14 @@ class Settler:
         elif result.standing == "refused":
             self._refused(each, result)
         else:
-            each.tried, each.held.doubtful = result.message, True
+            each.tried, each.unanswered, each.held.doubtful = result.message, True, True
 
     def _refused(self, each: _Settlement, result: Result) -> None:
         _LOG.error("outcome of message %s refused: %s", result.message.id, result.reason)
         if isinstance(each.outcome, Dead):
             self._finish(each, each.held.message, written=False)
         else:
-            each.outcome = Dead(f"its outcome was refused: {result.reason}"[:_REASON_LENGTH])
+            each.outcome, each.tried = Dead(f"its outcome was refused: {result.reason}"[:_REASON_LENGTH]), None
 
     def _finish(self, each: _Settlement, message: Message, *, written: bool) -> None:
         each.is_over = True

@@ -18,7 +18,7 @@ from shared import errors, forks
 from shared.bus import envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from shared.bus.envelope import Message
     from shared.dbcon import Database, Doc
@@ -44,8 +44,20 @@ class Trees:
         except errors.DatabaseError as error:
             _LOG.warning("leaves that lost are not removed from message %s: %s", settled.id, error)
             return
-        length = forks.generation(settled.rev)
-        self._remove(each for each in forks.apart(settled.rev, leaves) or () if generation(each) <= length)
+        self._remove(_lost_against(settled.rev, leaves))
+
+    def prune_settled(self, ids: Iterable[str]) -> int:
+        """Remove from settled messages what :meth:`prune` did not see, on a copy that was away; return how many leaves.
+
+        Raises DatabaseError.
+        """
+        removed = 0
+        for doc_id in ids:
+            leaves = self._database.leaves_of_every_copy(doc_id, ancestors=True)
+            stands = forks.shown(each for each in leaves if each.get("state") in envelope.TERMINAL_STATES)
+            lost = _lost_against(stands["_rev"], leaves) if stands else []
+            removed += len(lost) if self._remove(lost) else 0
+        return removed
 
     def step_back(self, forked: Message) -> bool:
         """Remove a claim of ours that does not count, if another leaf is longer: that one's writer went on.
@@ -114,6 +126,12 @@ def newest(leaves: Iterable[Doc]) -> Doc | None:
 def generation(leaf: Doc) -> int:
     """Return how many revisions led to a leaf, itself included."""
     return forks.generation(leaf["_rev"])
+
+
+def _lost_against(rev: str, leaves: Collection[Doc]) -> list[Doc]:
+    """Return the leaves of other branches than a settled one's that are not longer."""
+    length = forks.generation(rev)
+    return [each for each in forks.apart(rev, leaves) or () if generation(each) <= length]
 
 
 def _revision(message: Message) -> Doc:

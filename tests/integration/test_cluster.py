@@ -20,8 +20,8 @@ from changing import add, take
 from troubles import asks, hang
 
 from shared import changes, dbcon
-from shared.bus import janitor, trees
-from shared.clock import elapsed_s
+from shared.bus import janitor, settler, trees
+from shared.clock import elapsed_s, stamp
 from shared.dbcon import DbConnection
 from shared.errors import Conflict, DatabaseAway, LeaseLost
 from shared.settings import read_settings
@@ -43,7 +43,18 @@ class Cluster(ThreadingHTTPServer):
         self.probed = threading.Semaphore(0)
         self.is_short = False
         self.away: list[str] = []
+        self.is_deaf = False
+        self.unheard: list[bytes] = []
+        self.unheard_of = threading.Semaphore(0)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def hears(self, content: bytes) -> bool:
+        """Tell whether a request is passed on: while we are deaf, only a copy that is away hears that work is done."""
+        is_unheard = self.is_deaf and b'"op":"done"' in content
+        if is_unheard:
+            self.unheard.append(content)
+            self.unheard_of.release()
+        return not is_unheard
 
     def fork(self, path, body, authorization) -> dict | None:
         """Keep what lost as a leaf of its own, of messages only claims; now and then only, as in a cluster."""
@@ -75,14 +86,11 @@ class Node(BaseHTTPRequestHandler):
         if "feed=continuous" in self.path:
             self._stream(headers)
             return
+        if not self.server.hears(content):
+            self.send_error(503)
+            return
         answer = self.server.upstream.urlopen(self.command, self.path, body=content, headers=headers)
-        status, body = answer.status, answer.data
-        if self.command == "GET" and self.path in {"/msgq", f"/{ENTITIES}"}:
-            body = json.dumps(answer.json() | {"cluster": {"q": 2, "n": 3, "w": 2, "r": 2}}).encode()
-        if self.path == "/_membership":
-            nodes = ["couchdb@a", "couchdb@b", "couchdb@c"]
-            there = [node for node in nodes if node not in self.server.away]
-            body = json.dumps({"all_nodes": there, "cluster_nodes": nodes}).encode()
+        status, body = answer.status, self._of_a_cluster(answer)
         if self.command == "PUT" and status == 201 and self.server.is_short:
             status = 202
             if "/control%3Aquorum%3A" in self.path:
@@ -98,6 +106,16 @@ class Node(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _of_a_cluster(self, answer) -> bytes:
+        """Return what couchlet answers, as a cluster has it."""
+        if self.command == "GET" and self.path in {"/msgq", f"/{ENTITIES}"}:
+            return json.dumps(answer.json() | {"cluster": {"q": 2, "n": 3, "w": 2, "r": 2}}).encode()
+        if self.path == "/_membership":
+            nodes = ["couchdb@a", "couchdb@b", "couchdb@c"]
+            there = [node for node in nodes if node not in self.server.away]
+            return json.dumps({"all_nodes": there, "cluster_nodes": nodes}).encode()
+        return answer.data
 
     def _stream(self, headers) -> None:
         answer = self.server.upstream.urlopen("GET", self.path, headers=headers, timeout=None, preload_content=False)
@@ -276,6 +294,58 @@ def test_nothing_is_purged_while_a_node_is_away_or_has_just_come_back(place, clu
     )
     cluster.away = []
     assert [tidy().purged for _ in range(3)] == [0, 1, 0]
+
+
+def revision_made_of(place, content: bytes) -> str:
+    """Return the revision that a copy of the document makes of a write."""
+    write = json.loads(content)
+    place.connection.create_database("copy")
+    copy = place.connection.database("copy")
+    start, _, name = write["_rev"].partition("-")
+    copy.bulk([write | {"_revisions": {"start": int(start), "ids": [name]}}], new_edits=False)
+    return copy.put_row(write["_id"], content).rev
+
+
+def test_a_settlement_that_only_an_absent_copy_took_is_written_again_as_the_same(place, cluster, seen, monkeypatch):
+    """Written anew, it would be another leaf beside the first, once that copy is back."""
+    monkeypatch.setattr(settler, "_TRY_S", 0.2)
+    sent = place.bus("sender").send("work.EU", {"n": 1})
+    cluster.is_deaf = True
+    bus = place.bus()
+    bus.listen("work.EU", seen.add)
+    bus.start()
+    for _ in range(4):
+        assert cluster.unheard_of.acquire(timeout=20)
+    cluster.is_deaf = False
+    stored = place.wait_for_state(sent, "consumed")
+    assert {revision_made_of(place, each) for each in set(cluster.unheard)} == {stored["_rev"]}
+    assert len(seen.items) == 1
+
+
+def test_the_janitor_removes_what_lost_against_what_is_settled(place, cluster):
+    """A leaf that stood on a copy that was away when the message was settled."""
+    bus = place.bus("sender")
+    settled, still_open = bus.send("work.EU", {"n": 1}), bus.send("work.EU", {"n": 2})
+    over = {"state": "consumed", "doneAt": stamp(place.connection.clock.now())}
+    for sent, ours, theirs in ((settled, over, over), (still_open, {}, {})):
+        first = place.database.get(sent)
+        claimed = first | {"state": "claimed", "due": "2026-01-01T00:00:00.000000"}
+        place.database.put(claimed | ours)
+        for name, state in (("0" * 32, theirs), ("f" * 32, {})):
+            ancestors = {"start": 2, "ids": [name, first["_rev"].partition("-")[2]]}
+            leaf = claimed | state | {"_rev": f"2-{name}", "_revisions": ancestors}
+            assert place.database.bulk([leaf], new_edits=False) == []
+    assert place.database.get(settled)["state"] == "claimed", "the leaf that lost is shown"
+
+    def tidy():
+        return janitor.Janitor(place.connection.database("msgq"), kept_s=3600).tidy()
+
+    assert tidy().pruned == 2
+    assert list(conflicts(place)) == [still_open]
+    assert place.database.get(settled)["state"] == "consumed"
+    place.database.put(place.database.get(still_open) | over)
+    assert tidy().pruned == 2
+    assert conflicts(place) == {}
 
 
 def test_a_holder_whose_leaf_is_not_shown_keeps_its_message_and_a_lapsed_fork_is_taken_over(place, cluster, seen):
