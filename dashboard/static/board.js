@@ -78,6 +78,10 @@ function sinceOf(item) {
   return item.querySelector("time")?.dateTime ?? "";
 }
 
+// Puts a card where the server has it: the latest first, and of those of one moment the greatest id. Told of once more, it
+// must not change its place, or what is fetched next would begin in the wrong one.
+const spot = (list, since, id) => [...list.children].find((each) => sinceOf(each) < since || (sinceOf(each) === since && each.dataset.id < id)) ?? null;
+
 // How many cards a column shows: more where somebody has asked for more.
 const mostOf = (column) => Math.max(STEP, Number(column.dataset.most ?? 0));
 
@@ -86,10 +90,10 @@ function place(card) {
   if (!column) return reload();
   const list = column.querySelector("ul");
   const item = drawn(card);
-  const before = [...list.children].find((each) => sinceOf(each) <= `${card.since}Z`);
+  const before = spot(list, `${card.since}Z`, card.id);
   const full = list.children.length >= mostOf(column) && list.children.length < counts[card.state];
   if (!before && full) return;
-  list.insertBefore(item, before ?? null);
+  list.insertBefore(item, before);
   if (told <= CALM) item.classList.add("new");
 }
 
@@ -143,7 +147,7 @@ function fill(column) {
       const have = new Set([...list.children].map((each) => each.dataset.id));
       for (const item of page.querySelectorAll(".card")) {
         if (have.has(item.dataset.id) || moved.has(item.dataset.id)) continue;
-        list.insertBefore(item, [...list.children].find((each) => sinceOf(each) <= sinceOf(item)) ?? null);
+        list.insertBefore(item, spot(list, sinceOf(item), item.dataset.id));
       }
       tell(column);
       age();

@@ -154,6 +154,20 @@ def test_search_finds_and_what_needs_a_human_is_counted(system, page, url):
     assert page.said == []
 
 
+def test_what_moved_at_one_moment_is_shown_in_one_order_however_it_was_told(system, page, url):
+    page.goto(url)
+    is_live(page)
+    column = page.locator('.column[data-state="Delivered"]')
+    for number in reversed(range(40)):
+        put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}")
+    expect(column.locator(".count")).to_have_text("40")
+    column.locator(".more").click()
+    cards = column.locator(".card")
+    expect(cards).to_have_count(40)
+    shown = cards.evaluate_all("cards => cards.map((card) => card.dataset.id)")
+    assert shown == [f"uid___X1_X1_X{number:02}" for number in reversed(range(40))]
+
+
 def test_a_database_that_is_lost_is_said_and_the_page_goes_on_by_itself(system, page, url):
     put_ous(system, "Processing")
     page.goto(url)
