@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from couchdb_server import Server, server_under_test
 from scenario import Replay
+from standing import alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,13 +30,11 @@ def couchdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def replay(couchdb: Server) -> Callable[[str], Replay]:
-    """Replays a scenario whole, once; two test processes do not do so at once on one server."""
+    """Replays a scenario whole, once; no other test process has the server meanwhile."""
 
     @cache
     def replay_scenario(name: str) -> Replay:
-        path = Path(tempfile.gettempdir()) / f"couchdb-contract-{couchdb.port}.lock"
-        with path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone(couchdb.port):
             return Replay(couchdb, name)
 
     return replay_scenario
