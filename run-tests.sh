@@ -40,5 +40,5 @@ cd "$DRW_ROOT"
 # The tests start some 1,500 processes, each of which would compile everything anew.
 unset PYTHONDONTWRITEBYTECODE
 # Tests that share something expensive ask by xdist_group to run in the same worker.
-# Two processes more than there are processors: most tests wait for something most of the time.
-exec "$DRW_VENV_PYTHON" -m pytest --numprocesses "$(($(nproc) + 2))" --dist loadgroup ${arguments[@]+"${arguments[@]}"}
+# Four processes more than there are processors: most tests wait for something most of the time.
+exec "$DRW_VENV_PYTHON" -m pytest --numprocesses "$(($(nproc) + 4))" --dist loadgroup ${arguments[@]+"${arguments[@]}"}
