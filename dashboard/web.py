@@ -11,6 +11,7 @@ import logging
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -31,8 +32,6 @@ _THREADS: Final = 8
 _BODY_BYTES: Final = 1 << 20
 _HEARTBEAT_S: Final = 10.0
 _BACKLOG: Final = 256
-_BAD_REQUEST: Final = 400
-_MISDIRECTED: Final = 421
 _RETRY: Final = b"retry: 500\n\n"
 
 
@@ -111,7 +110,7 @@ class Server:
             f"This dashboard is not known as {asked}: open it at {self.url}, or start it with that address in "
             "DRW_DASHBOARD_ORIGIN or after --origin.\n"
         )
-        return web.Response(status=_MISDIRECTED, text=words, headers=HEADERS)
+        return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=words, headers=HEADERS)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Send events until the browser goes away: what it missed, then each as it comes."""
@@ -146,7 +145,8 @@ class Server:
         try:
             environ = _environ(request, await request.read())
         except (web.RequestPayloadError, ConnectionError) as error:  # ConnectionError: its sender has left
-            return web.Response(status=_BAD_REQUEST, text=f"What was sent cannot be read: {error}\n", headers=HEADERS)
+            words = f"What was sent cannot be read: {error}\n"
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text=words, headers=HEADERS)
         status, headers, body = await asyncio.get_running_loop().run_in_executor(
             self._pool, _answer, self._app, environ
         )

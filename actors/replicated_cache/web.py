@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -52,7 +53,6 @@ _BUFFER_BYTES: Final = 64 * 1024
 _CLEANUP_S: Final = 5
 _STOP_S: Final = 5
 _PORTS: Final = 65536
-_MISDIRECTED: Final = 421
 _HOST_SHOWN: Final = 100
 _INDEX: Final = "index.html"
 _TYPES: Final = mimetypes.MimeTypes()
@@ -216,7 +216,7 @@ def make_app(cache_dir: Path, origins: Origins) -> Flask:
             f"This cache is not known as {host[:_HOST_SHOWN] or 'no name'}: open it as localhost, by the name of its "
             "machine or its address in figures, or start it with that address in DRW_CACHE_ORIGIN or after --origin.\n"
         )
-        return Response(words, status=_MISDIRECTED, mimetype="text/plain")
+        return Response(words, status=HTTPStatus.MISDIRECTED_REQUEST, mimetype="text/plain")
 
     def protect(response: Response) -> Response:
         response.headers.update(HEADERS)
