@@ -1,16 +1,19 @@
-"""An hour's work, compressed: no process may hold more in the end than after the first tenth.
+"""An hour's work, compressed: no process may hold more after it than after its first tenth.
 
     python benchmarks/soak.py                              # 500 OUSs, 20,000 messages
     python benchmarks/soak.py --units 100 --messages 4000
 
-A whole system of real processes takes the OUSs through their life cycle, a scripted reviewer among them, while others
-ask xtss for what makes up the messages. Prints a line a process: memory (MB), threads, open files, connections, after
-the first tenth and at the end. Exit status 1 if anything has grown by more than a tenth.
+A whole system of real processes takes the first tenth of the OUSs through their life cycle, a scripted reviewer among
+them, while others ask xtss for what makes up the messages; then it rests, and what each process holds is counted:
+memory (MB), threads, open files, connections. The same again for the rest of the OUSs. It is counted at rest, because
+at work a process holds as many connections as it does things at that moment. Prints a line a process; exit status 1 if
+anything has grown by more than a tenth.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import statistics
 import sys
@@ -19,38 +22,33 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from storm import TESTS, loaded
 
 from shared.bus import Bus
+from shared.connections import UNUSED_S
 from shared.errors import DrwError
 from shared.messages import StateRequest
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 COUCHLET = "couchlet"
-EVERY_S = 1.0
-FIRST, LAST = (0.10, 0.20), (0.90, 1.01)
-"""Which shares of the messages are compared: the second tenth with the last."""
+REST_S: Final = 2 * UNUSED_S
+"""For so long nothing is done: what is kept for a moment in case that more comes is given back."""
 
+LOOKS, EVERY_S = 10, 1.0
 MOST_GROWTH = 0.10
-SPARE = {"memory": 3.0, "threads": 4.0, "files": 5.0, "connections": 5.0}
-"""What does not count, however small the figure: pools that grow to their size when many things meet."""
-
 BATCH, MOST_OPEN = 50, 200
 AHEAD: Final = 0.05
-"""By which share of all messages those who ask are ahead of the OUSs: every tenth is to hold work of every kind."""
+"""By which share of their messages those who ask are ahead of the OUSs, so that both work at once."""
 
 
 class Held(NamedTuple):
     """What a process holds: memory in MB, threads, open files (connections too), and connections."""
 
     memory: float
-    threads: int
-    files: int
-    connections: int
+    threads: float
+    files: float
+    connections: float
 
 
 def held(pid: int) -> Held:
@@ -66,43 +64,43 @@ def held(pid: int) -> Held:
 
 
 class Soak:
-    """One run: what is sampled of whom, after how many messages."""
+    """One run: what everybody held after the first tenth of the OUSs, and after all."""
 
     def __init__(self, storm: Any, system: Any, options: argparse.Namespace) -> None:  # noqa: ANN401 (the tests' own)
         """Take a storm without weather, and the system that it is in."""
         self._storm = storm
         self._system = system
-        self._options = options
+        self._messages = options.messages
         self._asked = 0
         self._over = threading.Event()
-        self.samples: list[tuple[int, Mapping[str, Held]]] = []
+        self.rests: list[dict[str, Held]] = []
 
-    def run(self) -> list[str]:
-        """Let everything work to its end; return what was wrong with the outcome."""
-        threads = [threading.Thread(target=each) for each in (self._sample, self._ask)]
-        for thread in threads:
-            thread.start()
+    def run(self) -> None:
+        """Let everything work, and rest, twice."""
+        every = self._storm.ouss
+        tenth = dict(itertools.islice(every.items(), len(every) // 10))
+        for part in (tenth, every):
+            self._storm.ouss = part
+            self._work(self._messages / 2 * len(part) / len(every))
+            self.rests.append(self._rest())
+
+    def _work(self, requests: float) -> None:
+        """Take the OUSs to their ends, and ask xtss so often in all."""
+        self._over.clear()
+        asking = threading.Thread(target=self._ask, args=[requests])
+        asking.start()
         try:
-            wrong: list[str] = self._storm.run()
+            self._storm.pass_over()
         finally:
             self._over.set()
-            for thread in threads:
-                thread.join()
-        return wrong
+            asking.join()
 
-    def _sample(self) -> None:
-        while not self._over.wait(EVERY_S):
-            processes = self._storm.processes | {COUCHLET: self._system.couchlet.process.pid}
-            with suppress(OSError, DrwError):  # they end when all is over
-                count = self._system.connection.database("msgq").info()["doc_count"]
-                self.samples.append((count, {name: held(pid) for name, pid in processes.items()}))
-
-    def _ask(self) -> None:
+    def _ask(self, requests: float) -> None:
         """Ask xtss for OUSs, a few hundred requests at once, as many as there is progress with the OUSs."""
         bus = Bus(self._system.connection, self._system.settings, me="soak")
         uids = list(self._storm.ouss)
         while not self._over.wait(0.05):
-            if self._asked > self._options.messages / 2 * (self._storm.progress + AHEAD) or self._open() > MOST_OPEN:
+            if self._asked > requests * (self._storm.progress + AHEAD) or self._open() > MOST_OPEN:
                 continue
             uid = uids[self._asked % len(uids)]
             body = StateRequest(operation="get", ousUID=uid).body()
@@ -116,28 +114,29 @@ class Soak:
         )
         return len(found)
 
+    def _rest(self) -> dict[str, Held]:
+        """Rest, then return what everybody holds: the medians of some looks."""
+        time.sleep(REST_S)
+        processes = self._storm.processes | {COUCHLET: self._system.couchlet.process.pid}
+        looks: dict[str, list[Held]] = {name: [] for name in processes}
+        for _ in range(LOOKS):
+            for name, pid in processes.items():
+                looks[name].append(held(pid))
+            time.sleep(EVERY_S)
+        return {name: Held(*map(statistics.median, zip(*found, strict=True))) for name, found in looks.items()}
+
     def table(self) -> list[str]:
         """Return a line a process, each figure as ``first -> last``; what has grown is marked."""
         lines = []
-        for name in self.samples[-1][1]:
-            cells = []
-            for what in Held._fields:
-                first, last = (self._median(name, what, part) for part in (FIRST, LAST))
-                grown = last > first * (1 + MOST_GROWTH) + SPARE[what]
-                shown = self._series(name, what) if grown or last > first * (1 + MOST_GROWTH) else ""
-                cells.append(f"{what} {first:.0f} -> {last:.0f}{shown}{' GROWN' if grown else ''}")
+        for name, last in self.rests[-1].items():
+            pairs = zip(Held._fields, self.rests[0][name], last, strict=True)
+            cells = [f"{what} {was:.0f} -> {now:.0f}{' GROWN' * _has_grown(was, now)}" for what, was, now in pairs]
             lines.append(f"{name:12} {', '.join(cells)}")
         return lines
 
-    def _series(self, name: str, what: str) -> str:
-        """Return a figure tenth by tenth, to tell what fills from what leaks."""
-        tenths = (self._median(name, what, (n / 10, (n + 1) / 10)) for n in range(10))
-        return f" ({' '.join(f'{each:.0f}' for each in tenths)})"
 
-    def _median(self, name: str, what: str, part: tuple[float, float]) -> float:
-        low, high = (share * self.samples[-1][0] for share in part)
-        found = [getattr(each[name], what) for count, each in self.samples if low <= count < high and name in each]
-        return statistics.median(found or [0])
+def _has_grown(was: float, now: float) -> bool:
+    return now > was * (1 + MOST_GROWTH)
 
 
 def main() -> int:
@@ -158,7 +157,8 @@ def main() -> int:
         storm = storms.Storm(system, 1, units=options.units, seconds=0.0, calm_s=7200.0)
         soak = Soak(storm, system, options)
         try:
-            wrong = soak.run()
+            soak.run()
+            wrong = storm.wrong()
             sent = sum(1 for _ in system.connection.database("msgq").every())
         finally:
             storm.close()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from drw import arguments
+import msgspec
+
+from drw import arguments, columns
 from drw.registry import OK
+from drw.upkeep import lost_leaves
 from shared import actor, audit, heartbeats
 from shared.bus import janitor, queue
 from shared.clock import elapsed_s, stamp
@@ -36,7 +39,8 @@ def register(commands: Commands) -> None:
         description=(
             "Purge settled messages past their retention (DRW_RETENTION_S, never under an hour or twenty leases), then "
             "compact. Dead messages stay, and so does what a replication has not passed. Signs of life of actors that "
-            "are long gone are removed too. Needs a server administrator."
+            "are long gone are removed too, and on a cluster what two who met left beside a document. Needs a server "
+            "administrator."
         ),
         example="drw janitor --once",
     )
@@ -59,12 +63,11 @@ def _run(context: Context) -> int:
 
 def _once(context: Context) -> int:
     _check_rights(context.connection)
-    tidied = _janitor(context.connection, context.settings).tidy()
-    _forget_actors(context.connection, context.settings)
-    audit.record(context.connection, "janitor", queue.DATABASE, janitor.sentence(tidied), by=audit.who())
+    done = _round(context.connection, context.settings, threading.Event())
+    audit.record(context.connection, "janitor", queue.DATABASE, done.sentence, by=audit.who())
     if context.args.json:
-        return context.print_json(tidied)
-    print(janitor.sentence(tidied))
+        return context.print_json({"freed": done.freed, **msgspec.to_builtins(done.tidied)})
+    print(done.sentence)
     return OK
 
 
@@ -74,11 +77,6 @@ def _serve(me: actor.Actor, every_s: float) -> int:
     tidying.start()
     me.part("tidying", tidying.is_alive)
     return me.serve("purging what was settled long ago")
-
-
-def _janitor(connection: DbConnection, settings: Settings, stopping: threading.Event | None = None) -> janitor.Janitor:
-    kept_s = janitor.retention_s(settings.retention_s, settings.lease_s)
-    return janitor.Janitor(connection.database(queue.DATABASE), kept_s=kept_s, stopping=stopping)
 
 
 def _check_rights(connection: DbConnection) -> None:
@@ -93,16 +91,38 @@ def _check_rights(connection: DbConnection) -> None:
 
 def _tidy_often(me: actor.Actor, every_s: float) -> None:
     """Tidy now and then, until told to stop; what cannot be done now is tried again at the next round."""
-    made = _janitor(me.connection, me.settings, me.stopping)
     while not me.stopping.is_set():
         begun_s = elapsed_s()
         try:
             with me.busy("tidies"):
-                _LOG.info("%s", janitor.sentence(made.tidy()))
-                _forget_actors(me.connection, me.settings)
+                _LOG.info("%s", _round(me.connection, me.settings, me.stopping).sentence)
         except DatabaseError as error:
             _LOG.warning("not tidied: %s", error)
         me.stopping.wait(max(1.0, every_s - (elapsed_s() - begun_s)))
+
+
+class _Done(NamedTuple):
+    """What a round did: from how many documents it removed what lost, and what became of messages."""
+
+    freed: int
+    tidied: janitor.Tidied
+
+    @property
+    def sentence(self) -> str:
+        """What it did, for people."""
+        freed = (
+            f"{columns.counted(self.freed, 'document is', 'documents are')} freed of what lost; " if self.freed else ""
+        )
+        return freed + janitor.sentence(self.tidied)
+
+
+def _round(connection: DbConnection, settings: Settings, stopping: threading.Event) -> _Done:
+    """Do all that there is to tidy, once; raises DatabaseError."""
+    freed = lost_leaves.remove(connection, stopping)
+    kept_s = janitor.retention_s(settings.retention_s, settings.lease_s)
+    tidied = janitor.Janitor(connection.database(queue.DATABASE), kept_s=kept_s, stopping=stopping).tidy()
+    _forget_actors(connection, settings)
+    return _Done(freed, tidied)
 
 
 def _forget_actors(connection: DbConnection, settings: Settings) -> None:

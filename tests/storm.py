@@ -228,6 +228,15 @@ class Storm:
 
     def run(self) -> list[str]:
         """Let it blow and pass; return everything that is not right afterwards."""
+        self.pass_over()
+        return self.wrong()
+
+    def wrong(self) -> list[str]:
+        """End everything; return what is not right."""
+        return Aftermath(self._system, self.caches, self._states).wrong()
+
+    def pass_over(self) -> None:
+        """Let it blow, and wait until every OUS has come to its end."""
         operating = threading.Thread(target=self._operate, daemon=True)
         operating.start()
         self._weather.blow(self._seconds)
@@ -235,7 +244,6 @@ class Storm:
         while operating.is_alive() and time.monotonic() < deadline:
             operating.join(1.0)
             self._crew.mend()
-        return Aftermath(self._system, self.caches, self._states).wrong()
 
     def close(self) -> None:
         """End what the system does not know of."""

@@ -7,9 +7,6 @@ it, and while every node that may have a copy of it is there. Dead messages wait
 
 After a purge the indexes are asked once, because CouchDB keeps what was purged until each index has read it, and then
 everything is compacted (CouchDB's documentation, "Clustered Purge" and "Compaction").
-
-Where there are several copies of each shard, it first removes the leaves that lost from what was settled since the
-round before: one that stood on a copy that was away was not seen by whoever settled the message.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from shared import dbcon, errors
 from shared.bus import envelope, queue
 from shared.bus.queue import INDEXES, READY_INDEX
 from shared.bus.retry import BackOff
-from shared.bus.trees import Trees, generation
+from shared.bus.trees import generation
 from shared.clock import stamp
 
 if TYPE_CHECKING:
@@ -33,24 +30,21 @@ if TYPE_CHECKING:
 
     from shared.dbcon import Database, Doc
 
+ROUND: Final = "control:janitor"
+"""What one round leaves for the next, which may be another process's, is kept in this document."""
+
 _OVER: Final = (envelope.CONSUMED, envelope.EXPIRED)
 _LEAST_RETENTION_S: Final = 3600.0
 _LEAST_LEASES: Final = 20
 _PAGE: Final = 100
-_CHANGES: Final = 1000
 _NODE_AWAY: Final = "a node of the cluster is away, or was not seen in the round before"
-_ROUND: Final = "control:janitor"
 _COMPACTING: Final = BackOff(first_s=0.1, longest_s=5.0)
 
 
 @dataclass(frozen=True)
 class Tidied:
-    """What a round of the janitor did: messages purged and kept, the file's and the live documents' size (bytes).
+    """What a round of the janitor did: messages purged and kept, the file's and the live documents' size (bytes)."""
 
-    ``pruned`` is how many leaves that lost were removed from settled messages.
-    """
-
-    pruned: int
     purged: int
     kept: Mapping[str, int]
     file_bytes: int
@@ -75,9 +69,9 @@ class Janitor:
         self._stopping = stopping or threading.Event()
 
     def tidy(self) -> Tidied:
-        """Prune what is settled, purge what may be purged, then give the space back; raises DatabaseError."""
+        """Purge what may be purged, then give the space back; raises DatabaseError."""
         kept: dict[str, int] = {}
-        pruned, purged = self._prune(), 0
+        purged = 0
         outgoing, is_whole = _Outgoing(self._database), self._is_whole()
         for page in self.over():
             doomed, reasons = self._doomed(page, outgoing) if is_whole else ({}, [_NODE_AWAY] * len(page))
@@ -90,42 +84,21 @@ class Janitor:
         if purged and not self._stopping.is_set():
             self._give_back_space()
         sizes = self._database.info()["sizes"]
-        return Tidied(pruned, purged, kept, sizes["file"], sizes["active"])
-
-    def _prune(self) -> int:
-        """Remove leaves that lost from settled messages; return how many.
-
-        One that comes later, with the copy that has it, is a change of its own. How far this came is kept in the
-        database.
-        """
-        if not self._database.may_fork():
-            return 0
-        trees = Trees(self._database)
-        pruned, since, count = 0, str((self._database.get(_ROUND) or {}).get("seen") or "0"), _CHANGES
-        while count == _CHANGES and not self._stopping.is_set():
-            page = self._database.changed(since, limit=_CHANGES)
-            pruned += trees.prune_settled(each.id for each in page.results if len(each.changes) > 1)
-            since, count = str(page.last_seq), len(page.results)
-        self._note("seen", since)
-        return pruned
-
-    def _note(self, name: str, value: object) -> None:
-        """Keep something for the round to come: that may be another process's."""
-        self._database.mutate(_ROUND, lambda doc: {**(doc or {"schema": 1}), name: value})
+        return Tidied(purged, kept, sizes["file"], sizes["active"])
 
     def _is_whole(self) -> bool:
         """Tell whether every node that may have a copy is there, and was in the round before, so that it has caught up.
 
         One that was away may have an older revision, which a purge of the newest does not touch: what was settled long
-        ago would be ready again. How the round before was is kept in the database.
+        ago would be ready again.
         """
         if not self._database.may_fork():
             return True
         nodes = self._database.server.call("GET", "/_membership")
         is_whole = set(nodes["cluster_nodes"]) <= set(nodes["all_nodes"])
-        before = self._database.get(_ROUND) or {}
+        before = self._database.get(ROUND) or {}
         if before.get("isWhole") is not is_whole:
-            self._note("isWhole", is_whole)
+            self._database.mutate(ROUND, lambda doc: {**(doc or {"schema": 1}), "isWhole": is_whole})
         return is_whole and before.get("isWhole") is True
 
     def over(self) -> Iterator[list[Doc]]:
@@ -224,5 +197,4 @@ def sentence(tidied: Tidied) -> str:
     """Return what a round did, for people."""
     kept = "".join(f", {count} kept because {reason}" for reason, count in sorted(tidied.kept.items()))
     sizes = f"the queue's file has {tidied.file_bytes} bytes, its documents {tidied.live_bytes}"
-    pruned = f", {tidied.pruned} leaves that lost removed" if tidied.pruned else ""
-    return f"{tidied.purged} messages purged{kept}{pruned}; {sizes}"
+    return f"{tidied.purged} messages purged{kept}; {sizes}"

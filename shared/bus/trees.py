@@ -46,18 +46,15 @@ class Trees:
             return
         self._remove(_lost_against(settled.rev, leaves))
 
-    def prune_settled(self, ids: Iterable[str]) -> int:
-        """Remove from settled messages what :meth:`prune` did not see, on a copy that was away; return how many leaves.
+    def prune_settled(self, doc_id: str) -> bool:
+        """Remove from a settled message what :meth:`prune` did not see, on a copy that was away; tell whether it was.
 
         Raises DatabaseError.
         """
-        removed = 0
-        for doc_id in ids:
-            leaves = self._database.leaves_of_every_copy(doc_id, ancestors=True)
-            stands = forks.shown(each for each in leaves if each.get("state") in envelope.TERMINAL_STATES)
-            lost = _lost_against(stands["_rev"], leaves) if stands else []
-            removed += len(lost) if self._remove(lost) else 0
-        return removed
+        leaves = self._database.leaves_of_every_copy(doc_id, ancestors=True)
+        stands = forks.shown(each for each in leaves if each.get("state") in envelope.TERMINAL_STATES)
+        lost = _lost_against(stands["_rev"], leaves) if stands else []
+        return bool(lost) and self._remove(lost)
 
     def step_back(self, forked: Message) -> bool:
         """Remove a claim of ours that does not count, if another leaf is longer: that one's writer went on.

@@ -12,6 +12,7 @@ import random
 import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -19,6 +20,7 @@ import urllib3
 from changing import add, take
 from troubles import asks, hang
 
+from drw.upkeep import lost_leaves
 from shared import changes, dbcon
 from shared.bus import janitor, settler, trees
 from shared.clock import elapsed_s, stamp
@@ -322,8 +324,13 @@ def test_a_settlement_that_only_an_absent_copy_took_is_written_again_as_the_same
     assert len(seen.items) == 1
 
 
-def test_the_janitor_removes_what_lost_against_what_is_settled(place, cluster):
-    """A leaf that stood on a copy that was away when the message was settled."""
+def beside(doc, first, name):
+    """Return a leaf that grew from the first revision of a document, beside another."""
+    return doc | {"_rev": f"2-{name * 32}", "_revisions": {"start": 2, "ids": [name * 32, first.partition("-")[2]]}}
+
+
+def test_the_janitor_removes_what_lost_and_stayed(place, cluster):
+    """Leaves of a writer who died, or on a copy that was away when their message was settled."""
     bus = place.bus("sender")
     settled, still_open = bus.send("work.EU", {"n": 1}), bus.send("work.EU", {"n": 2})
     over = {"state": "consumed", "doneAt": stamp(place.connection.clock.now())}
@@ -331,21 +338,27 @@ def test_the_janitor_removes_what_lost_against_what_is_settled(place, cluster):
         first = place.database.get(sent)
         claimed = first | {"state": "claimed", "due": "2026-01-01T00:00:00.000000"}
         place.database.put(claimed | ours)
-        for name, state in (("0" * 32, theirs), ("f" * 32, {})):
-            ancestors = {"start": 2, "ids": [name, first["_rev"].partition("-")[2]]}
-            leaf = claimed | state | {"_rev": f"2-{name}", "_revisions": ancestors}
-            assert place.database.bulk([leaf], new_edits=False) == []
+        leaves = [beside(claimed | theirs, first["_rev"], "0"), beside(claimed, first["_rev"], "f")]
+        assert place.database.bulk(leaves, new_edits=False) == []
     assert place.database.get(settled)["state"] == "claimed", "the leaf that lost is shown"
+    entities = place.connection.database(ENTITIES)
+    first = entities.put({"_id": "a", "n": 1})
+    entities.put({"_id": "a", "_rev": first, "n": 2})
+    assert entities.bulk([beside({"_id": "a", "n": 3}, first, "f")], new_edits=False) == []
 
-    def tidy():
-        return janitor.Janitor(place.connection.database("msgq"), kept_s=3600).tidy()
+    def remove():
+        """Remove it as a process that has just begun, which knows of no round before but what is kept."""
+        with closing(DbConnection(read_settings(place.environ))) as connection:
+            return lost_leaves.remove(connection, threading.Event())
 
-    assert tidy().pruned == 2
+    assert remove() == 2
     assert list(conflicts(place)) == [still_open]
     assert place.database.get(settled)["state"] == "consumed"
+    assert [leaf["n"] for leaf in entities.leaves(["a"])["a"] if not leaf.get("_deleted")] == [3]
     place.database.put(place.database.get(still_open) | over)
-    assert tidy().pruned == 2
+    assert remove() == 1
     assert conflicts(place) == {}
+    assert remove() == 0
 
 
 def test_a_holder_whose_leaf_is_not_shown_keeps_its_message_and_a_lapsed_fork_is_taken_over(place, cluster, seen):
