@@ -113,6 +113,7 @@ def _play(console: Console, place: Place) -> bool:
     connection = DbConnection(read_settings(place.environ))
     try:
         clear(connection, [settings.eu_cache_dir(), settings.jao_cache_dir()])
+        demo_place.mark(connection)
         actors = processes.actors(settings)
         say(console, f"starting {len(actors)} actors, logs in {settings.logs_dir()}")
         start(actors)

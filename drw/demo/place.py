@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from drw.demo.ten import OUSS
 from drw.machine import database, heartbeats, ports, processes, starting
 from shared import names, status
+from shared.bus import queue
 from shared.dbcon import DbConnection
 from shared.errors import DrwError
 from shared.settings import PASSWORD_VARIABLE, USER_VARIABLE, read_settings
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 _COUCHDB_PORT: Final = 5984
+_MARK: Final = "control:demo"
+"""A document of the queue: what is in these databases was made by the demo, which may delete it."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def _ports(outer: Settings, *, couchdb: int) -> tuple[dict[str, int], list[str]]
 
 
 def _refuse_used(settings: Settings) -> None:
-    """Raise DrwError where a CouchDB holds OUSs other than the ten, or actors work with it."""
+    """Raise DrwError where a CouchDB holds OUSs that the demo did not make, or actors work with it."""
     connection = DbConnection(settings)
     try:
         connection.check_credentials()
@@ -102,10 +105,21 @@ def _refuse_used(settings: Settings) -> None:
 def _refuse_strangers(connection: DbConnection) -> None:
     if status.DATABASE not in connection.database_names():
         return
-    ours = {names.document_id(ous) for ous in OUSS}
+    ours = {names.document_id(ous) for ous in OUSS} if _is_marked(connection) else set()
     strangers = [doc["_id"] for doc in connection.database(status.DATABASE).every() if doc["_id"] not in ours]
     if strangers:
         raise DrwError(
             f"the CouchDB at {connection.url} holds OUSs that are not the demo's ({len(strangers)}, such as "
             f"{strangers[0]}), which it would delete: unset DRW_COUCHDB_URL to let it use a database of its own"
         )
+
+
+def mark(connection: DbConnection) -> None:
+    """Say in databases that were just made that what will be in them is the demo's."""
+    connection.database(queue.DATABASE).put({"_id": _MARK, "schema": 1})
+
+
+def _is_marked(connection: DbConnection) -> bool:
+    if queue.DATABASE not in connection.database_names():
+        return False
+    return connection.database(queue.DATABASE).get(_MARK) is not None

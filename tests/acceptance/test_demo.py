@@ -14,6 +14,7 @@ import pytest
 from ports import free_port
 
 from drw import setup
+from drw.demo import place
 from drw.machine import ending
 from drw.machine.running import status
 from shared import status as entities
@@ -122,18 +123,26 @@ def look_further(said: str) -> str:
     return next(line for line in said.splitlines() if line.startswith("Look further:")).partition(":")[2].strip()
 
 
-def test_it_refuses_a_couchdb_that_holds_other_ouss(demo, couchlet):
+@pytest.mark.parametrize("doc_id", ["uid___A003_X1_X1b", "uid___X1_X1_Xb0"])
+def test_it_refuses_a_couchdb_that_holds_ouss_which_it_did_not_make(demo, couchlet, doc_id):
     environ = {**demo.environ, "DRW_HOME": str(couchlet.home), "DRW_COUCHDB_URL": couchlet.url}
     settings = read_settings(environ)
     setup.ensure(settings)
     connection = DbConnection(settings)
     database = connection.database(entities.DATABASE)
-    database.put({"_id": "uid___A003_X1_X1b", "schema": 1})
+    database.put({"_id": doc_id, "schema": 1})
     given = {"DRW_COUCHDB_URL": couchlet.url, "COUCHDB_USER": settings.user, "COUCHDB_PASSWORD": settings.password}
     done = demo("--exit", **given)
     assert done.returncode == 1
-    assert "holds OUSs that are not the demo's (1, such as uid___A003_X1_X1b)" in done.stderr
+    assert f"holds OUSs that are not the demo's (1, such as {doc_id})" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert database.get("uid___A003_X1_X1b")
+    assert database.get(doc_id)
     connection.close()
     assert status(demo.home / "demo").rows == []
+
+
+def test_what_it_made_in_a_couchdb_it_may_make_anew(demo, couchlet):
+    settings = read_settings({**demo.environ, "DRW_HOME": str(couchlet.home), "DRW_COUCHDB_URL": couchlet.url})
+    given = {"DRW_COUCHDB_URL": couchlet.url, "COUCHDB_USER": settings.user, "COUCHDB_PASSWORD": settings.password}
+    assert_all_ok(demo("--exit", **given))
+    assert not place.find(demo.environ | given).own_database
