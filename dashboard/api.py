@@ -58,8 +58,10 @@ def cards() -> Response:
     state: one of the states; q: words in UID, program or executive; need=1: only those that need a human; start, limit.
     """
     state, board_ = request.args.get("state", ""), _loaded().board
-    states = [state] if state else list(board_.counts())
-    found = board_.find(states, request.args.get("q", "")[:200], need=bool(request.args.get("need")))
+    states = list(board_.counts())
+    if state not in {"", *states}:
+        raise BadInput(f"{shown(state)} is no state of an OUS: it is one of {', '.join(states)}")
+    found = board_.find([state] if state else states, request.args.get("q", "")[:200], need=bool(_number("need", 0, 1)))
     return _paged(found)
 
 
@@ -69,7 +71,7 @@ def one_ous(name: str) -> Response:
     doc_id, connection = _doc_id(name), site().connection
     doc = connection.database(status.DATABASE).get(doc_id)
     if doc is None:
-        abort(404)
+        abort(404, f"there is no OUS {shown(name)}")
     uid = str(doc.get("entityId", doc_id))
     found = {
         "status": _plain(doc),
@@ -91,7 +93,7 @@ def report(name: str) -> Response:
     run = request.args.get("run") or (runs[-1]["timestamp"] if runs else "")
     found = reporting.of_runs(site(), doc_id, [run]) if run else []
     if not found:
-        abort(404)
+        abort(404, f"there is no such report of {shown(name)}")
     return _json(found[0])
 
 
@@ -122,7 +124,7 @@ def message(message_id: str) -> Response:
     """Answer one message whole, as it is stored."""
     doc = site().connection.database(queue.DATABASE).get(message_id)
     if doc is None or message_id.startswith(CONTROL):
-        abort(404)
+        abort(404, f"there is no message {shown(message_id)}")
     return _json(doc)
 
 
@@ -189,7 +191,7 @@ def table(key: str) -> Response:
     """
     kind = next((kind for kind in tables.KINDS if kind.key == key), None)
     if kind is None:
-        abort(404)
+        abort(404, f"there is no table {shown(key)}: it is one of {', '.join(kind.key for kind in tables.KINDS)}")
     limit, connection, asked = max(_number("limit", LIMIT, MOST), 1), site().connection, order()
     if asked.by not in {"", *kind.sorts.values()}:
         raise BadInput(f"{shown(asked.by)}: {key} is sorted by one of {', '.join(kind.sorts.values())}, or of itself")

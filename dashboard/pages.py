@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, abort, redirect, render_template, request, url_for
 
 from dashboard import crew, drawing, mail, ous, reporting, tables
 from dashboard.cells import Order
 from dashboard.context import natural, order, site
 from dashboard.flow import DAY, HOUR
-from shared import lifecycle, status
+from shared import lifecycle, names, status
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -66,6 +66,12 @@ def one_ous(doc_id: str) -> ResponseReturnValue:
     if life is None:
         abort(404)
     return render_template("ous.html", life=life)
+
+
+@blueprint.get("/ous/uid://<path:parts>", merge_slashes=False)
+def one_ous_by_uid(parts: str) -> ResponseReturnValue:
+    """Lead to the page of an OUS whose UID somebody typed."""
+    return redirect(url_for("pages.ous", doc_id=names.document_id(f"uid://{parts}")))
 
 
 @blueprint.get("/ous/<doc_id>/runs")

@@ -59,6 +59,8 @@ def create_app(site: Site) -> Flask:
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> ResponseReturnValue:
         status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+        if _is_api() and request.url_rule is None and status == HTTPStatus.NOT_FOUND:
+            return {"error": "there is no such address: /api/ lists those that there are"}, status
         if _is_api():
             return {"error": error.description or error.name}, status
         if status == HTTPStatus.NOT_FOUND:

@@ -291,9 +291,11 @@ def test_discarding_needs_a_reason_and_editing_a_json_object(browser):
         ("/api/ous?limit=000000000000999999", 400, "at most 1000"),
         ("/api/messages/xtss?state=gone", 400, "is no state of a message"),
         ("/api/flow?by=year", 400, "by hour or by day"),
+        ("/api/ous?state=delivered", 400, "'delivered' is no state of an OUS: it is one of ReadyForProcessing, "),
+        ("/api/ous?need=yes", 400, "need is 'yes'"),
         ("/api/ous/nothing", 400, "nothing"),
-        ("/api/nothing", 404, ""),
-        ("/api/tables/nothing", 404, ""),
+        ("/api/nothing", 404, "/api/ lists those that there are"),
+        ("/api/tables/nothing", 404, "there is no table 'nothing': it is one of "),
         ("/api/tables", 503, "does not answer"),
     ],
 )
@@ -301,6 +303,17 @@ def test_mistakes_are_said_in_json(browser, path, status, said):
     answer = browser.get(path, base_url=URL)
     assert answer.status_code == status
     assert said in answer.json["error"]
+
+
+def test_who_needs_no_human_is_not_left_out_where_nobody_asked_for_that(browser, site):
+    site.live.board.put("a", {"_id": "a", "state": "Delivered", "timestamp": "2026-11-20"})
+    totals = [browser.get(f"/api/ous?need={need}", base_url=URL).json["total"] for need in ("", "0", "1")]
+    assert totals == [1, 1, 0]
+
+
+def test_the_page_of_an_ous_is_found_by_its_uid_too(browser):
+    answer = browser.get("/ous/uid://A003/X1/X1b", base_url=URL)
+    assert (answer.status_code, answer.location) == (302, "/ous/uid___A003_X1_X1b")
 
 
 def test_a_fault_of_the_dashboard_is_said_to_be_one_and_told_to_nobody_else(app, browser, site, monkeypatch):
