@@ -77,7 +77,11 @@ def _status(home: Path) -> int:
         print(f"no demo runs; to start it: ./{_NAME}")
         return 1
     showing.show(state, again=f"./{_NAME}")
-    return 0 if showing.is_well(state) else 1
+    there = {row.process.name for row in state.rows} | {processes.NOTIFIER}
+    missing = [process.name for process in processes.actors(read_settings()) if process.name not in there]
+    if missing:
+        print(f"not started: {', '.join(missing)}; ./{_NAME} begins anew")
+    return 0 if showing.is_well(state) and not missing else 1
 
 
 def _run(console: Console, home: Path, *, stop: bool) -> int:

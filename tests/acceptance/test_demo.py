@@ -15,7 +15,7 @@ from ports import free_port
 
 from drw import setup
 from drw.demo import place
-from drw.machine import ending
+from drw.machine import ending, processes, starting
 from drw.machine.running import status
 from shared import status as entities
 from shared.dbcon import DbConnection
@@ -117,6 +117,14 @@ def test_with_exit_it_ends_everything_and_then_without_it_is_left_running_until_
     assert demo.strays() == []
     assert demo("--stop").stdout == "no demo runs\n"
     assert demo("--status").returncode == 1
+
+
+def test_of_half_a_demo_it_says_what_is_missing(demo):
+    here = place.find(demo.environ)
+    starting.starter(here.settings, here.environ)([processes.couchlet(here.settings)])
+    shown = demo("--status")
+    assert shown.returncode == 1
+    assert "\nnot started: xtss, replicated-cache-EU, " in shown.stdout
 
 
 def look_further(said: str) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +76,25 @@ def test_what_changes_something_asks_why():
         "dead discard",
     ):
         assert "--reason" in COMMANDS[f"drw {name}"].format_help(), name
+
+
+INTERRUPTED = """
+import builtins, signal
+plain = builtins.__import__
+def interrupted(name, *more):
+    if name == "msgspec":
+        signal.raise_signal(signal.SIGINT)
+    return plain(name, *more)
+builtins.__import__ = interrupted
+"""
+
+
+@pytest.mark.parametrize("module", ["drw.cli", "drw.machine.launch", "drw.demo.__main__", "actors.aqua_qa2.prompt"])
+def test_ctrl_c_while_a_program_is_still_being_imported_is_said_in_one_line(module):
+    done = subprocess.run(
+        [sys.executable, "-c", f"{INTERRUPTED}import {module}"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "interrupted\n")
 
 
 def test_help_keeps_to_the_width_of_the_terminal(monkeypatch):
