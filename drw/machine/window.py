@@ -112,7 +112,9 @@ def main() -> int:
     _tmux("set-option", "-w", "remain-on-exit", "on")
     if not process.writes_log:
         _tmux("pipe-pane", f"cat >> {shlex.quote(str(process.log))}")
-    logs.set_up("window", level="INFO", form="text", file=process.log.parent / f"{supervisor.NAME}.log")
+    # Who asks a person something has the screen for itself, as long as nothing is wrong.
+    log = process.log.parent / f"{supervisor.NAME}.log"
+    logs.set_up("window", level="INFO", form="text", file=log, quiet=process.prompts)
     return asyncio.run(_run(home, wanted, name))
 
 

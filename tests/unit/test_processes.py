@@ -409,6 +409,13 @@ def test_under_tmux_what_dies_is_started_again_in_its_window(home, tmux_server):
     assert not pids.birth(after.child)
 
 
+def test_under_tmux_nobody_writes_across_a_prompt(home, tmux_server):
+    start_windows(home, process(home, "one", "printf '? '; " + SERVES, prompts=True), process(home, "two"))
+    until(lambda: "two is ready" in screen("two"))
+    assert "one is ready" in (home / "log" / "supervisor.log").read_text()
+    assert screen("one").split() == ["?", "INFO", "ready:", "here"]
+
+
 def test_under_tmux_what_is_ended_with_ctrl_c_stays_so(home, tmux_server):
     start_windows(home, process(home, "one"))
     subprocess.run(["tmux", "send-keys", "-t", "drw:one", "C-c"], check=True)
