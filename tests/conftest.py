@@ -28,6 +28,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a file that there is not, of which pytest says nothing when several processes run the tests."""
+    if hasattr(config, "workerinput"):
+        return
+    for each in config.args:
+        if not (config.invocation_params.dir / each.partition("::")[0]).exists():
+            raise pytest.UsageError(f"file or directory not found: {each}")
+
+
 class Couchlet:
     """A couchlet in a process of its own, that can be killed and started again on the same data."""
 

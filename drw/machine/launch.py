@@ -75,6 +75,9 @@ def _launch(args: argparse.Namespace, settings: Settings) -> int:
         showing.show(status(settings.home), already=already)
         for name, each in there.items():
             print(f"{name} already runs by hand ({visible(each.where)}): no second one is started")
+    if not wanted:
+        print("there is nothing left to start")
+        return 0
     if in_tmux:
         print(f"to see them: {tmux.how_to_look()}")
     print(f"to end them: ./{NAME} --stop")
@@ -87,7 +90,8 @@ def _start(settings: Settings, wanted: Sequence[Process], *, in_tmux: bool) -> N
     setup.ensure(settings)
     for cache in (settings.eu_cache_dir(), settings.jao_cache_dir()):
         background.make_folder(cache)
-    start(wanted)
+    if wanted:
+        start(wanted)
 
 
 def _wants_tmux(args: argparse.Namespace, settings: Settings) -> bool:

@@ -156,6 +156,18 @@ def test_what_runs_by_hand_gets_no_second_copy_and_is_not_cleared_under(launch, 
     assert launch.run("drw.clear", "--yes", **database).returncode == 0
 
 
+def test_where_all_runs_by_hand_there_is_nothing_left_to_start(launch, system):
+    user, password = read_credentials(system.home / "credentials")
+    system.start_all()
+    system.start("dashboard", "--port", "0")
+    system.wait_until(lambda: len(heartbeats.living(system.connection)) == len(ACTORS), database="actors")
+    done = launch("--background", DRW_COUCHDB_URL=system.couchlet.url, COUCHDB_USER=user, COUCHDB_PASSWORD=password)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count(" already runs by hand ") == len(ACTORS)
+    assert done.stdout.endswith("there is nothing left to start\n")
+    assert not launch.alive()
+
+
 def test_the_address_of_weblogs_follows_the_port(launch):
     assert starting.environment(read_settings(launch.environ), launch.environ)["DRW_WEBLOG_URL"] == (
         f"http://localhost:{launch.jao}/weblogs"

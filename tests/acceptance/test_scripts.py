@@ -132,7 +132,7 @@ pytestmark = pytest.mark.xdist_group("scripts")
 def test_the_first_run_sets_up_says_so_in_one_line_and_passes_its_arguments_on(set_up):
     made, first = set_up
     assert first.returncode == 0, first.stderr
-    workers = len(os.sched_getaffinity(0)) + 2
+    workers = len(os.sched_getaffinity(0)) + 4
     assert first.stdout == f"pytest ['--numprocesses', '{workers}', '--dist', 'loadgroup', '-k', 'names']\n"
     (line,) = first.stderr.splitlines()
     assert line.startswith(f"setting up {made.venv}, once")
@@ -151,6 +151,13 @@ def test_the_second_run_needs_no_packages_and_says_nothing(set_up, arguments, sa
     (tmp_path / "drw.py").write_text("raise SystemExit('the module of another folder')")
     done = made.run(*arguments, cwd=tmp_path, PIP_FIND_LINKS="/nowhere")
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
+def test_a_file_of_tests_that_there_is_not_is_named():
+    asked = [sys.executable, "-m", "pytest", "-n", "1", "tests/unit/test_nothing.py"]
+    done = subprocess.run(asked, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "file or directory not found: tests/unit/test_nothing.py" in done.stderr
 
 
 def test_tests_named_as_seen_from_here_are_found(set_up):
