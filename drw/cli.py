@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from drw import (
     janitor,
     launches,
     mail,
+    near,
     ous,
     overview,
     pause,
@@ -34,6 +36,7 @@ from drw.registry import EXIT_STATUS, OK, Commands, Context
 from drw.upkeep import check, prune, rebuild
 from shared import actor
 from shared.errors import DatabaseAway, WrongPassword
+from shared.printable import is_utf8
 from shared.settings import read_settings
 
 if TYPE_CHECKING:
@@ -55,17 +58,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command_line.run("drw", partial(_do, parser().parse_args(argv)))
 
 
+class _Parser(actor.OneLineParser):
+    """Asks whoever mistypes a command whether one that is close to it was meant."""
+
+    commands: Commands
+
+    def parse_args(  # type: ignore[override] # (as in OneLineParser)
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """Parse what was typed."""
+        words = sys.argv[1:] if args is None else args
+        known = self.commands.names()
+        if words and is_utf8(words[0]) and not words[0].startswith("-") and words[0] not in known:
+            self.error(str(near.unknown("command", words[0], known, f"it is one of {', '.join(known)}")))
+        return super().parse_args(args, namespace)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command, as completion reads it too."""
-    made = actor.OneLineParser(
+    made = _Parser(
         prog="drw",
         description="Set up, look at and mend a Data Reduction Workflow.",
         epilog=f"{_REST}\n{EXIT_STATUS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = Commands(made.add_subparsers(required=True, metavar="command"), "drw")
+    parsers = made.add_subparsers(required=True, metavar="command", parser_class=actor.OneLineParser)
+    made.commands = Commands(parsers, "drw")
     for register in _REGISTERED:
-        register(commands)
+        register(made.commands)
     made.set_defaults(whole=made)
     return made
 

@@ -127,6 +127,10 @@ class Commands:
         self._parsers = parsers
         self._path = path
 
+    def names(self) -> list[str]:
+        """Return what the commands are called."""
+        return list(self._parsers.choices)
+
     def add(
         self,
         name: str,

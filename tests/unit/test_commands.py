@@ -78,6 +78,17 @@ def test_what_changes_something_asks_why():
         assert "--reason" in COMMANDS[f"drw {name}"].format_help(), name
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [("stat", "there is no command 'stat': did you mean status?"), ("xyz", "there is no command 'xyz': it is one of ")],
+)
+def test_a_mistyped_command_gets_those_that_are_close(capsys, typed, said):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([typed, "--json"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"drw: {said}")
+
+
 INTERRUPTED = """
 import builtins, signal
 plain = builtins.__import__
