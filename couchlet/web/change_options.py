@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
@@ -28,7 +29,8 @@ _SWITCHES: Final = frozenset(("descending", "include_docs", "conflicts", "attach
 class ChangeOptions(msgspec.Struct):
     """Parsed parameters. `heartbeat_s` keeps a feed open; without it `timeout_s` ends it.
 
-    A row has its sequence if the rows still wanted are a multiple of `seq_interval`, else null.
+    A row has its sequence if the rows still wanted are a multiple of `seq_interval`, else null. `ids` are the documents
+    asked for, each with how often it was named.
     """
 
     feed: str = "normal"
@@ -42,7 +44,7 @@ class ChangeOptions(msgspec.Struct):
     conflicts: bool = False
     attachments: bool = False
     att_encoding_info: bool = False
-    ids: frozenset[str] | None = None
+    ids: Counter[str] | None = None
     design_only: bool = False
     matcher: Matcher | None = None
     fields: list[str] | None = None
@@ -167,10 +169,10 @@ async def _parse_filter(call: Call, database: Database, query: dict[str, str], o
         _refuse_function(database, name, "filters", "`filter` must be of the form `designname/filtername`")
 
 
-def _checked_ids(ids: Any) -> frozenset[str]:  # noqa: ANN401 - any JSON value
+def _checked_ids(ids: Any) -> Counter[str]:  # noqa: ANN401 - any JSON value
     if not isinstance(ids, list) or not all(isinstance(id_, str) for id_ in ids):
         raise bad_request("`doc_ids` filter parameter is not a list of doc ids.")
-    return frozenset(ids)
+    return Counter(ids)
 
 
 def _parse_selector(body: dict[str, Any], options: ChangeOptions) -> None:

@@ -133,9 +133,10 @@ async def _found(database: Database, options: ChangeOptions, cursor: Cursor) -> 
 
 
 def _looked_up(reader: Reader, options: ChangeOptions, cursor: Cursor) -> list[StoredDocument]:
-    """Return the changes of the documents that alone can pass."""
+    """Return the changes of the documents that alone can pass; one that was named twice comes twice, as in CouchDB."""
     if options.ids is not None:
-        rows = list(reader.documents(options.ids).values())
+        found = reader.documents(options.ids).items()
+        rows = [row for id_, row in found for _ in range(options.ids[id_])]
     else:
         rows = reader.living("id >= '_design/' AND id < '_design0'", [], -1)
     low = 0 if options.descending else cursor.since
@@ -145,7 +146,7 @@ def _looked_up(reader: Reader, options: ChangeOptions, cursor: Cursor) -> list[S
 
 def _is_lookup(options: ChangeOptions) -> bool:
     """Whether the filter names so few documents that they are looked up."""
-    return options.design_only or (options.ids is not None and len(options.ids) <= _MOST_LOOKED_UP)
+    return options.design_only or (options.ids is not None and options.ids.total() <= _MOST_LOOKED_UP)
 
 
 def _is_unfiltered(options: ChangeOptions) -> bool:
@@ -193,12 +194,14 @@ def _passing_revisions(database: Database, row: StoredDocument, options: ChangeO
         branches = branches[:1]
     if options.matcher is None:
         return [str(branch.leaf) for branch in branches]
+    # With `conflicts` CouchDB opens the revision that is shown with them before it is tried, if that one alone is.
+    show = ShowOptions(conflicts=options.conflicts and not options.all_leaves)
     passing = []
     for branch in branches:
         content = database.reader.content(row, branch.leaf)
         if content is None:
             continue
-        shown = show_content(database.reader, row, content, with_meta=False)
+        shown = show_content(database.reader, row, content, show)
         if options.matcher(json_text.decode_stored(shown)):
             passing.append(str(branch.leaf))
     return passing
@@ -207,6 +210,8 @@ def _passing_revisions(database: Database, row: StoredDocument, options: ChangeO
 def _document(database: Database, row: StoredDocument, options: ChangeOptions) -> bytes:
     show = ShowOptions(
         conflicts=options.conflicts,
+        # CouchDB collects them itself where a selector is tried on all leaves (`open_all_revs_include_doc`).
+        empty_conflicts=options.all_leaves and options.matcher is not None,
         attachments=options.attachments,
         att_encoding_info=options.att_encoding_info,
     )

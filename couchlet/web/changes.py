@@ -80,7 +80,7 @@ class _Feed:
             event = self._database.change_event()
             await self._send_new()
             if self._is_done():
-                await self._send_end(b"\n")
+                await self._send_end(b"\n" if self._has_looked() else b"")
                 break
             if not (is_greeted or self._cursor.sent):
                 # Where a client waits from the beginning, CouchDB sends it something at once.
@@ -98,6 +98,10 @@ class _Feed:
         if self._is_long_poll:
             return self._cursor.sent > 0
         return self._cursor.left <= 0 or self._options.descending
+
+    def _has_looked(self) -> bool:
+        """Whether a change was sent, or tried at least."""
+        return self._cursor.sent > 0 or (self._cursor.left > 0 and self._cursor.until > 0)
 
     async def _send_new(self) -> None:
         if self._database.closed:

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 class ShowOptions(msgspec.Struct, frozen=True):
-    """What is to be shown of a document besides its members."""
+    """What is to be shown of a document besides its members; no conflicts as a list of them with `empty_conflicts`."""
 
     revs: bool = False
     revs_info: bool = False
     conflicts: bool = False
+    empty_conflicts: bool = False
     deleted_conflicts: bool = False
     local_seq: bool = False
     attachments: bool = False
@@ -126,7 +127,7 @@ def _meta(reader: Reader, row: StoredDocument, branch: Branch, options: ShowOpti
     losers = [other for other in branches_by_rank(tree) if other.leaf != winner(tree).leaf]
     if options.conflicts:
         living = [str(other.leaf) for other in losers if not other.deleted]
-        if living:
+        if living or options.empty_conflicts:
             meta["_conflicts"] = living
     if options.deleted_conflicts:
         deleted = [str(other.leaf) for other in losers if other.deleted]
