@@ -126,15 +126,17 @@ class Database:
         result: T = await self._writer.submit(lambda: job(self._transaction), outside=True)
         return result
 
-    async def edit(self, documents: Sequence[NewDocument], *, new_edits: bool = True) -> list[Outcome]:
-        """Apply edits; each document gets its new revision or its error."""
+    async def edit(
+        self, documents: Sequence[NewDocument], *, new_edits: bool = True, refused: Sequence[NewDocument] = ()
+    ) -> list[Outcome]:
+        """Apply edits; each document gets its new revision or its error (see `Editor.apply`)."""
 
         def job(transaction: Transaction) -> list[Outcome]:
             local = [document for document in documents if document.id.startswith("_local/")]
             if not local:
-                return Editor(transaction).apply(documents, new_edits=new_edits)
+                return Editor(transaction).apply(documents, new_edits=new_edits, refused=refused)
             others = [document for document in documents if not document.id.startswith("_local/")]
-            written = Editor(transaction).apply(others, new_edits=new_edits)
+            written = Editor(transaction).apply(others, new_edits=new_edits, refused=refused)
             outcomes = {id(document): outcome for document, outcome in zip(others, written, strict=True)}
             # As in CouchDB (`couch_bt_engine:write_doc_infos`) deletions come first.
             for document in sorted(local, key=lambda document: not document.deleted):

@@ -72,13 +72,27 @@ def _check_before(document: NewDocument, before: StoredDocument | None) -> None:
         CouchError: 409 `conflict`; for a stub 412 `missing_stub` in a document that is not there, and 500 in one that
             is made anew, on which CouchDB fails.
     """
-    stub = next((name for name, attachment in document.attachments.items() if attachment.stub), None)
-    if stub is not None and before is None:
-        raise missing_stub(document.id, stub)
+    check_stubs(document, before)
     if conflicts(document, before):
         raise conflict()
-    if stub is not None and document.revision is None:
+    if document.revision is None and _stub(document) is not None:
         raise unknown_error("function_clause")
+
+
+def check_stubs(document: NewDocument, before: StoredDocument | None) -> None:
+    """Refuse a stub of what is not there, whatever else is wrong with the document.
+
+    Raises:
+        CouchError: 412 `missing_stub`.
+    """
+    stub = _stub(document)
+    if stub is not None and before is None:
+        raise missing_stub(document.id, stub)
+
+
+def _stub(document: NewDocument) -> str | None:
+    """Return the name of a document's first attachment that is a stub."""
+    return next((name for name, attachment in document.attachments.items() if attachment.stub), None)
 
 
 def _paths(documents: Sequence[NewDocument]) -> dict[str, list[Branch]]:
@@ -115,15 +129,18 @@ class Editor:
         self._paths: dict[str, list[Branch]] = {}
         self._looks_closer = False
 
-    def apply(self, documents: Sequence[NewDocument], *, new_edits: bool) -> list[Outcome]:
+    def apply(
+        self, documents: Sequence[NewDocument], *, new_edits: bool, refused: Sequence[NewDocument] = ()
+    ) -> list[Outcome]:
         """Apply the edits; each gets its new revision or its error.
 
         As in CouchDB (`couch_db:group_alike_docs`) they are taken in the order of their ids, those of one id in theirs.
+        Those of the request that were `refused` already are not written, but count where the others are looked at.
         """
         heads = self._transaction.heads(document.id for document in documents)
         ordered = sorted(documents, key=lambda document: document.id)
         self._drafts = {document.id: _Draft(document.id, heads.get(document.id)) for document in ordered}
-        self._looks_closer = self._transaction.has_rules is not False or any(map(_is_checked, documents))
+        self._looks_closer = self._transaction.has_rules is not False or any(map(_is_checked, (*documents, *refused)))
         if not new_edits and self._looks_closer:
             self._paths = _paths(documents)
         step: Callable[[NewDocument], Revision] = self._edit if new_edits else self._replicate

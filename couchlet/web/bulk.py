@@ -50,10 +50,11 @@ async def bulk_docs(call: Call) -> web.StreamResponse:
     if new_edits and body.get("all_or_nothing") is True:
         return json_reply([_not_atomic(document) for document in documents], HTTPStatus.EXPECTATION_FAILED)
     is_short = bool(documents) and wants_more_copies(call, body) and new_edits
-    refused = await _refusals(call, database, documents, new_edits=new_edits)
-    taken = [document for document in documents if id(document) not in refused] if refused else documents
-    written = iter(await database.edit(taken, new_edits=new_edits))
-    outcomes = [refused.get(id(document)) or next(written) for document in documents]
+    refusals = await _refusals(call, database, documents, new_edits=new_edits)
+    taken = [document for document in documents if id(document) not in refusals] if refusals else documents
+    refused = [document for document in documents if id(document) in refusals] if refusals else []
+    written = iter(await database.edit(taken, new_edits=new_edits, refused=refused))
+    outcomes = [refusals.get(id(document)) or next(written) for document in documents]
     end = b',"accepted":true}' if is_short else b"}"
     rows = [
         _row(document, outcome, end if new_edits else b"")
@@ -76,7 +77,7 @@ async def _refusals(
     """Return the documents that this caller may not write, by identity, and why.
 
     Raises:
-        CouchError: 403 or 500 for a password that cannot be hashed.
+        CouchError: 403 or 500 for a password that cannot be hashed, 412 for a stub of what is not there.
     """
     refused: dict[int, CouchError] = {}
     is_users = database.name == "_users"
@@ -89,6 +90,9 @@ async def _refusals(
             check_design(document, call.user, database, new_edits=new_edits)
             check_user(database, document)
         except CouchError as error:
+            if error.status == HTTPStatus.PRECONDITION_FAILED:
+                # What is wrong with a stub refuses the whole request.
+                raise
             refused[id(document)] = error
     return refused
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from couchlet import json_text
 from couchlet.auth.rights import require_design_author
 from couchlet.errors import conflict, not_implemented
-from couchlet.storage.edits import conflicts
+from couchlet.storage.edits import check_stubs, conflicts
 from couchlet.web.design_fields import validate_design_fields
 
 if TYPE_CHECKING:
@@ -23,13 +23,16 @@ def check_design(document: NewDocument, user: User, database: Database, *, new_e
     calling them is refused. A function that validates writes must not be accepted, because it would not be asked.
 
     Raises:
-        CouchError: 409 for a conflict, which comes before all else in CouchDB; 401 or 403, 501, or 400 for one that is
-            malformed.
+        CouchError: 412 for a stub of what is not there and 409 for a conflict, which come before all else in CouchDB;
+            401 or 403, 501, or 400 for one that is malformed.
     """
     if not document.id.startswith("_design/"):
         return
-    if new_edits and conflicts(document, database.reader.document(document.id)):
-        raise conflict()
+    if new_edits:
+        before = database.reader.document(document.id)
+        check_stubs(document, before)
+        if conflicts(document, before):
+            raise conflict()
     require_design_author(user, database.security)
     if document.deleted:
         return
