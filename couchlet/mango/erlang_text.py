@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = frozenset((*range(0x08, 0x0E), 0x1B, *range(0x20, 0x7F), *range(0xA0, 0x100)))
 """Bytes that `io_lib:printable_latin1_list` takes for text."""
+
+_ALL_EXACT: Final = 2**53
+"""Up to here every whole number is a float."""
 
 
 def erlang_term(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -33,7 +37,19 @@ def _term(value: Any, binary: Callable[[str], str]) -> str:  # noqa: ANN401 - an
         return f"{{[{pairs}]}}"
     if isinstance(value, list):
         return f"[{','.join(_term(item, binary) for item in value)}]"
-    return str(value)
+    return _float(value) if isinstance(value, float) else str(value)
+
+
+def _float(value: float) -> str:
+    """Return a float as `io_lib_format:fwrite_g` writes it: with an exponent where that is shorter, or it is large."""
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    text = "".join(map(str, digits))
+    power = len(text) - 1 + int(exponent)
+    plain = f"{abs(Decimal(repr(value))):f}"
+    plain = plain if "." in plain else f"{plain}.0"
+    scientific = f"{text[0]}.{text[1:] or '0'}e{power}"
+    is_plain = abs(value) < _ALL_EXACT and len(plain) <= len(scientific)
+    return "-" * sign + (plain if is_plain else scientific)
 
 
 def _bytes(text: str) -> str:

@@ -143,7 +143,8 @@ def missing_fields(selector: Selector, needed: set[str]) -> set[str]:
             needed = missing_fields(item, needed)
         return needed
     if name == "$or":
-        return set().union(*(missing_fields(item, needed) for item in argument)) if argument else needed
+        # Of no alternatives there is none that lacks a field: CouchDB uses any index then.
+        return set().union(*(missing_fields(item, needed) for item in argument))
     if argument == {"$exists": False}:
         return needed
     return needed - {name}
