@@ -26,14 +26,12 @@ async def design(call: Call, id_: str, rest: list[str]) -> web.StreamResponse:
     """Addresses below a design document that begin with an underscore."""
     database = call.database()
     row = database.reader.document(id_)
+    if row is None or row.deleted:
+        raise not_found("missing" if row is None else "deleted")
     if rest[0] in _SCRIPTED:
-        if row is None or row.deleted:
-            raise not_found("missing" if row is None else "deleted")
         _check_function(call, json_text.decode_stored(row.body), rest)
         return await scripted(call)
     if rest == ["_info"]:
-        if row is None or row.deleted:
-            raise not_found("missing" if row is None else "deleted")
         call.allow("GET")
         return json_reply(
             {

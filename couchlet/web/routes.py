@@ -79,6 +79,26 @@ _DATABASE: Final[dict[str, Handler]] = {
     "_search_cleanup": settings.view_cleanup,
 }
 
+_WITH_MORE_BELOW: Final = frozenset(
+    (
+        "_all_docs",
+        "_design_docs",
+        "_local_docs",
+        "_changes",
+        "_find",
+        "_explain",
+        "_index",
+        "_compact",
+        "_view_cleanup",
+        "_sync_shards",
+        "_shards",
+        "_partition",
+        "_temp_view",
+        "_search_cleanup",
+    )
+)
+"""Names that answer whatever is below them too; below the others CouchDB looks for an attachment."""
+
 
 async def answer(call: Call) -> web.StreamResponse:
     """Answer a request.
@@ -96,7 +116,7 @@ async def answer(call: Call) -> web.StreamResponse:
     if len(parts) == 1:
         return await databases.database(call)
     handler = _DATABASE.get(parts[1])
-    if handler is not None:
+    if handler is not None and (len(parts) == 2 or parts[1] in _WITH_MORE_BELOW):  # noqa: PLR2004 - nothing below it
         return await handler(call)
     return await _document(call)
 
