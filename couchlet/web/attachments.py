@@ -174,14 +174,14 @@ async def _write(call: Call, database: Database, id_: str, name: str) -> web.Str
     # In CouchDB's order, which counts for the revision: what is new comes first, also in place of an older one.
     document.kept_attachments = {name: fields} | others
     async with arrived_contents(database, document):
-        response = await save_one(call, database, document, with_etag=False, with_location=False)
+        response = await save_one(call, database, document, created_status=True, with_etag=False, with_location=False)
     host = call.location(database.name).rpartition("/")[0]
     response.headers["Location"] = f"{host}/{database.name}/{call.location(id_, name).split('/', 3)[3]}"
     return response
 
 
 def _edit_of(call: Call, database: Database, id_: str) -> NewDocument:
-    """Return the document as it is at the revision named; a new one if none is named."""
+    """Return the document as it is at the revision named, deleted if that is; a new one if none is named."""
     revision = named_revision(call)
     if revision is None:
         return NewDocument(id=id_, body=b"{}")
@@ -192,6 +192,7 @@ def _edit_of(call: Call, database: Database, id_: str) -> NewDocument:
     return NewDocument(
         id=id_,
         body=content.body,
+        deleted=content.deleted,
         start=revision.generation,
         history=(revision.id,),
         kept_attachments=attachments_of(content.attachments),
