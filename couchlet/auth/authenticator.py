@@ -75,15 +75,18 @@ class Authenticator:
         """Return a fresh session cookie for a user who was just authenticated."""
         return make_cookie(self._secret, self._salt(name) or "", name)
 
-    async def from_password(self, name: str, password: str, peer: str) -> User:
+    async def from_password(self, name: str, password: str, peer: str, *, are_strangers_counted: bool = False) -> User:
         """Who has this name and password; `peer` is the address that they come from.
+
+        Names of nobody can be locked too.
 
         Raises:
             CouchError: 401 if they do not fit, 403 if they did not too often.
         """
         salt = self._salt(name)
-        if salt is None:
+        if salt is None and not are_strangers_counted:
             raise wrong_password()
+        salt = salt or ""
         self._lockout.check(peer, name, salt)
         if name == self._admin:
             fits = hmac.compare_digest(self._digest(name, password), self._password)

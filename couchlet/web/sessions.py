@@ -43,7 +43,8 @@ async def _log_in(call: Call) -> web.StreamResponse:
     name, password = await _credentials(call)
     authenticator = call.context.authenticator
     try:
-        user = await authenticator.from_password(name, password, call.peer)
+        # As in CouchDB: with Basic authentication they are not.
+        user = await authenticator.from_password(name, password, call.peer, are_strangers_counted=True)
     except CouchError as error:
         if error.status != HTTPStatus.UNAUTHORIZED:
             raise

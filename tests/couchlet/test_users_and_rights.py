@@ -306,6 +306,15 @@ class TestLockout:
         assert server.ask("GET", "/_session", headers=cookie, auth=None).json()["userCtx"]["name"] == "forgetful"
         assert status(server, "GET", "/", auth=OTTO) == 200
 
+    def test_the_name_of_nobody_is_locked_where_sessions_begin_alone(self, server):
+        logins = [
+            server.ask("POST", "/_session", {"name": "nobody", "password": "x"}, auth=None).status for _ in range(6)
+        ]
+        assert logins == [401] * 5 + [403]
+        assert [status(server, "GET", "/", auth=("stranger", "x")) for _ in range(6)] == [401] * 6
+        assert server.ask("PUT", "/_users/org.couchdb.user:nobody", user("nobody", "x")).status == 201
+        assert status(server, "GET", "/", auth=("nobody", "x")) == 200
+
     def test_a_new_password_ends_it(self, server):
         path = "/_users/org.couchdb.user:renewed"
         server.ask("PUT", path, user("renewed", "first"))
