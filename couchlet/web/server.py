@@ -8,6 +8,7 @@ import logging
 import re
 import sqlite3
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -67,6 +68,13 @@ def _as_answer(error: Exception, request: web.BaseRequest) -> CouchError:
         return storage_error(error)
     _LOG.error("%s %s failed", request.method, request.raw_path, exc_info=error)
     return CouchError(500, "internal_server_error", "The request failed; couchlet's log says more.")
+
+
+def _ask_for_credentials(response: web.Response, request: web.BaseRequest) -> None:
+    """Let a 401 ask for credentials in the way that the client names, as CouchDB does; a browser asks its user then."""
+    wanted = request.headers.get("X-CouchDB-WWW-Authenticate")
+    if response.status == HTTPStatus.UNAUTHORIZED and wanted is not None and wanted.isascii():
+        response.headers["WWW-Authenticate"] = wanted
 
 
 class CouchletServer:
@@ -152,6 +160,7 @@ class CouchletServer:
             raise
         except Exception as error:  # noqa: BLE001 - whatever failed, the client gets an answer, and no traceback
             response = error_reply(_as_answer(error, request))
+            _ask_for_credentials(response, request)
             if call is not None and call.is_streaming and request.transport is not None:
                 # Half of an answer is out: only a broken connection tells that the rest will not come.
                 request.transport.abort()

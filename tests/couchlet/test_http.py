@@ -97,6 +97,15 @@ def test_answers_name_their_request(server, database):
     assert server.ask("PUT", f"{database}/x", {}).headers["x-couchdb-body-time"].isdigit()
 
 
+def test_a_client_names_how_it_is_asked_for_credentials(server, database):
+    for way in ("Cookie", 'Basic realm="here"'):
+        asked = {"X-CouchDB-WWW-Authenticate": way}
+        refused = server.ask("GET", database, headers=asked, auth=None)
+        assert (refused.status, refused.headers["www-authenticate"]) == (401, way)
+        assert "www-authenticate" not in server.ask("GET", database, headers=asked).headers
+    assert "www-authenticate" not in server.ask("GET", database, auth=None).headers
+
+
 @pytest.mark.parametrize("parameter", ["placement=moon", "placement=", "placement=a:0", "engine=foo", "q=0"])
 def test_databases_are_made_as_asked_or_not_at_all(server, database, parameter):
     for path in (database, "/never"):
