@@ -47,10 +47,11 @@ _SERVER: Final[dict[str, Handler]] = {
     "favicon.ico": server_info.favicon,
 }
 
-_FOR_ALL: Final = frozenset(
-    ("_up", "_uuids", "_session", "_active_tasks", "_replicate", "_utils", "_users", "_replicator")
-)
-"""Names that begin with an underscore and are not for administrators only, or not all that is below them."""
+_FOR_ALL: Final = frozenset(("_up", "_uuids", "_session", "_active_tasks", "_stats"))
+"""Names that begin with an underscore and are not for administrators only; what is below them is."""
+
+_DATABASES: Final = frozenset(("_users", "_replicator"))
+"""Names that begin with an underscore and are databases, with rights of their own."""
 
 _DATABASE: Final[dict[str, Handler]] = {
     "_all_docs": listing.all_docs,
@@ -127,12 +128,16 @@ def _check_rights(call: Call) -> None:
     Raises:
         CouchError: 401.
     """
-    name = call.parts[0]
-    if name == "_users" and call.parts[1:2] in (["_all_docs"], ["_changes"]):
-        call.require_server_admin()
-    if name == "_replicate" and call.user.name is None:
-        raise unauthorized("You are not an authenticated user")
-    if name.startswith("_") and name not in _FOR_ALL:
+    name, below = call.parts[0], call.parts[1:]
+    if name in _DATABASES:
+        if below[:1] in (["_all_docs"], ["_changes"]):
+            call.require_server_admin()
+    elif name == "_replicate" and not below:
+        if call.user.name is None:
+            raise unauthorized("You are not an authenticated user")
+    elif name == "_utils" and call.reads:
+        return
+    elif name.startswith("_") and (below or name not in _FOR_ALL):
         call.require_server_admin()
 
 
