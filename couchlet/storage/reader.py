@@ -91,7 +91,7 @@ class Reader:
     def purged_infos(self) -> list[tuple[str, list[Revision]]]:
         """Return the purges that are remembered, each once, by id and revisions."""
         rows = self.connection.execute("SELECT DISTINCT id, revs FROM purged")
-        infos = [(id_, sorted(map(parse_revision, json_text.decode_stored(revs)), key=_rank)) for id_, revs in rows]
+        infos = [(id_, sorted({*map(parse_revision, json_text.decode_stored(revs))}, key=_rank)) for id_, revs in rows]
         return sorted(infos, key=lambda info: (info[0], [*map(_rank, info[1])]))
 
     def attachment(self, key: int, length: int) -> bytes:

@@ -39,12 +39,10 @@ async def bulk_docs(call: Call) -> web.StreamResponse:
     if not isinstance(body["docs"], list):
         raise bad_request("`docs` parameter must be an array.")
     new_edits = body.get("new_edits", True)
+    documents = [_parse(value, new_edits) for value in body["docs"]]
     if not isinstance(new_edits, bool):
-        raise bad_request("`new_edits` parameter must be a boolean.") if not body["docs"] else unknown_error("badarg")
-    documents = [parse_document(value) for value in body["docs"]]
+        raise bad_request("`new_edits` parameter must be a boolean.")
     for document in documents:
-        if not new_edits and document.revision is None:
-            raise bad_request("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
         if not document.id:
             document.id = call.context.uuids.next()
     if new_edits and body.get("all_or_nothing") is True:
@@ -62,6 +60,20 @@ async def bulk_docs(call: Call) -> web.StreamResponse:
     ]
     is_accepted = is_short and any(isinstance(outcome, Revision) for outcome in outcomes)
     return raw_json_reply(b"[" + b",".join(row for row in rows if row) + b"]", 202 if is_accepted else 201)
+
+
+def _parse(value: Any, new_edits: Any) -> NewDocument:  # noqa: ANN401 - any JSON values
+    """Take a document out of JSON: of several that are wrong, the first is the answer.
+
+    Raises:
+        CouchError: what is wrong with it; 500 for a `new_edits` that is no boolean, on which CouchDB fails.
+    """
+    document = parse_document(value)
+    if not isinstance(new_edits, bool):
+        raise unknown_error("function_clause")
+    if not new_edits and document.revision is None:
+        raise bad_request("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
+    return document
 
 
 def _not_atomic(document: NewDocument) -> dict[str, str]:
