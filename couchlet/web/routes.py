@@ -144,6 +144,8 @@ def _check_rights(call: Call) -> None:
 async def _document(call: Call) -> web.StreamResponse:
     """Addresses of documents and attachments; `_design/x` and `_local/x` may be written with a plain slash."""
     parts = call.parts
+    # Whoever may not use the database is told so, whatever is wrong with the address.
+    call.database()
     if parts[1] == "_local":
         if len(parts) == 2:  # noqa: PLR2004 - database and `_local`
             raise _no_local_id()

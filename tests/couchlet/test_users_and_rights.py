@@ -288,6 +288,13 @@ class TestSessions:
         assert answer.headers["set-cookie"].startswith("AuthSession=;")
 
 
+def test_a_stranger_is_not_told_what_is_wrong_with_an_address(server, database):
+    for path in ("_local", "_local/x/y", "_design"):
+        assert status(server, "GET", f"{database}/{path}", auth=None) == 401
+    assert status(server, "GET", f"{database}/_local", auth=True) == 400
+    assert status(server, "GET", "/nothing/_local", auth=True) == 404
+
+
 LOCKED = "Account is temporarily locked due to multiple authentication failures"
 
 
