@@ -40,18 +40,22 @@ def index_candidates(
 
 
 def _ranks(everything: Sequence[IndexDefinition], contest: Contest) -> dict[tuple[str, str], int]:
-    """Return the rank of each index, by its design document and name."""
-    plain = [index for index in everything if not index.partial]
+    """Return the rank of each index, by its design document and name.
+
+    One that is of two groups, because it is partial and the query names it, has the sum of both, as in CouchDB.
+    """
     groups = (
         [index for index in contest.allowed if index not in contest.ranked],
         [index for index in contest.usable if index not in contest.allowed],
-        [index for index in plain if index not in contest.usable],
+        [index for index in contest.tried if index not in contest.usable],
         [index for index in everything if index.partial],
     )
     ranks = {(index.ddoc, index.name): place for place, index in enumerate(contest.ranked)}
     rank = max(1, len(contest.ranked))
     for group in groups:
-        ranks |= {(index.ddoc, index.name): rank for index in group}
+        for index in group:
+            key = index.ddoc, index.name
+            ranks[key] = ranks.get(key, 0) + rank
         rank += bool(group)
     return ranks
 

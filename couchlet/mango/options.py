@@ -27,6 +27,7 @@ class FindOptions(msgspec.Struct, frozen=True):
     conflicts: bool = False
     update: bool = True
     stable: bool = False
+    stale: str | bool = False
     execution_stats: bool = False
     allow_fallback: bool = True
     quorum: int = 1
@@ -62,10 +63,8 @@ def parse_find(body: Any) -> FindOptions:  # noqa: ANN401 - any JSON value
         stable=_boolean(rest.pop("stable", False)),
         execution_stats=_boolean(rest.pop("execution_stats", False)),
         allow_fallback=_boolean(rest.pop("allow_fallback", True)),
+        stale=_stale(rest.pop("stale", False)),
     )
-    stale = rest.pop("stale", False)
-    if stale is not False and stale not in ("ok", "false"):
-        raise unknown_error(f"Unknown Error: invalid_ok_or_false_value {erlang_term(stale)}")
     if rest.pop("partition", ""):
         raise query_parse_error("`partition` parameter is not supported on this db")
     if rest:
@@ -98,6 +97,12 @@ def _boolean(value: Any) -> bool:  # noqa: ANN401 - any JSON value
     if not isinstance(value, bool):
         raise CouchError(400, "invalid_boolean", f"Invalid boolean value: {erlang_term(value)}")
     return value
+
+
+def _stale(value: Any) -> str | bool:  # noqa: ANN401 - any JSON value
+    if value is False or value in ("ok", "false"):
+        return "ok" if value == "ok" else False
+    raise unknown_error(f"Unknown Error: invalid_ok_or_false_value {erlang_term(value)}")
 
 
 def _count(value: Any) -> int:  # noqa: ANN401 - any JSON value

@@ -39,12 +39,13 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Contest(msgspec.Struct, frozen=True):
-    """How far the indexes came: those that can be used, of these the ones that the query allows, and the last round.
+    """How far the indexes came: those that were tried, of these the ones that can be used, and that the query allows.
 
-    The last round has those of the favoured kind, the winner first; it is empty if no index can be used. `ranges` are
-    what the selector leaves to each field.
+    Partial ones are tried if the query names them. Of the last round, `ranked` has those of the favoured kind, the
+    winner first; it is empty if no index can be used. `ranges` are what the selector leaves to each field.
     """
 
+    tried: list[IndexDefinition]
     usable: list[IndexDefinition]
     allowed: list[IndexDefinition]
     ranked: list[IndexDefinition]
@@ -77,8 +78,8 @@ def hold_contest(
     """
     everything = [ALL_DOCS, *definitions]
     named = _named(everything, options.use_index)
-    candidates = [index for index in everything if not index.partial or index in named]
-    usable = [index for index in candidates if mismatch(index, options) is None]
+    tried = [index for index in everything if not index.partial or index in named]
+    usable = [index for index in tried if mismatch(index, options) is None]
     allowed = _named(usable, options.use_index)
     if not allowed:
         if (usable or is_explained) and not options.allow_fallback and (options.use_index or len(usable) <= 1):
@@ -90,7 +91,7 @@ def hold_contest(
         views or allowed,
         key=lambda index: (-len(_prefix(index, ranges)), len(index.columns), index.ddoc, index.name),
     )
-    return Contest(usable, allowed, ranked, ranges)
+    return Contest(tried, usable, allowed, ranked, ranges)
 
 
 def _named(indexes: Sequence[IndexDefinition], use_index: tuple[str, ...]) -> list[IndexDefinition]:

@@ -62,7 +62,7 @@ def _options(options: FindOptions) -> dict[str, Any]:
         "partition": "",
         "r": options.quorum,
         "conflicts": options.conflicts,
-        "stale": False,
+        "stale": options.stale,
         "update": options.update,
         "stable": options.stable,
         "execution_stats": options.execution_stats,
@@ -83,8 +83,8 @@ def _view_arguments(plan: Plan, options: FindOptions) -> dict[str, Any]:
         "start_key": start,
         "end_key": end,
         "direction": "rev" if options.descending else "fwd",
-        "stable": options.stable,
-        "update": options.update,
+        "stable": options.stable or options.stale == "ok",
+        "update": options.update and options.stale != "ok",
         "conflicts": options.conflicts or "undefined",
     }
 
