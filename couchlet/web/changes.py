@@ -78,9 +78,10 @@ class _Feed:
         while True:
             # The event is taken before looking, so that no commit falls between looking and waiting.
             event = self._database.change_event()
+            sent_before = self._cursor.sent
             await self._send_new()
             if self._is_done():
-                await self._send_end(b"\n" if self._has_looked() else b"")
+                await self._send_end(b"\n" if self._cursor.sent > sent_before else b"")
                 break
             if not (is_greeted or self._cursor.sent):
                 # Where a client waits from the beginning, CouchDB sends it something at once.
@@ -95,13 +96,13 @@ class _Feed:
     def _is_done(self) -> bool:
         if self._database.closed or self._call.context.stopping.is_set():
             return True
-        if self._is_long_poll:
-            return self._cursor.sent > 0
-        return self._cursor.left <= 0 or self._options.descending
+        is_full = self._cursor.sent > 0 if self._is_long_poll else self._cursor.left <= 0
+        return is_full or self._is_read_down()
 
-    def _has_looked(self) -> bool:
-        """Whether a change was sent, or tried at least."""
-        return self._cursor.sent > 0 or (self._cursor.left > 0 and self._cursor.until > 0)
+    def _is_read_down(self) -> bool:
+        """Whether a feed from the newest change down left nothing; of looked-up documents, the others are left."""
+        options = self._options
+        return options.descending and self._cursor.pending(self._database.reader, descending=True) <= 0
 
     async def _send_new(self) -> None:
         if self._database.closed:
