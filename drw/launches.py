@@ -10,7 +10,7 @@ from drw import ages, arguments, columns, orders, ous
 from drw.columns import Line, counted, say
 from drw.orders import Order
 from drw.registry import FAILURE, OK
-from shared import actor, audit, lifecycle, names
+from shared import actor, audit, lifecycle, names, streams
 from shared.entities import Entities
 from shared.errors import BadInput, DatabaseAway, DrwError, OutcomeUnknown
 from shared.launching import Launching, caution
@@ -150,12 +150,17 @@ def _go(context: Context, wanted: Sequence[Order]) -> int:
     wanted = wanted[: context.args.limit]
     batch = _Batch(context)
     context.bus.feed.start()  # once, before several threads call
-    results: list[Result] = []
     pool = ThreadPoolExecutor(_AT_ONCE)
+    begun = [pool.submit(batch.launch, order) for order in wanted]
     try:
-        results.extend(context.track(pool.map(batch.launch, wanted), "launching", total=len(wanted)))
-    finally:  # Ctrl-C begins no other, and says what became of those before
+        for _ in context.track((each.result() for each in begun), "launching", total=len(wanted)):
+            pass
+    except KeyboardInterrupt:
+        streams.complain("drw", "begins no other, and waits for the answer about those that are being launched")
+        raise
+    finally:
         pool.shutdown(cancel_futures=True)
+        results = [each.result() for each in begun if not each.cancelled()]
         _tell(context, results)
     return actor.status_of(batch.away) if batch.away else _status(results)
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
@@ -268,8 +268,8 @@ def run(
 ) -> int:
     """Make the actor, wait for its database, and serve; every foreseen failure is one line and an exit status.
 
-    ``log=False`` is for commands that a person waits for: what is less than a warning is kept from the terminal, and
-    a database that is away is waited for no longer than for an answer to a call.
+    ``log=False`` is for commands that a person waits for: what is less than a warning is kept from the terminal, a
+    database that is away is waited for no longer than for an answer to a call, and Ctrl-C ends it wherever it is.
     """
     try:
         logs.set_up(
@@ -280,7 +280,7 @@ def run(
             quiet=not log,
         )
         actor = Actor(kind, read_settings(), executive=executive)
-        with closing(actor), _Signals(actor.stopping):
+        with closing(actor), _Signals(actor.stopping) if log else nullcontext():
             limit_s = None if log else actor.settings.rpc_deadline_s
             wait_for_database(
                 actor.connection, actor.stopping, ["msgq", "status-entities", ACTORS_DATABASE], limit_s=limit_s
@@ -291,6 +291,8 @@ def run(
         return _fail(kind, str(error), status_of(error))
     except OSError as error:
         return _fail(kind, streams.sentence(error), FAILURE)
+    except KeyboardInterrupt:
+        return _fail(kind, "interrupted", _INTERRUPTED)
     return status
 
 

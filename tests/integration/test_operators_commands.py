@@ -77,6 +77,36 @@ def test_a_call_that_is_interrupted_is_withdrawn(place):
     assert place.database.get(sent)["state"] == "expired"
 
 
+def interrupted(place, *words, **environ):
+    """Begin to launch while no xtss lives, press Ctrl-C, and return the exit status and what was said."""
+    asking = subprocess.Popen(
+        [DRW.parent / words[0], *words[1:]],
+        env={**os.environ, **place.environ, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    sent = place.wait_for_message("xtss")
+    asking.send_signal(signal.SIGINT)
+    said = asking.communicate(timeout=15)
+    assert place.database.get(sent)["state"] == "expired"
+    return asking.returncode, *said
+
+
+def test_a_launcher_that_waits_for_xtss_is_ended_by_ctrl_c(place):
+    assert interrupted(place, "launcher", "2015.1.00657.S", "uid://X1/X1/Xb0") == (130, "", "launcher: interrupted\n")
+
+
+def test_who_ends_the_launch_of_several_with_ctrl_c_hears_what_became_of_each(place):
+    words = ("drw", "launch", "--program", "2015.1.00657.S", "uid://X1/X1/Xb0..Xff")
+    status, said, complaint = interrupted(place, *words, DRW_RPC_DEADLINE_S="5")
+    assert status == 130
+    assert "not answered" in said
+    first, last = complaint.splitlines()
+    assert first == "drw: begins no other, and waits for the answer about those that are being launched"
+    assert last == "drw: interrupted"
+
+
 def test_a_service_that_is_gone_for_good_is_unsubscribed(place, drw, seen):
     assert drw("groups") == "no service is subscribed to any group\n"
     page = place.bus("page")
