@@ -152,8 +152,9 @@ def _parse_history(value: dict[str, Any]) -> tuple[int, tuple[str, ...]]:
         raise CouchError(400, "doc_validation", "_revisions.ids isn't a array.")
     if not ids:
         return 0, ()
-    # One of generation 0 is a `_local` document's, as CouchDB's replicator sends it back with its checkpoints.
-    if not (0 if len(ids) == 1 else len(ids)) <= start <= 2**62:
+    # The last may be of generation 0: a `_local` document's, as CouchDB's replicator sends it back with its
+    # checkpoints, or what a document goes back to that was made with such a revision.
+    if not len(ids) - 1 <= start <= 2**62:
         raise CouchError(400, "doc_validation", "_revisions.start does not fit the number of _revisions.ids.")
     return start, tuple(parse_revision_id(id_) for id_ in ids)
 

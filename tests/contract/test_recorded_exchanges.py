@@ -15,7 +15,7 @@ def every_exchange():
 
 
 def test_all_exchanges_are_there():
-    assert sum(len(load(name)) for name in scenarios()) == 597
+    assert sum(len(load(name)) for name in scenarios()) == 611
 
 
 @pytest.mark.parametrize(("name", "place"), list(every_exchange()))

@@ -39,7 +39,7 @@ def test_one_is_copied_to_a_document_and_back(server, database):
     assert server.ask("GET", f"{database}/_local/z").json()["n"] == 1
 
 
-@pytest.mark.parametrize("history", [{"start": 1, "ids": ["b", "a"]}, {"start": -1, "ids": ["a"]}])
+@pytest.mark.parametrize("history", [{"start": 1, "ids": ["c", "b", "a"]}, {"start": -1, "ids": ["a"]}])
 def test_a_history_longer_than_its_generation_is_refused(server, database, history):
     refused = server.ask("PUT", f"{database}/x", {"_revisions": history})
     assert (refused.status, refused.json()["error"]) == (400, "doc_validation")

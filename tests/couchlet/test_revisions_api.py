@@ -132,7 +132,7 @@ def test_malformed_revisions_are_refused(server, database, bad):
         {"start": 1, "ids": A},
         {"start": 1, "ids": [1]},
         {"start": 1, "ids": ["Z" * 32]},
-        {"start": 1, "ids": [A, B]},
+        {"start": 1, "ids": [A, B, A]},
         {},
     ],
 )
