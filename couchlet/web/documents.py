@@ -76,7 +76,9 @@ async def _read(call: Call, database: Database, id_: str) -> web.StreamResponse:
             return unchanged
         headers["ETag"] = etag
     if options.attachments and content.attachments and call.accepts("multipart/related"):
-        return await multipart_document(call, database, row, content, options, headers=headers)
+        return await multipart_document(
+            call, database, row, content, options, headers=headers, with_meta=revision is None
+        )
     if shown is None:
         shown = show_content(database.reader, row, content, options, with_meta=revision is None)
     return raw_json_reply(shown, headers=headers)

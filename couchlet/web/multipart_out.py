@@ -111,9 +111,9 @@ async def multipart_document(
     options: ShowOptions,
     *,
     headers: dict[str, str],
+    with_meta: bool,
 ) -> web.StreamResponse:
-    """One document with its attachments."""
-    with_meta = "rev" not in call.query
+    """One document with its attachments; `with_meta` as for `show_content`."""
     content_type, layout = _related(database, row, content, options, secrets.token_hex(16), with_meta=with_meta)
     return await _send(call, content_type, _pieces(database, layout), headers, _length(layout))
 

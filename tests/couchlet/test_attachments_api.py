@@ -182,6 +182,23 @@ def test_a_document_with_its_attachments_in_parts(server, database):
     assert "not_found" in failure
 
 
+def test_the_latest_revision_in_parts_has_its_conflicts_whichever_is_named(server, database):
+    docs = [
+        {"_id": "x", "_rev": "1-b", "_attachments": {"f": {"content_type": "text/plain", "data": "aGk="}}},
+        {"_id": "x", "_rev": "1-a"},
+    ]
+    server.ask("POST", f"{database}/_bulk_docs", {"docs": docs, "new_edits": False})
+
+    def document(query):
+        answer = server.ask("GET", f"{database}/x?attachments=true&conflicts=true&{query}", headers=MULTIPART)
+        assert answer.headers["content-type"].startswith("multipart/related")
+        return json.loads(answer.body.split(b"\r\n")[3])
+
+    for query in ("", "latest=true", "latest=true&rev=1-a"):
+        assert (document(query)["_rev"], document(query)["_conflicts"]) == ("1-b", ["1-a"])
+    assert "_conflicts" not in document("rev=1-b")
+
+
 def test_attachments_that_the_asker_knows_stay_stubs(server, database):
     first = server.ask("PUT", f"{database}/x/old", b"old").json()["rev"]
     second = server.ask("PUT", f"{database}/x/new?rev={first}", b"new").json()["rev"]
