@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import logging
-import statistics
 import sys
 import tempfile
 import threading
@@ -32,10 +31,12 @@ from shared.errors import DrwError
 from shared.messages import StateRequest
 
 COUCHLET = "couchlet"
-REST_S: Final = 2 * UNUSED_S
+REST_S: Final = UNUSED_S + 10.0
 """For so long nothing is done: what is kept for a moment in case that more comes is given back."""
 
-LOOKS, EVERY_S = 10, 1.0
+LOOKS, EVERY_S = 24, 5.0
+"""The least of so many looks counts: two who happen to ask at once hold a connection more for the minute after."""
+
 MOST_GROWTH = 0.10
 BATCH, MOST_OPEN = 50, 200
 AHEAD: Final = 0.05
@@ -46,9 +47,9 @@ class Held(NamedTuple):
     """What a process holds: memory in MB, threads, open files (connections too), and connections."""
 
     memory: float
-    threads: float
-    files: float
-    connections: float
+    threads: int
+    files: int
+    connections: int
 
 
 def held(pid: int) -> Held:
@@ -115,7 +116,7 @@ class Soak:
         return len(found)
 
     def _rest(self) -> dict[str, Held]:
-        """Rest, then return what everybody holds: the medians of some looks."""
+        """Rest, then return what everybody holds: the least of some looks."""
         time.sleep(REST_S)
         processes = self._storm.processes | {COUCHLET: self._system.couchlet.process.pid}
         looks: dict[str, list[Held]] = {name: [] for name in processes}
@@ -123,7 +124,7 @@ class Soak:
             for name, pid in processes.items():
                 looks[name].append(held(pid))
             time.sleep(EVERY_S)
-        return {name: Held(*map(statistics.median, zip(*found, strict=True))) for name, found in looks.items()}
+        return {name: Held(*map(min, zip(*found, strict=True))) for name, found in looks.items()}
 
     def table(self) -> list[str]:
         """Return a line a process, each figure as ``first -> last``; what has grown is marked."""
