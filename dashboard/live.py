@@ -58,6 +58,8 @@ class Live:
         self._stopping = threading.Event()
         self._changed: set[str] = set()
         self._to_tell = threading.Event()
+        self._moving = threading.Lock()
+        """Held from a change of the board until it is told, so that browsers hear of changes in their order."""
         self._followers = self._made_followers()
         self._threads = [threading.Thread(target=self._tell, name="news", daemon=True)]
 
@@ -98,28 +100,30 @@ class Live:
         """Read everything, and tell what differs from what was known."""
         flow, seen, moves = Flow(), set(), []
         first = not self.loaded.is_set()
-        for doc in self._connection.database(status.DATABASE).every():
-            flow.put(doc)
-            seen.add(doc["_id"])
-            if move := self.board.put(doc["_id"], doc):
-                moves.append(move)
-        moves += self.board.keep_only(seen)
-        self.flow = flow
-        self.loaded.set()
-        if first or len(moves) > _MOST_AT_ONCE:
-            self.stream.publish("reload", {})
-        elif moves:
-            self.stream.publish("moves", as_events(moves, self.board))
+        with self._moving:
+            for doc in self._connection.database(status.DATABASE).every():
+                flow.put(doc)
+                seen.add(doc["_id"])
+                if move := self.board.put(doc["_id"], doc):
+                    moves.append(move)
+            moves += self.board.keep_only(seen)
+            self.flow = flow
+            self.loaded.set()
+            if first or len(moves) > _MOST_AT_ONCE:
+                self.stream.publish("reload", {})
+            elif moves:
+                self.stream.publish("moves", as_events(moves, self.board))
 
     def _apply(self, docs: dict[str, Doc | None]) -> None:
         moves = []
-        for doc_id, doc in docs.items():
-            if doc is not None:
-                self.flow.put(doc)
-            if move := self.board.put(doc_id, doc):
-                moves.append(move)
-        if moves:
-            self.stream.publish("moves", as_events(moves, self.board))
+        with self._moving:
+            for doc_id, doc in docs.items():
+                if doc is not None:
+                    self.flow.put(doc)
+                if move := self.board.put(doc_id, doc):
+                    moves.append(move)
+            if moves:
+                self.stream.publish("moves", as_events(moves, self.board))
         self._note(status.DATABASE)
 
     def _load_post(self) -> None:
@@ -165,8 +169,9 @@ class Live:
         return self.post.launched(_LAUNCHES)
 
     def _take_launches(self) -> None:
-        if moves := self.board.launched(self.launched()):
-            self.stream.publish("moves", as_events(moves, self.board))
+        with self._moving:
+            if moves := self.board.launched(self.launched()):
+                self.stream.publish("moves", as_events(moves, self.board))
 
     def _is_away(self, reason: str) -> None:
         if reason:

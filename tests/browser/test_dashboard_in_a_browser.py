@@ -154,6 +154,20 @@ def test_search_finds_and_what_needs_a_human_is_counted(system, page, url):
     assert page.said == []
 
 
+def test_what_moves_while_the_board_is_still_loading_is_shown(system, page, url):
+    put_ous(system, "Processing")
+
+    def move(route):
+        """Answer late, when the dashboard has told of a move to whoever listens by now."""
+        put_ous(system, "Delivered", minute=1)
+        time.sleep(1.0)
+        route.continue_()
+
+    page.route("**/static/board.js", move)
+    page.goto(url)
+    expect(page.locator(f'.column[data-state="Delivered"] [data-id="{DOC_ID}"]')).to_be_visible()
+
+
 def test_what_moved_at_one_moment_is_shown_in_one_order_however_it_was_told(system, page, url):
     page.goto(url)
     is_live(page)
