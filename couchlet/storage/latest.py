@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MOST: Final = 1000
+MOST: Final = 256
 """How many rows are kept, and made in one go for all feeds."""
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 """Stored as `user_version`; a file with a higher one belongs to a newer couchlet and is left alone."""
 
-_CACHE: Final = "PRAGMA cache_size = -256"
-"""A quarter of a megabyte of pages a connection, full soon and then no more; the system keeps the file anyway."""
+_CACHE: Final = "PRAGMA cache_size = -128"
+"""An eighth of a megabyte of pages a connection, full soon and then no more; the system keeps the file anyway."""
 
 _TABLES: Final = """
 -- One row a document: its newest change, the tree of its revisions, and the content of the revision that is shown.
