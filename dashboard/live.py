@@ -26,6 +26,7 @@ from shared.letters import unsettled
 from shared.messages import process_selector
 
 if TYPE_CHECKING:
+    from dashboard.board import Move
     from shared.dbcon import DbConnection, Doc
 
 WATCHED: Final = (reports.DATABASE, ngas.DATABASE, delivery.METADATA_DATABASE, delivery.STATUS_DATABASE)
@@ -111,8 +112,8 @@ class Live:
             self.loaded.set()
             if first or len(moves) > _MOST_AT_ONCE:
                 self.stream.publish("reload", {})
-            elif moves:
-                self.stream.publish("moves", as_events(moves, self.board))
+            else:
+                self._publish(moves)
 
     def _apply(self, docs: dict[str, Doc | None]) -> None:
         moves = []
@@ -122,9 +123,13 @@ class Live:
                     self.flow.put(doc)
                 if move := self.board.put(doc_id, doc):
                     moves.append(move)
-            if moves:
-                self.stream.publish("moves", as_events(moves, self.board))
+            self._publish(moves)
         self._note(status.DATABASE)
+
+    def _publish(self, moves: list[Move]) -> None:
+        """Tell of moves, if there are any; ``_moving`` is held."""
+        if moves:
+            self.stream.publish("moves", as_events(moves, self.board))
 
     def _load_post(self) -> None:
         self.post.begin(unsettled(self._connection.database(queue.DATABASE)))
@@ -170,8 +175,7 @@ class Live:
 
     def _take_launches(self) -> None:
         with self._moving:
-            if moves := self.board.launched(self.launched()):
-                self.stream.publish("moves", as_events(moves, self.board))
+            self._publish(self.board.launched(self.launched()))
 
     def _is_away(self, reason: str) -> None:
         if reason:

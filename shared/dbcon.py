@@ -537,8 +537,7 @@ class Database:
 
     def last_seq(self) -> str:
         """Return the update sequence of now, for a feed that begins here."""
-        params = {"since": "now", "limit": "1"}
-        return str(self.server.call("GET", self.path("_changes"), params=params, kind=answers.Changed).last_seq)
+        return str(self.changed("now", limit=1).last_seq)
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
