@@ -41,6 +41,8 @@ each takes 0.13 ms by itself."""
 
 _INDEX_TRIES: Final = 10
 _FORGETTING_S: Final = 5.0
+_SHARDS_COME_OR_GO: Final = ("No DB shards could be opened", "missing_target")
+"""What CouchDB answers meanwhile (`fabric:get_db_info`, `mem3_util:get_or_create_db_int`)."""
 _LOOK_S: Final = 0.02
 _EVERY_COPY_S: Final = 2.0
 _A_COPY_IS_AWAY_S: Final = 60.0
@@ -133,7 +135,7 @@ class DbConnection:
         except (errors.DatabaseMissing, errors.NotFound):
             return False
         except errors.DatabaseAway as error:
-            if "No DB shards could be opened" in str(error):
+            if any(each in str(error) for each in _SHARDS_COME_OR_GO):
                 return None
             raise
         return True

@@ -291,8 +291,18 @@ def test_a_database_that_is_believed_to_exist_though_it_was_deleted_is_made(serv
     assert not connection.create_database("x", n=1)
 
 
-def test_while_the_shards_of_a_database_go_it_is_neither_there_nor_away(server, connection):
-    going = (500, {}, {"error": "internal_server_error", "reason": "No DB shards could be opened."})
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": "internal_server_error", "reason": "No DB shards could be opened."},
+        {
+            "error": "{error,missing_target}",
+            "reason": '[{mem3_util,get_or_create_db_int,2,[{file,"src/mem3_util.erl"}]}]',
+        },
+    ],
+)
+def test_while_the_shards_of_a_database_go_it_is_neither_there_nor_away(server, connection, said):
+    going = (500, {}, said)
     server.answers = [(200, {}, {"ok": True}), going, GONE]
     assert connection.drop_database("x")
     server.answers = [EXISTS, going, (201, {}, {"ok": True})]
