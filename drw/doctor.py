@@ -99,7 +99,9 @@ def _server(context: Context) -> tuple[list[Finding], int]:
     try:
         found.append(version(connection.welcome(), settings.couchdb_url))
         connection.check_credentials()
-        found += [_rights(connection), *_databases(connection), _indexes(connection)]
+        found.append(_rights(connection))
+        found += _databases(connection)
+        found.append(_indexes(connection))
         found += [_cluster(connection), _pauses(connection), *_crew(context)]
         found.append(clocks(connection.clock.now(), datetime.now(UTC), settings.clock_spare_s))
     except DatabaseMissing:
@@ -173,7 +175,7 @@ def _missing_indexes(connection: DbConnection) -> list[str]:
     for name, wanted in setup.INDEXES.items():
         try:
             there = {index for ddoc, index in connection.indexes(name) if ddoc == dbcon.INDEXES}
-        except DatabaseMissing:
+        except (DatabaseMissing, Forbidden):
             continue  # said above
         missing += [f"{each} of {name}" for each in wanted if each not in there]
     return missing

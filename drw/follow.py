@@ -140,16 +140,11 @@ def _is_wanted(event: Event, context: Context) -> bool:
     args = context.args
     if event.selector == XTSS and not (args.all or args.selector == XTSS):
         return False
-    if args.ous and args.ous != event.ous and _weblog_stem(args.ous) not in event.ous:
+    if args.ous and args.ous != event.ous and not event.ous.startswith(names.weblog_stem(args.ous)):
         return False
     if args.states:
         return event.kind == "ous"
     return args.selector in {None, event.selector}
-
-
-def _weblog_stem(ous_uid: str) -> str:
-    """Return what the name of each of an OUS's weblogs has in it."""
-    return names.weblog(ous_uid, "2018-07-19T07:10:03.781").partition("2018-")[0]
 
 
 def _show(event: Event, context: Context) -> None:

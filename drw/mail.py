@@ -238,7 +238,7 @@ def _wanted(context: Context, database: Database) -> list[Letter]:
         for each in found
         if each.state in states
         and args.selector in {None, each.selector}
-        and (args.ous is None or args.ous == each.ous or names.document_id(args.ous)[6:].replace("_", "-") in each.name)
+        and (args.ous is None or args.ous == each.ous or each.name.startswith(names.weblog_stem(args.ous)))
     ]
     return sorted(kept, key=lambda each: (each.sent, each.id))
 

@@ -96,6 +96,8 @@ def _send(context: Context) -> int:
     if args.json:
         return context.print_json({"message": message.id, "sent": before is None})
     streams.tell(message.id if before is None else f"{message.id} was sent before, and is {before.state}")
+    if before is not None:
+        return OK
     if args.delay:
         say(context.console, f"it is not taken before {ages.at(stamp(now + timedelta(seconds=args.delay)))} UTC")
     if crew.post(args.selector) and not crew.listening(args.selector, crew.workers(context.connection)):

@@ -125,13 +125,13 @@ make_venv() {
 install_packages() { # install_packages runtime|dev
     local file=requirements.txt pip=("$DRW_VENV_PYTHON" -I -m pip --disable-pip-version-check --no-input install)
     [[ $1 == runtime ]] || file=requirements-dev.txt
-    rm -f "$DRW_VENV"/drw-made-*
     : >"$DRW_VENV_UNFINISHED"
     quietly "the packages of $file cannot be installed (the first set-up needs the network, or a package index)" \
         "${pip[@]}" --require-hashes --requirement "$DRW_ROOT/$file"
     quietly "drw itself cannot be installed into $DRW_VENV" \
         "${pip[@]}" --no-index --no-build-isolation --no-deps --editable "$DRW_ROOT"
-    rm -f "$DRW_VENV_UNFINISHED"
+    # Only now: while the old marks stand, an update that fails before it changes anything leaves what serves.
+    rm -f "$DRW_VENV"/drw-made-* "$DRW_VENV_UNFINISHED"
     recipe runtime >"$DRW_VENV/drw-made-runtime"
     [[ $1 == runtime ]] || recipe dev >"$DRW_VENV/drw-made-dev"
 }

@@ -148,7 +148,16 @@ def products_path(prog_id: str, run: str, ous_uid: str) -> str:
 
 
 def _stem(ous_uid: str, run: str) -> str:
-    return f"{uid(ous_uid).removeprefix('uid://').replace('/', '-')}-{timestamp(run)}"
+    return f"{_dashed(ous_uid)}-{timestamp(run)}"
+
+
+def _dashed(ous_uid: str) -> str:
+    return uid(ous_uid).removeprefix("uid://").replace("/", "-")
+
+
+def weblog_stem(ous_uid: str) -> str:
+    """Return what the names of all weblogs of an OUS begin with, ``weblog-X1-X1-Xa1-``, and no other OUS's."""
+    return f"weblog-{_dashed(ous_uid)}-"
 
 
 def weblog(ous_uid: str, run: str) -> str:

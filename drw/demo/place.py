@@ -49,6 +49,7 @@ def find(environ: Mapping[str, str]) -> Place:
         "DRW_WORK_DIR": str(home / "work"),
         "DRW_LOG_DIR": str(home / "log"),
         starting.WEBLOG_VARIABLE: "",
+        "DRW_WEBHOOK_URL": "",
     }
     given = bool(environ.get(starting.URL_VARIABLE))
     if given and database.answers(outer):
@@ -57,6 +58,7 @@ def find(environ: Mapping[str, str]) -> Place:
         own_database = False
     else:
         own_database = True
+        own["DRW_CREDENTIALS"] = ""  # of a user whom the demo's own couchlet does not know
         if given:
             own |= _credentials(outer) if "@" in environ[starting.URL_VARIABLE] else {}
             processes.couchlet(outer)

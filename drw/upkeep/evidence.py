@@ -24,7 +24,7 @@ from shared.clock import stamp
 from shared.errors import ArchiveError, BadInput, CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from drw.letters import Letter
@@ -338,16 +338,13 @@ def _archived(connection: DbConnection) -> tuple[dict[str, ArchivedFile], dict[s
     return found, misdescribed
 
 
-def read_back(
-    archive: ngas.Archive, files: Iterable[ArchivedFile], told: Callable[[str], None] = lambda _: None
-) -> dict[str, str]:
+def read_back(archive: ngas.Archive, files: Iterable[ArchivedFile]) -> dict[str, str]:
     """Read files of the archive whole, and return what is wrong with those that are not what they are described as."""
     corrupt = {}
     for each in files:
         wrong = archive.check(each.name, size=each.size, sha256=each.sha256)
         if wrong:
             corrupt[each.name] = wrong
-        told(each.name)
     return corrupt
 
 

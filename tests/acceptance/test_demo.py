@@ -131,6 +131,15 @@ def look_further(said: str) -> str:
     return next(line for line in said.splitlines() if line.startswith("Look further:")).partition(":")[2].strip()
 
 
+def test_it_tells_nobody_of_its_ouss_and_logs_in_as_nobody_elses_user(demo, tmp_path):
+    credentials = tmp_path / "operator"
+    credentials.touch(mode=0o600)
+    credentials.write_text("COUCHDB_USER=drw-operator\nCOUCHDB_PASSWORD=pw\n")
+    here = place.find(demo.environ | {"DRW_WEBHOOK_URL": "http://hooks.example/x", "DRW_CREDENTIALS": str(credentials)})
+    assert (here.own_database, here.settings.webhook_url) == (True, "")
+    assert here.settings.user != "drw-operator"
+
+
 @pytest.mark.parametrize("doc_id", ["uid___A003_X1_X1b", "uid___X1_X1_Xb0"])
 def test_it_refuses_a_couchdb_that_holds_ouss_which_it_did_not_make(demo, couchlet, doc_id):
     environ = {**demo.environ, "DRW_HOME": str(couchlet.home), "DRW_COUCHDB_URL": couchlet.url}

@@ -269,7 +269,7 @@ def test_sending_by_hand(place):
     done = answer(place, "send", "mine.own", '{"n": 1}', "--priority", "2", "--delay", "2h", "--key", "one")
     doc = place.connection.database(queue.DATABASE).get(done["message"])
     assert (doc["body"], doc["priority"], doc["state"]) == ({"n": 1}, 2, "delayed")
-    again = process(place, "send", "mine.own", "-", "--key", "one", stdin='{"n": 1}')
+    again = process(place, "send", "mine.own", "-", "--key", "one", "--delay", "3h", stdin='{"n": 1}')
     assert again.stdout == f"{done['message']} was sent before, and is delayed\n"
     assert [what for what, *_ in audited(place, done["message"])] == ["send"]
     assert "with another body" in refused(place, "send", "mine.own", '{"n": 2}', "--key", "one", status=1)

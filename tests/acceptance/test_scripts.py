@@ -261,6 +261,7 @@ def test_changed_requirements_are_installed_and_until_they_can_be_the_old_ones_s
         done = made.run("launch-all.sh")
         assert done.returncode == status
         assert ("DO NOT MATCH THE HASHES" in done.stderr) == (requirements == tampered)
+        assert made.run("launch-all.sh", "--stop").stdout == "drw.machine.launch ['--stop']\n"
     assert list(made.venv.glob("lib/python*/site-packages/standin-2.dist-info"))
 
 

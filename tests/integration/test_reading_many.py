@@ -35,6 +35,14 @@ def test_a_message_is_found_behind_thousands_of_others(place, drw):
     assert json.loads(drw("messages", "--limit", "1", "--json").out)["total"] == letters.MOST + 1
 
 
+def test_the_messages_of_an_ous_are_not_those_of_one_whose_name_is_longer(place, drw):
+    bus = place.bus()
+    weblogs = [names.weblog(each, "2018-07-19T07:10:03.781") for each in (OUS, f"{OUS}1")]
+    sent = [bus.send("cached.JAO", {"fileType": "weblog", "cachedAt": "EU", "name": each}) for each in weblogs]
+    found = json.loads(drw("messages", "--ous", OUS, "--json").out)
+    assert [each["id"] for each in found["messages"]] == sent[:1]
+
+
 def test_a_list_of_ouss_that_is_not_all_says_so(place, drw, monkeypatch):
     entities = place.connection.database(status.DATABASE)
     for number in range(3):

@@ -9,7 +9,7 @@ import pytest
 from drw import ages, crew, doctor, follow, letters, mail, near, overview, setup
 from drw.crew import Worker
 from drw.doctor import Finding
-from shared import dbcon
+from shared import dbcon, errors
 from shared.bus.pauses import Pause
 from shared.clock import stamp
 from shared.errors import BadInput
@@ -155,3 +155,13 @@ def test_doctor_gives_a_node_time_to_hear_of_an_index(monkeypatch):
     missing["msgq"] = 100
     found = doctor._indexes(Connection())
     assert (found.stands, found.fact) == ("wrong", "ready of msgq, due of msgq and ended of msgq missing")
+
+
+def test_an_index_that_this_user_may_not_read_is_no_missing_one():
+    class Connection:
+        def indexes(self, database):
+            if database == "msgq":
+                raise errors.Forbidden("not for you")
+            return [(dbcon.INDEXES, each) for each in setup.INDEXES[database]]
+
+    assert doctor._indexes(Connection()).stands == "ok"
