@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 BEATS: Final = 3
 """Who has not given a sign for so many times the interval of its signs is dead."""
 
+REVIEWING: Final = "serves a reviewer"
+"""What an ``aqua-qa2`` does first that ends when its reviewer leaves."""
+
 
 def standing(doc: dict[str, Any], now: datetime) -> str:
     """Return how an actor's sign of life stands: ``alive``, ``ended`` well, or ``dead`` without a word."""

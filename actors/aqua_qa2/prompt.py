@@ -18,6 +18,7 @@ from actors.aqua_qa2.session import Session
 from actors.aqua_qa2.terminal import Plain, terminal
 from shared import actor, audit, names, review, streams
 from shared.errors import DeadlineExceeded, DrwError
+from shared.heartbeats import REVIEWING
 
 if TYPE_CHECKING:
     import argparse
@@ -115,12 +116,13 @@ def _while_serving(me: Actor, do: Callable[[], None]) -> int:
     """Do something in the main thread while the background is served, and give signs of life meanwhile."""
     status: list[int] = []
     background = threading.Thread(target=lambda: status.append(me.serve(_WORK)))
-    background.start()
-    try:
-        do()
-    finally:
-        me.stopping.set()
-        background.join()
+    with me.busy(REVIEWING):
+        background.start()
+        try:
+            do()
+        finally:
+            me.stopping.set()
+            background.join()
     return status[0] if status else actor.FAILURE
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from drw.machine import pids
 from shared.actor import ACTORS_DATABASE
 from shared.errors import DatabaseMissing, DrwError
-from shared.heartbeats import standing
+from shared.heartbeats import REVIEWING, standing
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -26,6 +26,8 @@ class Living:
     executive: str
     host: str
     pid: int
+    is_reviewers: bool = False
+    """Whether it ends when a reviewer leaves, and so makes up for none that stays."""
 
     @property
     def name(self) -> str:
@@ -58,6 +60,7 @@ def living(connection: DbConnection, *, ours: Container[int] = ()) -> list[Livin
             str(doc.get("executive") or ""),
             str(doc.get("host")),
             pid if isinstance(pid, int) else 0,  # what no process of ours has said of itself is no number
+            str(doc.get("doing") or "").startswith(REVIEWING),
         )
         if each.host != here or (each.pid not in ours and pids.birth(each.pid)):
             found.append(each)
@@ -65,10 +68,14 @@ def living(connection: DbConnection, *, ours: Container[int] = ()) -> list[Livin
 
 
 def by_hand(alive: Sequence[Living], processes: Sequence[Process]) -> dict[str, Living]:
-    """Return which of the processes run already, started by hand. A dashboard elsewhere does not make up for one."""
+    """Return which of the processes run already, started by hand.
+
+    Neither a dashboard elsewhere makes up for one, nor a prompt for the ``aqua-qa2`` that stays when a reviewer leaves.
+    """
     here = socket.gethostname()
     names = {process.name for process in processes}
-    return {each.name: each for each in alive if each.name in names and (each.kind != "dashboard" or each.host == here)}
+    stand_in = [each for each in alive if not each.is_reviewers and (each.kind != "dashboard" or each.host == here)]
+    return {each.name: each for each in stand_in if each.name in names}
 
 
 def refuse_living(connection: DbConnection, what: str) -> None:

@@ -139,7 +139,7 @@ class Pruner:
             kept = each.kept or retention.unconfirmed(to_confirm, known) or self._difference(to_confirm, known)
             if kept or self._dry_run or self._remove_run(each.run):
                 what, where = SUPERSEDED if given_up else RUN, each.run.cache / each.run.name
-                self._done.pruned.append(Pruned(what, str(where), sum(each.run.files.values()), kept))
+                self._note(Pruned(what, str(where), sum(each.run.files.values()), kept))
         old_work = work.OldWork(self._connection, self._context.settings.runs_dir())
         horizon = now - timedelta(seconds=self._retention_s)
         for path in old_work.over(known, horizon):
@@ -147,8 +147,16 @@ class Pruner:
         for path in old_work.half_written(horizon) if not self._dry_run else ():
             self._is_gone(Path.unlink, path)
         self._messages()
-        self._record()
         return self._done
+
+    def _note(self, thing: Pruned) -> None:
+        """Take down what became of a thing, and audit at once what is gone: nobody could tell it later."""
+        self._done.pruned.append(thing)
+        if not (thing.kept or self._dry_run):
+            self._audit(thing.where, f"{thing.what}, {thing.size} bytes")
+
+    def _audit(self, where: str, why: str) -> None:
+        audit.record(self._connection, "prune", where, why, by=audit.who())
 
     # Caches
 
@@ -196,7 +204,7 @@ class Pruner:
         size = work.size(path)
         if not self._dry_run:
             old_work.remove(path)
-        self._done.pruned.append(Pruned(WORK, str(path), size))
+        self._note(Pruned(WORK, str(path), size))
 
     def _is_gone(self, remove: Callable[[Path], None], path: Path) -> bool:
         """Remove something, and tell whether it is gone; what cannot be removed is said."""
@@ -222,18 +230,10 @@ class Pruner:
             return
         try:
             self._done.messages = tidying.tidy().purged
+            if self._done.messages:
+                self._audit(queue.DATABASE, f"{self._done.messages} settled messages past their retention")
         except Forbidden as error:
             self._done.problems.append(f"messages are not purged: {error}; that needs a server administrator")
-
-    def _record(self) -> None:
-        gone = [each for each in self._done.pruned if not each.kept]
-        if self._dry_run:
-            return
-        for each in gone:
-            audit.record(self._connection, "prune", each.where, f"{each.what}, {each.size} bytes", by=audit.who())
-        if self._done.messages:
-            why = f"{self._done.messages} settled messages past their retention"
-            audit.record(self._connection, "prune", queue.DATABASE, why, by=audit.who())
 
 
 def _remove(path: Path, aside: Path) -> None:

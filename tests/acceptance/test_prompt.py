@@ -12,6 +12,7 @@ import pytest
 from desk_place import RUN, make_ready_for_review
 
 from actors.aqua_qa2 import prompt
+from drw.machine import heartbeats, processes
 from shared import names, reports
 from shared.bus import pauses, queue
 from shared.messages import VERDICT
@@ -122,6 +123,17 @@ def test_fail_asks_for_a_reason_and_a_comment_which_the_history_keeps(system, ou
     assert "Earlier runs" in ada.before
     assert f"{RUN}  " in ada.before
     assert "Fail [imaging] by ada" in ada.before
+
+
+def test_a_prompt_makes_up_for_no_background_that_stays(system, ous, sit):
+    """Else `launch-all.sh` would start none, and after the reviewer has left nobody would store reports."""
+    sit("ada").expect(ASKED)
+
+    def prompts():
+        return [each for each in heartbeats.living(system.connection) if each.kind == "aqua-qa2"]
+
+    system.wait_until(prompts, database="actors")
+    assert heartbeats.by_hand(prompts(), processes.actors(system.settings)) == {}
 
 
 def test_the_list_is_kept_up_to_date_and_does_not_eat_what_is_typed(system, ous, sit):
