@@ -128,8 +128,8 @@ class Newsroom:
     def run_once(self) -> None:
         """Send what is new: in the OUSs that have changed, among the dead messages, among the actors."""
         since = self._since()
-        everything = self._everything.is_set()
-        self._everything.clear()
+        if everything := self._everything.is_set():
+            self._everything.clear()  # never unseen, should another break come just now
         with self._lock:
             changed, self._changed = self._changed, set()
         docs = self._all_entities(since) if everything else self._entities.fetch(changed) if changed else []

@@ -18,7 +18,7 @@ from shared import errors
 from shared.bus import envelope
 from shared.bus.outcomes import Done, Outcome
 from shared.clock import elapsed_s
-from shared.names import moment
+from shared.names import moment, shown
 
 if TYPE_CHECKING:
     import threading
@@ -81,7 +81,8 @@ class ExecutorClient:
         """Expire a request that nobody has begun; tell whether it is sure now that it was not and will not be."""
         try:
             message = self._bus.queue.get(message_id)
-            if message is None or message.state != envelope.READY or message.attempts:
+            # What was begun has no deadline any more, also where its attempt was given back and does not count.
+            if message is None or message.state != envelope.READY or message.attempts or message.expires is None:
                 return message is not None and message.state == envelope.EXPIRED
             expired = envelope.expire(message, now=self._bus.queue.clock.now())
             written = self._bus.queue.write([expired], until_s=elapsed_s())[0]
@@ -184,6 +185,19 @@ def _error(error: BaseException) -> dict[str, str]:
     return reply | {"found": error.found} if isinstance(error, errors.StateRefused) else reply
 
 
+class _Error(msgspec.Struct):
+    kind: str
+    message: str
+    found: str = ""
+
+
+class _Reply(msgspec.Struct):
+    """What an executor leaves as the result: the value, or the error."""
+
+    value: Any = None
+    error: _Error | None = None
+
+
 def _reply(message: Message) -> Any:  # noqa: ANN401 (the executor's reply, any JSON)
     if message.state == envelope.EXPIRED:
         raise errors.DeadlineExceeded(f"message {message.id} expired: nobody executed it")
@@ -192,10 +206,15 @@ def _reply(message: Message) -> Any:  # noqa: ANN401 (the executor's reply, any 
         raise errors.RemoteError(f"message {message.id} is dead: {what}", kind="Dead")
     if envelope.is_discarded(message):
         raise errors.RemoteError(f"message {message.id} was {message.errors[-1].what}", kind="Discarded")
-    result = message.result or {}
-    if "error" not in result:
-        return result.get("value")
-    error = result["error"]
-    if error["kind"] == "StateRefused":
-        raise errors.StateRefused(error["message"], found=error.get("found", ""))
-    raise errors.RemoteError(error["message"], kind=error["kind"])
+    try:
+        reply = msgspec.convert(message.result or {}, _Reply)
+    except msgspec.ValidationError as error:
+        raise errors.RemoteError(
+            f"who consumed message {message.id} does not answer calls: its result is {shown(message.result)}",
+            kind="BadReply",
+        ) from error
+    if reply.error is None:
+        return reply.value
+    if reply.error.kind == "StateRefused":
+        raise errors.StateRefused(reply.error.message, found=reply.error.found)
+    raise errors.RemoteError(reply.error.message, kind=reply.error.kind)

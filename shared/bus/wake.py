@@ -135,7 +135,7 @@ class Feed:
         """Start reading, unless it has been started; one that rests goes on."""
         self._hurry.set()
         with self._start_lock:
-            if not self._thread.is_alive() and not self._stopped.is_set():
+            if self._thread.ident is None and not self._stopped.is_set():
                 self._thread.start()
 
     def stop(self) -> None:

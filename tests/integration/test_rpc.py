@@ -154,6 +154,32 @@ def test_a_call_that_nobody_answers_ends_at_its_deadline_and_is_then_never_execu
     assert seen.items == [{"n": 2}]
 
 
+def test_a_call_that_was_begun_and_given_back_is_not_withdrawn(place):
+    """As after an answer that was lost: the executor may have done it, and only wants to know whether it did."""
+    client = ExecutorClient(place.bus("client"), "echo", deadline_s=2.0)
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(client.call, {"n": 1}, message_id="echo:0123:begun")
+        [request] = place.bus().queue.fetch([place.wait_for_message("echo")])
+        now = place.connection.clock.now()
+        claimed = envelope.claim(request, by="x", token="t", now=now, lease_s=9)
+        lost = envelope.snooze(claimed, waits="for its answer", due=now, begun=True)
+        again = envelope.claim(lost, by="x", token="u", now=now, lease_s=9)
+        place.database.put(msgspec.to_builtins(envelope.give_back(again, refund=True)))
+        with pytest.raises(DeadlineExceeded, match="it may still be executed"):
+            call.result()
+    assert place.database.get("echo:0123:begun")["state"] == "ready"
+
+
+@pytest.mark.parametrize("result", ["ok", 42, {"error": "lost"}, {"error": {"kind": "X"}}])
+def test_a_result_that_is_no_executors_is_an_error_of_the_call(place, result):
+    listening = place.bus("listener")
+    listening.listen("plain", lambda _: Done(result))
+    listening.start()
+    with pytest.raises(RemoteError, match="does not answer calls: its result is") as caught:
+        ExecutorClient(place.bus("client"), "plain", deadline_s=10).call({})
+    assert caught.value.kind == "BadReply"
+
+
 def test_a_call_that_expired_can_be_asked_again(place, serve):
     client = ExecutorClient(place.bus("client"), "echo", deadline_s=0.3)
     with pytest.raises(DeadlineExceeded):
