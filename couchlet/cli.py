@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 _CANNOT_START: Final = 2
 _HIGHEST_PORT: Final = 65535
 _SWITCH_S: Final = 0.001
-_M_ARENA_MAX: Final = -8
-"""The number of that option of `mallopt(3)`, from glibc's `malloc.h`."""
+_TIDY_S: Final = 10.0
 
 
 class _Refused(Exception):
@@ -113,7 +112,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The writer's thread comes back from a sync to a busy event loop: it should not wait long for its turn.
     sys.setswitchinterval(_SWITCH_S)
     sys.setrecursionlimit(RECURSION_LIMIT)
-    _share_one_heap()
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     try:
         asyncio.run(_serve(options))
@@ -123,13 +121,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _share_one_heap() -> None:
-    """Have all writers' threads take their memory from one heap: in one of its own each keeps what it gave back.
+async def _tidy_memory_until(stop: asyncio.Event) -> None:
+    """Give freed memory back to the system now and then, until the server is to stop.
 
-    As `mallopt(3)` has it, before there is a second thread; other C libraries than glibc have one heap anyway.
+    glibc keeps what was freed in its heaps, one for some threads each, and memory would go on growing for long
+    (`malloc_trim(3)`); other C libraries do without.
     """
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _TIDY_S)
+        if trim is not None:
+            trim(0)
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -159,7 +162,7 @@ async def _serve(options: argparse.Namespace) -> None:
     host = f"[{options.host}]" if ":" in options.host else options.host
     streams.say(f"couchlet listening on http://{host}:{port} data {directory}")
     try:
-        await stop.wait()
+        await _tidy_memory_until(stop)
     finally:
         await server.stop()
 
