@@ -230,10 +230,10 @@ class Pruner:
             return
         try:
             self._done.messages = tidying.tidy().purged
-            if self._done.messages:
-                self._audit(queue.DATABASE, f"{self._done.messages} settled messages past their retention")
         except Forbidden as error:
             self._done.problems.append(f"messages are not purged: {error}; that needs a server administrator")
+        if self._done.messages:
+            self._audit(queue.DATABASE, f"{self._done.messages} settled messages past their retention")
 
 
 def _remove(path: Path, aside: Path) -> None:
