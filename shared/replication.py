@@ -155,8 +155,8 @@ def replicate(
 ) -> tuple[FileEntry, ...]:
     """Bring ``name`` from ``source`` into ``cache``, whole and verified, and return its manifest.
 
-    ``files`` is what it must hold; without it both ends are compared by content. If the cache holds it already, nothing
-    is done. Errors as of :func:`fetch` and :meth:`shared.cache.CacheDirectory.admit`.
+    ``files`` is what it must hold: if the cache holds it already, nothing is done. Without it both ends are compared by
+    content, which takes a copy of the whole. Errors as of :func:`fetch` and :meth:`shared.cache.CacheDirectory.admit`.
     """
     if files is not None and cache.holds(name, files):
         cache.forget_partial(name)

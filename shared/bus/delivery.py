@@ -75,7 +75,7 @@ class Delivery:
             raise errors.LeaseLost(f"message {self.message.id} was taken over by somebody else")
 
     def on_abort(self, callback: Callable[[], None]) -> None:
-        """Have ``callback`` called, from another thread, when the work must end now."""
+        """Have ``callback`` called when the work must end now: by another thread, or at once if it must already."""
         self._held.on_abort(callback)
 
     def off_abort(self, callback: Callable[[], None]) -> None:

@@ -11,6 +11,9 @@ function, so the state machine can be read off this file::
       delayed --------------+<--------------------------+
         |                                   expire: ready or delayed, past its time -----> expired
 
+What has ended begins anew by hand, or as it is asked for again: ``requeue`` and ``ask_again`` lead back to ready, and
+``discard`` from dead to consumed.
+
 A delayed message that is due, and a claimed one whose lease is over, are claimed directly, without a write in
 between. Every function returns the message with a new ``last``: whose write this was, so that a writer who lost the
 answer can tell by reading. The revision is left as it was read: the write must meet it.
