@@ -104,6 +104,11 @@ class CachedFile(_Body, frozen=True, kw_only=True, omit_defaults=True):
         else:
             names.split_products_dir(self.name)
 
+    def body(self) -> dict[str, Any]:
+        """Return what a message carries, without ``files`` that are too many: the replicator asks the cache then."""
+        whole = super().body()
+        return whole if envelope.fits(whole) else msgspec.structs.replace(self, files=()).body()
+
 
 class PipelineReport(_Body, frozen=True, kw_only=True, omit_defaults=True):
     """To AQUA at JAO: the report of a run, its XML in BASE64."""

@@ -253,8 +253,6 @@ class Driver:
             return self._fail(delivery, run.request, note)
         here = self._me.executive
         to_jao = CachedFile(fileType="productsdir", cachedAt=here, name=run.products_dir, files=products)
-        if not envelope.fits(to_jao.body()):  # of very many files the replicator asks the cache itself
-            to_jao = CachedFile(fileType="productsdir", cachedAt=here, name=run.products_dir)
         page = CachedFile(fileType="weblog", cachedAt=here, name=weblog_name, files=weblog)
         delivery.send(cached_selector("JAO"), to_jao.body(), name=f"products-{timestamp}")
         for executive in dict.fromkeys(("JAO", here)):

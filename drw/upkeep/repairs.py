@@ -149,8 +149,6 @@ class Repairs:
             name=finding.subject,
             files=manifest.manifest_of(cache.path / finding.subject),
         )
-        if not envelope.fits(request.body()):  # of very many files the replicator asks the cache itself
-            request = CachedFile(fileType=request.fileType, cachedAt=request.cachedAt, name=request.name)
         key = f"repair {finding.subject} {finding.stamp}"
         self._context.bus.send(messages.cached_selector("JAO"), request.body(), dedup=key)
 
