@@ -16,7 +16,6 @@ setInterval(() => { told = 0; }, 1000);
 let pending = new Map();
 let counts = null;
 let needs = null;
-let asked = false;
 
 const columns = () => [...main.querySelectorAll(".column")];
 const columnOf = (state) => columns().find((each) => each.dataset.state === state);
@@ -109,7 +108,7 @@ function make() {
     const list = column.querySelector("ul");
     while (list.children.length > mostOf(column)) list.lastElementChild.remove();
     tell(column);
-    if (list.children.length < Math.min(STEP / 2, Number(column.dataset.total))) fill(column);
+    if (list.children.length < Math.min(STEP / 2, Number(column.dataset.total))) fill(column.dataset.state);
   }
   write(document.getElementById("needs"), Object.values(needs).reduce((sum, each) => sum + each, 0));
   document.getElementById("empty")?.remove();
@@ -123,87 +122,120 @@ events.addEventListener("moves", (event) => {
   counts = news.counts;
   needs = news.needs;
   if (filtered) return reload();
-  if (!pending.size) requestAnimationFrame(make);
-  for (const move of news.moves) {
-    pending.set(move.id, move.card);
-    filling.forEach((moved) => moved.add(move.id));
-  }
+  const moves = news.moves.map((move) => [move.id, move.card]);
+  flights.forEach((moved) => moves.forEach((move) => moved.set(...move)));
+  takeIn(moves);
 });
 events.addEventListener("reload", reload);
 
-const filling = new Map(); // of each column that is being filled, the cards that moved since it was asked for
+function takeIn(moves) {
+  if (!pending.size && moves.length) requestAnimationFrame(make);
+  moves.forEach((move) => pending.set(...move));
+}
+
+const flights = new Set(); // for each page that is being fetched, what moved since: the page may be older than that
+
+// Returns a page, and what moved since it was asked for.
+async function fetched(address) {
+  const moved = new Map();
+  flights.add(moved);
+  try {
+    return { page: await fetchPage(address), moved };
+  } finally {
+    flights.delete(moved);
+  }
+}
+
+// Fetches cards of a column, and puts in those that are not there.
+async function fetchCards(state, query) {
+  const { page, moved } = await fetched(`/column/${encodeURIComponent(state)}?${query}`);
+  const column = columnOf(state);
+  if (!column) return;
+  const list = column.querySelector("ul");
+  const have = new Set([...list.children].map((each) => each.dataset.id));
+  for (const item of page.querySelectorAll(".card")) {
+    if (have.has(item.dataset.id) || moved.has(item.dataset.id)) continue;
+    list.insertBefore(item, spot(list, sinceOf(item), item.dataset.id));
+  }
+  tell(column);
+  age();
+}
+
+const filling = new Set();
 
 // Fetches the cards that came up from behind in a column.
-function fill(column) {
-  if (filling.has(column)) return;
-  const moved = new Set();
-  filling.set(column, moved);
+function fill(state) {
+  if (filling.has(state)) return;
+  filling.add(state);
   setTimeout(async () => {
     try {
-      moved.clear();
-      const query = new URLSearchParams({ start: 0, limit: STEP });
-      const page = await fetchPage(`/column/${encodeURIComponent(column.dataset.state)}?${query}`);
-      const list = column.querySelector("ul");
-      const have = new Set([...list.children].map((each) => each.dataset.id));
-      for (const item of page.querySelectorAll(".card")) {
-        if (have.has(item.dataset.id) || moved.has(item.dataset.id)) continue;
-        list.insertBefore(item, spot(list, sinceOf(item), item.dataset.id));
-      }
-      tell(column);
-      age();
+      await fetchCards(state, new URLSearchParams({ start: 0, limit: STEP }));
     } catch {
       // the server is away: live.js says so, and the next move asks again
     } finally {
-      filling.delete(column);
+      filling.delete(state);
     }
   }, REFILL_MS);
 }
 
+let isStale = false;
+let isFetching = false;
+
 // What cannot be told by moves alone (a search, a board that was away for long) is fetched.
-function reload() {
-  if (asked) return;
-  asked = true;
-  setTimeout(async () => {
-    asked = false;
-    try {
-      const page = await fetchPage();
-      const focused = document.activeElement?.closest?.(".card")?.dataset.id;
-      const longer = columns().filter((each) => each.dataset.most).map((each) => [each.dataset.state, Number(each.dataset.most)]);
-      main.querySelectorAll(".notice").forEach((each) => each.remove());
-      main.querySelector("#board").before(...page.querySelectorAll("main > .notice"));
-      main.querySelector("#board").replaceWith(page.querySelector("#board"));
-      longer.forEach(([state, most]) => lengthen(state, most));
-      main.querySelector("#needs").textContent = page.querySelector("#needs").textContent;
-      if (focused) main.querySelector(`.card[data-id="${CSS.escape(focused)}"] a`)?.focus();
-      age();
-    } catch {
-      reload(); // the server is away: live.js says so, and the next event or try mends it
-    }
-  }, REFILL_MS);
+async function reload() {
+  isStale = true;
+  if (isFetching) return;
+  isFetching = true;
+  while (isStale) {
+    await new Promise((done) => setTimeout(done, REFILL_MS));
+    isStale = false;
+    const answer = await fetched(location.href).catch(() => null); // the server is away: live.js says so
+    if (answer?.page.getElementById("board")) renew(answer);
+    else isStale = true;
+  }
+  isFetching = false;
+}
+
+// Shows what was fetched, and again what moved meanwhile. A column that stays is the same element as before, so that
+// nobody's press on its button meets one that is no longer there.
+function renew({ page, moved }) {
+  const focused = document.activeElement?.closest?.(".card")?.dataset.id;
+  const board = document.getElementById("board");
+  const fresh = [...page.querySelectorAll(".column")];
+  const states = new Set(fresh.map((each) => each.dataset.state));
+  main.querySelectorAll(".notice").forEach((each) => each.remove());
+  board.before(...page.querySelectorAll("main > .notice"));
+  columns().filter((each) => !states.has(each.dataset.state)).forEach((each) => each.remove());
+  fresh.forEach((column, at) => {
+    const known = columnOf(column.dataset.state);
+    if (!known) return board.insertBefore(column, columns()[at] ?? null);
+    known.dataset.total = column.dataset.total;
+    known.querySelector("ul").replaceChildren(...column.querySelector("ul").children);
+    tell(known);
+    if (known.dataset.most) lengthen(known, Number(known.dataset.most));
+  });
+  write(document.getElementById("needs"), page.getElementById("needs").textContent);
+  if (focused) main.querySelector(`.card[data-id="${CSS.escape(focused)}"] a`)?.focus();
+  age();
+  takeIn([...moved]);
 }
 
 // Shows as many cards of a column as asked for, and notes it, so that it stays as long when the board is fetched anew.
-async function lengthen(state, most) {
-  columnOf(state).dataset.most = most;
-  const start = columnOf(state).querySelector("ul").children.length;
+async function lengthen(column, most) {
+  column.dataset.most = most;
+  const start = column.querySelector("ul").children.length;
   if (start >= most) return;
   const query = new URLSearchParams(filter);
   query.set("start", start);
   query.set("limit", most - start);
   try {
-    const page = await fetchPage(`/column/${encodeURIComponent(state)}?${query}`);
-    const column = columnOf(state); // the board may be another by now
-    const list = column.querySelector("ul");
-    const have = new Set([...list.children].map((each) => each.dataset.id));
-    list.append(...[...page.querySelectorAll(".card")].filter((each) => !have.has(each.dataset.id)));
-    tell(column);
-    age();
+    await fetchCards(column.dataset.state, query);
   } catch {
-    columnOf(state).querySelector(".rest span").textContent = "no answer: press again";
+    column.querySelector(".rest span").textContent = "no answer: press again";
   }
 }
 
 main.addEventListener("click", (event) => {
   const column = event.target.closest(".more")?.closest(".column");
-  if (column) lengthen(column.dataset.state, column.querySelector("ul").children.length + STEP);
+  if (column) lengthen(column, column.querySelector("ul").children.length + STEP);
 });

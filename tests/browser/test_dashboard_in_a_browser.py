@@ -18,6 +18,7 @@ DOC_ID = "uid___X1_X1_Xb0"
 PASSWORD = "countess of lovelace"
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 RUN = "2018-07-19T07:10:03.781"
+RELOAD = "import('/static/live.js').then(({ events }) => events.dispatchEvent(new Event('reload')))"
 LIFE = ("ReadyForProcessing", "Processing", "ReadyForReview", "Reviewing", "Verified", "Delivered")
 
 pytestmark = pytest.mark.xdist_group("chromium")
@@ -144,9 +145,9 @@ def test_search_finds_and_what_needs_a_human_is_counted(system, page, url):
     expect(column.locator(".count")).to_have_text("37")
     column.locator(".more").click()
     expect(column.locator(".card")).to_have_count(37)
-    page.evaluate("document.getElementById('board').dataset.old = 'yes'")
-    page.evaluate("import('/static/live.js').then(({ events }) => events.dispatchEvent(new Event('reload')))")
-    expect(page.locator("#board[data-old]")).to_have_count(0)  # fetched anew, and as long as it was
+    page.evaluate("document.querySelector('.card').dataset.old = 'yes'")
+    page.evaluate(RELOAD)
+    expect(page.locator("[data-old]")).to_have_count(0)  # fetched anew, and as long as it was
     expect(column.locator(".card")).to_have_count(37)
     page.get_by_label("Search").fill("x1/x07")
     page.get_by_label("Search").press("Enter")
@@ -180,6 +181,54 @@ def test_what_moved_at_one_moment_is_shown_in_one_order_however_it_was_told(syst
     expect(cards).to_have_count(40)
     shown = cards.evaluate_all("cards => cards.map((card) => card.dataset.id)")
     assert shown == [f"uid___X1_X1_X{number:02}" for number in reversed(range(40))]
+
+
+def test_a_press_on_more_is_not_lost_while_the_board_is_fetched_anew(system, page, url):
+    for number in range(40):
+        put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}")
+    page.goto(url)
+    is_live(page)
+    column = page.locator('.column[data-state="Delivered"]')
+    expect(column.locator(".count")).to_have_text("40")
+    column.locator(".more").hover()
+    page.mouse.down()
+    page.evaluate("document.querySelector('.card').dataset.old = 'yes'")
+    page.evaluate(RELOAD)
+    expect(page.locator("[data-old]")).to_have_count(0)
+    page.mouse.up()
+    expect(column.locator(".card")).to_have_count(40)
+
+
+@pytest.mark.parametrize("what", ["the board", "more of a column"])
+def test_what_moves_while_it_is_being_fetched_is_shown_where_it_is_now(system, page, url, what):
+    for number in range(40):
+        put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}")
+    page.goto(url)
+    is_live(page)
+    delivered, problem = (
+        page.locator(f'.column[data-state="{state}"]') for state in ("Delivered", "ProcessingProblem")
+    )
+    expect(delivered.locator(".count")).to_have_text("40")
+
+    def answer_late(route):
+        """Answer with what was true before a move that the page has heard of by now."""
+        answer = route.fetch()
+        put_ous(system, "ProcessingProblem", doc_id="uid___X1_X1_X05", minute=1)
+        expect(problem.locator(".count")).to_have_text("1")
+        route.fulfill(response=answer)
+
+    page.evaluate("document.querySelector('.card').dataset.old = 'yes'")
+    page.route(url if what == "the board" else "**/column/**", answer_late)
+    if what == "the board":
+        page.evaluate(RELOAD)
+        expect(page.locator("[data-old]")).to_have_count(0)
+    else:
+        delivered.locator(".more").click()
+        expect(delivered.locator(".card")).to_have_count(39)
+    expect(delivered.locator(".count")).to_have_text("39")
+    expect(problem.locator(".count")).to_have_text("1")
+    expect(page.locator('[data-id="uid___X1_X1_X05"]')).to_have_count(1)
+    expect(problem.locator(".card")).to_have_count(1)
 
 
 def test_a_database_that_is_lost_is_said_and_the_page_goes_on_by_itself(system, page, url):
