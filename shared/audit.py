@@ -44,6 +44,8 @@ def record(connection: DbConnection, what: str, subject: str, why: str, *, by: s
 def intend(connection: DbConnection, what: str, subject: str, why: str, *, by: str, revision: str) -> None:
     """Keep an action that is about to be done to a document at this revision, empty for one that is not there yet.
 
+    A launch, of which nothing is written before, has the id of the message that it will send as ``revision``.
+
     Where the latest action on ``subject`` is this very one, it was begun before and not ended: it is not kept again.
     """
     action: Doc = {"who": by, "what": what, "subject": subject, "why": why, "revision": revision}

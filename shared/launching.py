@@ -71,7 +71,7 @@ class Launching:
         _refuse_ended(entity, earlier)
         if earlier is None:  # before it is sent, so that no launch is without its record
             what = "launch, forced" if force else "launch"
-            audit.record(self._connection, what, entity.entity_id, reason, by=self._by)
+            audit.intend(self._connection, what, entity.entity_id, reason, by=self._by, revision=message.id)
         self._bus.send_many([message])
         return Launched(entity.entity_id, entity.recipe, executive, message.id, earlier is None)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from shared.clock import elapsed_s
-from shared.errors import DatabaseAway, NotNow, OutcomeUnknown
+from shared.errors import DatabaseAway, DeadlineExceeded, NotNow, OutcomeUnknown
 from shared.printable import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -51,13 +51,14 @@ class Trouble:
         self._is_over = False
 
     def met(self, error: DrwError) -> None:
-        """Note a failure."""
-        reason = str(error)
-        is_told = isinstance(error, DatabaseAway | OutcomeUnknown) and not isinstance(error, NotNow)
+        """Note a failure. That nobody answers is one reason, though each request that it tells of is another."""
+        is_unanswered = isinstance(error, DeadlineExceeded)
+        reason = type(error).__name__ if is_unanswered else str(error)
+        is_told = isinstance(error, DatabaseAway | OutcomeUnknown) and not (is_unanswered or isinstance(error, NotNow))
         if (self._is_over and elapsed_s() > self._met_s + _CALM_S) or len(self._said) > _SAID_KEPT:
             self._said.clear()
         is_news = not is_told and reason not in self._said
-        self._to.log(logging.ERROR if is_news else logging.DEBUG, "%s: %s", self._what, reason)
+        self._to.log(logging.ERROR if is_news else logging.DEBUG, "%s: %s", self._what, error)
         self._said |= {reason} if is_news else set()
         self._met_s, self._is_over = elapsed_s(), False
 

@@ -187,6 +187,8 @@ class Place:
         lines += [f"archive: {doc['_id']} {'sha256' in doc}" for doc in self._documents(ngas.DATABASE, case)]
         for root in (self.eu, self.jao):
             lines += [f"file: {path.relative_to(self.home)}" for path in sorted(root.rglob("*")) if self._counts(path)]
+        audited = self.connection.database(audit.DATABASE).every()
+        lines += [f"audit: {doc['what']}" for doc in audited if doc["subject"] == case.ous and doc["what"] == "launch"]
         told = (self.home / POSTED).read_text().split() if (self.home / POSTED).exists() else []
         lines += [f"told: {each}" for each in range(len(set(told)))]
         lines += [f"stray: {path}" for path in (self.home / "tmp").iterdir()]

@@ -25,6 +25,7 @@ from actors.aqua_qa2.desk import Desk
 from actors.launcher import launch
 from shared import lifecycle, names
 from shared.actor import Actor
+from shared.entities import Entities
 from shared.errors import DrwError
 from shared.messages import ProcessRequest
 
@@ -204,6 +205,7 @@ class Storm:
         self._weather = Weather(self._crew, system.couchlet, self._proxy, seed)
         self._operator = Actor("operator", system.settings)  # straight to the database: the storm is not for him
         self._desk = Desk(self._operator, "ada")
+        self._entities = Entities(self._operator.connection)
         self._states: dict[str, str] = {}
 
     @property
@@ -278,9 +280,7 @@ class Storm:
         return True
 
     def _review_what_waits(self) -> None:
-        for entity in self._desk.waiting():
-            if entity.state != lifecycle.READY_FOR_REVIEW:
-                continue
+        for entity in self._entities.in_state(lifecycle.READY_FOR_REVIEW):
             with suppress(DrwError):
                 taken, report = self._desk.take(entity.entity_id)
                 self._desk.give_verdict(taken, report, self._chance.choice(FLAGS), "seen in a storm")

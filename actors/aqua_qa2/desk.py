@@ -64,16 +64,6 @@ class Desk:
             mine=self._is_mine(entity),
         )
 
-    def waiting(self) -> list[StatusEntity]:
-        """Return all OUSs that can be reviewed, those that wait longest first.
-
-        They are ReadyForReview, or Reviewing by somebody whose program has died.
-        """
-        reviewing = self._entities.in_state(lifecycle.REVIEWING)
-        abandoned = [each for each in reviewing if not self._holder_lives(each)]
-        waiting = self._entities.in_state(lifecycle.READY_FOR_REVIEW)
-        return sorted([*waiting, *abandoned], key=_waiting_since)
-
     def _is_mine(self, entity: StatusEntity) -> bool:
         return entity.reviewer is not None and entity.reviewer.session == self._me.me
 

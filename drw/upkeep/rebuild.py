@@ -71,13 +71,8 @@ def _rebuild(context: Context) -> int:
     runs = runs_of(known, args.ousUID)
     made: list[Made] = []
     for run in context.track(runs, "rebuilding", total=len(runs)):
-        made += rebuilder.rebuild(run)
-    made += rebuilder.conclude(args.ousUID)
-    if not args.dry_run:
-        for each in made:
-            audit.record(
-                context.connection, "rebuild", each.ous, f"{each.what} {each.subject}: {each.why}", by=audit.who()
-            )
+        made += _audited(context, rebuilder.rebuild(run))
+    made += _audited(context, rebuilder.conclude(args.ousUID))
     if args.json:
         return context.print_json({"made": made, "problems": rebuilder.problems}, FAILURE if rebuilder.problems else OK)
     if made:
@@ -87,6 +82,14 @@ def _rebuild(context: Context) -> int:
     done = "would be made anew" if args.dry_run else "made anew"
     say(context.console, f"{counted(len(made), 'record')} {done}" if made else "nothing had to be made anew")
     return FAILURE if rebuilder.problems else OK
+
+
+def _audited(context: Context, made: list[Made]) -> list[Made]:
+    """Keep what was made of one run at once, so that it is in the audit if the command ends before the others."""
+    for each in made if not context.args.dry_run else ():
+        why = f"{each.what} {each.subject}: {each.why}"
+        audit.record(context.connection, "rebuild", each.ous, why, by=audit.who())
+    return made
 
 
 def runs_of(known: Evidence, ouss: Sequence[str] = ()) -> list[CachedRun]:

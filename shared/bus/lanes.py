@@ -143,7 +143,7 @@ class Lanes:
         except errors.DatabaseError:  # what was taken from the lane for it is still to be read
             del self._lanes[selector]
             raise
-        is_all = not lane.places and lane.behind is None and not lane.start
+        is_all = not (lane.places or lane.behind or lane.start or lane.crowded)  # a crowd's look ends early
         if not lane.places:
             self._go_on(selector, lane)
         return messages, is_all

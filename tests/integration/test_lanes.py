@@ -109,6 +109,18 @@ def test_whoever_meets_another_moves_on_to_a_new_lane(place, bus, monkeypatch):
     assert numbers(lanes.look("work.EU", 12)[0]) == [299]
 
 
+def test_whoever_meets_another_near_the_end_knows_that_it_has_not_seen_all(place, bus):
+    another = place.bus("another")
+    claim(another, first(bus, 284))
+    lanes = Lanes(bus.queue)
+    claim(bus, lanes.look("work.EU", 4)[0])
+    claim(another, first(bus, 10)[2:])
+    found, is_all = lanes.look("work.EU", 16)
+    assert (numbers(found), is_all) == ([288, 289], False)
+    claim(bus, found)
+    assert sorted(n for each in consume(lanes, bus) for n in each) == [298, 299]
+
+
 def in_a_lane(lanes, bus, monkeypatch):
     """Have a consumer read in a lane of its own, from the hundredth message on."""
     monkeypatch.setattr(lanes_of.random, "randint", lambda low, high: low)

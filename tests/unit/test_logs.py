@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from shared import logs
-from shared.errors import DatabaseAway, Forbidden, NotNow, Refused
+from shared.errors import DatabaseAway, DeadlineExceeded, Forbidden, NotNow, OutcomeUnknown, Refused
 
 
 @pytest.fixture
@@ -69,6 +69,11 @@ def said(monkeypatch, caplog):
 def test_what_fails_again_and_again_is_said_once_for_each_reason_and_an_outage_not_at_all(said):
     met = [Refused("no index"), Refused("no index"), DatabaseAway("away"), Refused("no index"), Forbidden("no")]
     assert said(*met, *met) == ["nobody is told: no index", "nobody is told: no"]
+
+
+def test_that_nobody_answers_is_said_once_whichever_request_it_was(said):
+    met = [DeadlineExceeded(f"xtss did not answer message {number}") for number in range(3)]
+    assert said(*met, OutcomeUnknown("a write")) == ["nobody is told: xtss did not answer message 0"]
 
 
 def test_what_comes_again_after_good_days_is_said_again_whatever_was_met_before_it(said):
