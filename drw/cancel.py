@@ -62,6 +62,8 @@ def _cancel(context: Context) -> int:
     ]
     if not launches and entity.state != lifecycle.PROCESSING:
         return _nothing(context, entity)
+    launch = status.launch_of(entity)
+    audit.intend(context.connection, "cancel", uid, context.args.reason, by=audit.who(), revision=launch)
     taken_back = cancels.cancel(
         context.bus.queue.database,
         uid,
@@ -70,7 +72,6 @@ def _cancel(context: Context) -> int:
         reason=context.args.reason,
         now=context.connection.clock.now(),
     )
-    audit.record(context.connection, "cancel", uid, context.args.reason, by=audit.who())
     _Ending(context, taken_back).run(launches)
     return _outcome(context, _left(context, entity), launches)
 

@@ -90,9 +90,9 @@ def _send(context: Context) -> int:
     message = bus.compose(args.selector, _body(context), priority=args.priority, **_options(context))
     before = bus.queue.get(message.id) if args.key else None
     unheard = mail.unheard(context.connection, args.selector)  # asked first: a message there makes it known
-    bus.send_many([message])
     if before is None:
-        audit.record(context.connection, "send", message.id, args.reason, by=audit.who())
+        audit.intend(context.connection, "send", message.id, args.reason, by=audit.who(), revision="")
+    bus.send_many([message])
     if args.json:
         return context.print_json({"message": message.id, "sent": before is None})
     streams.tell(message.id if before is None else f"{message.id} was sent before, and is {before.state}")

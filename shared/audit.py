@@ -44,7 +44,7 @@ def record(connection: DbConnection, what: str, subject: str, why: str, *, by: s
 def intend(connection: DbConnection, what: str, subject: str, why: str, *, by: str, revision: str) -> None:
     """Keep an action that is about to be done to a document at this revision, empty for one that is not there yet.
 
-    A launch, of which nothing is written before, has the id of the message that it will send as ``revision``.
+    Other words may say what is acted on: the id of the message that a launch will send, or which launch is cancelled.
 
     Where the latest action on ``subject`` is this very one, it was begun before and not ended: it is not kept again.
     """

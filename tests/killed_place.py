@@ -188,7 +188,11 @@ class Place:
         for root in (self.eu, self.jao):
             lines += [f"file: {path.relative_to(self.home)}" for path in sorted(root.rglob("*")) if self._counts(path)]
         audited = self.connection.database(audit.DATABASE).every()
-        lines += [f"audit: {doc['what']}" for doc in audited if doc["subject"] == case.ous and doc["what"] == "launch"]
+        lines += [
+            f"audit: {doc['what']}"
+            for doc in audited
+            if doc["subject"] == case.ous and doc["what"] in {"launch", "cancel"}
+        ]
         told = (self.home / POSTED).read_text().split() if (self.home / POSTED).exists() else []
         lines += [f"told: {each}" for each in range(len(set(told)))]
         lines += [f"stray: {path}" for path in (self.home / "tmp").iterdir()]
