@@ -250,7 +250,7 @@ def measure_fifty(url: str, pid: int, database_port: int, mover: Mover) -> None:
     def listen(line: Any) -> None:  # noqa: ANN401 (a response)
         for each in line:
             if each.startswith(b'data: {"moves"'):
-                for found in re.findall(rb'\{"id":"([^"]+)","before"', each):
+                for found in re.findall(rb'\{"id":"([^"]+)","card"', each):
                     seen.setdefault(found.decode(), []).append(time.monotonic())
 
     for line in lines:

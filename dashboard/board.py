@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -50,10 +51,9 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class Move(msgspec.Struct, frozen=True):
-    """A card that changed: where it was (empty for a new one), and what it is now (None where it is gone)."""
+    """A card that changed: what it is now, None where it is gone."""
 
     id: str
-    before: str
     card: Card | None
 
 
@@ -80,7 +80,7 @@ class Board:
             if card == before:
                 return None
             self._replace(doc_id, before, card)
-            return Move(doc_id, before.state if before else "", card)
+            return Move(doc_id, card)
 
     def keep_only(self, ids: set[str]) -> list[Move]:
         """Drop every card but these; return the moves."""
@@ -98,7 +98,7 @@ class Board:
                 after = self._judged(before)
                 if before.uid in changed and after != before:
                     self._replace(doc_id, before, after)
-                    moves.append(Move(doc_id, before.state, after))
+                    moves.append(Move(doc_id, after))
             return moves
 
     def counts(self) -> dict[str, int]:
@@ -112,16 +112,27 @@ class Board:
         with self._lock:
             return dict(self._needs)
 
-    def page(self, state: str, start: int, limit: int, query: str = "", need: bool = False) -> tuple[list[Card], int]:
-        """Return the cards of a column from number ``start`` on, and how many there are; the latest change first."""
+    def columns(self, limit: int, query: str = "", *, need: bool = False) -> list[tuple[str, list[Card], int]]:
+        """Return all columns as they are at one moment: the state, its first cards, and how many there are."""
+        with self._lock:
+            return [(state, *self.page(state, limit, query, need=need)) for state in self.counts()]
+
+    def page(
+        self, state: str, limit: int, query: str = "", *, need: bool = False, behind: tuple[str, str] | None = None
+    ) -> tuple[list[Card], int]:
+        """Return the first cards of a column, or those ``behind`` one (its ``since`` and id), and how many there are.
+
+        The latest change comes first. The card that they are behind may be elsewhere by now.
+        """
         words = query.lower().split()
         with self._lock:
             order = self._order.get(state, [])
             if not words and not need:
-                shown = order[max(len(order) - start - limit, 0) : len(order) - start] if start < len(order) else []
-                return [self._cards[each] for _, each in reversed(shown)], len(order)
+                end = len(order) if behind is None else bisect_left(order, behind)
+                return [self._cards[each] for _, each in reversed(order[max(end - limit, 0) : end])], len(order)
             found = [card for card in self._column(order) if card.matches(words) and (card.need or not need)]
-        return found[start : start + limit], len(found)
+        shown = (card for card in found if behind is None or (card.since, card.id) < behind)
+        return list(islice(shown, limit)), len(found)
 
     def find(self, states: Iterable[str], query: str = "", *, need: bool = False) -> list[Card]:
         """Return all cards in some states that match, state by state, the latest change first."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from shared.names import moment
+from dashboard.flow import DAY, HOUR
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 SLOTS: Final = 48
 """As many hours or days are drawn, the last ones."""
-_BEGINNING: Final = moment("0001-01-01")
-"""No calendar goes further back."""
 _HEIGHT: Final = 60
 _WIDTH: Final = 12
 _MINUTE_S: Final = 60
@@ -47,9 +45,9 @@ class Chart:
     last: str
 
 
-def bars(state: str, entered: Mapping[str, Counter[str]], *, by_day: bool) -> Chart:
-    """Return the bars of one state; hours in which nothing happened have their place too."""
-    slots = _slots(max(entered, default=""), by_day=by_day)
+def bars(state: str, entered: Mapping[str, Counter[str]], now: datetime, *, by_day: bool) -> Chart:
+    """Return the bars of one state, up to now; hours in which nothing happened have their place too."""
+    slots = _slots(now, by_day=by_day)
     counts = [entered[slot][state] if slot in entered else 0 for slot in slots]
     most = max(counts, default=0)
     drawn = [
@@ -61,13 +59,9 @@ def bars(state: str, entered: Mapping[str, Counter[str]], *, by_day: bool) -> Ch
     return Chart(state, drawn, sum(counts), most, *ends)
 
 
-def _slots(newest: str, *, by_day: bool) -> list[str]:
-    if not newest:
-        return []
-    end = moment(newest if by_day else f"{newest}:00")
-    step = timedelta(days=1) if by_day else timedelta(hours=1)
-    drawn = min(SLOTS, (end - _BEGINNING) // step + 1)
-    return [(end - step * back).isoformat()[: len(newest)] for back in reversed(range(drawn))]
+def _slots(now: datetime, *, by_day: bool) -> list[str]:
+    step, length = (timedelta(days=1), DAY) if by_day else (timedelta(hours=1), HOUR)
+    return [(now - step * back).isoformat()[:length] for back in reversed(range(SLOTS))]
 
 
 def _label(slot: str) -> str:

@@ -84,6 +84,9 @@ class Follower:
         self._stands = stands
         self._gather_s = gather_s
         self._stopping = threading.Event()
+        self._reading = 0
+        self._taking_in = threading.Lock()
+        """Held while changes are taken in: a whole reading begins before or after it."""
         self._pending: set[str] = set()
         self._to_fetch = threading.Event()
         self._threads = [
@@ -108,6 +111,8 @@ class Follower:
     def _hear(self) -> None:
         tries = 0
         while not self._stopping.is_set():
+            with self._taking_in:
+                self._reading += 1
             try:
                 since = self._database.last_seq()
                 self._load()
@@ -139,9 +144,23 @@ class Follower:
             if not wanted:
                 continue
             try:
-                self._apply(dict(zip(wanted, self._database.fetch(wanted), strict=True)))
+                is_done = self._take_in(wanted)
             except DrwError as error:
                 _LOG.debug("%d changes of %s cannot be read yet: %s", len(wanted), self._database.name, error)
+                is_done = False
+            if not is_done:
                 self._pending.update(wanted)
                 self._stopping.wait(_AGAIN_S)
                 self._to_fetch.set()
+
+    def _take_in(self, wanted: list[str]) -> bool:
+        """Fetch some documents and take them in; False where all was begun to be read anew meanwhile.
+
+        What was fetched before may be older than that reading, and the feed goes on behind what changed in between.
+        """
+        reading = self._reading
+        docs = self._database.fetch(wanted)
+        with self._taking_in:
+            if reading == self._reading:
+                self._apply(dict(zip(wanted, docs, strict=True)))
+            return reading == self._reading

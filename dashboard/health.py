@@ -30,6 +30,8 @@ def _wrong(live: Live) -> list[str]:
         found.append(f"the database is away, what is shown is how things were: {live.away}")
     if not live.loaded.is_set():
         found.append("the OUSs are still being read")
+    elif live.post_away and not live.away:
+        found.append(f"the messages cannot be read: {live.post_away}")
     elif not live.post_loaded.is_set() and not live.away:
         found.append("the messages are still being read")
     if not live.is_alive():

@@ -9,7 +9,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from dashboard import cells, protection
 from dashboard.cells import PAGE
 from dashboard.context import natural, site
-from shared.bus import envelope, queue
+from shared.bus import envelope
 from shared.dead_letters import DeadLetters
 from shared.errors import BadInput, DatabaseAway, DrwError
 from shared.messages import message_body
@@ -45,7 +45,6 @@ def index() -> ResponseReturnValue:
         after=start + PAGE if start + PAGE < len(found) else 0,
         selector=selector,
         counts=counts,
-        most=MOST,
     )
 
 
@@ -84,8 +83,9 @@ def change(action: str) -> ResponseReturnValue:
 
 
 def _each(by: Session, ids: Sequence[str], done: str, act: Callable[[str], None]) -> None:
-    """Act on each message, and say what became of it; the next page knows before the feed tells."""
-    changed = []
+    """Act on each message, and say what became of it; the next page does not show it as dead any more."""
+    post, changed = site().live.post, []
+    known = {letter.id: letter for letter in post.known(ids)}
     for each in ids:
         try:
             act(each)
@@ -97,9 +97,7 @@ def _each(by: Session, ids: Sequence[str], done: str, act: Callable[[str], None]
         else:
             changed.append(each)
     by.said.insert(0, f"{len(changed)} of {len(ids)} messages {done}.")
-    post, database = site().live.post, site().connection.database(queue.DATABASE)
-    for each, doc in zip(changed, database.fetch(changed) if changed else [], strict=True):
-        post.put(each, doc)
+    post.drop(known[each] for each in changed if each in known)
 
 
 def _check_reason(action: str, reason: str) -> None:

@@ -56,6 +56,8 @@ class Live:
         """Set once the status entities have been read for the first time, or could not be."""
         self.post_loaded = threading.Event()
         """Set once the messages have been read for the first time."""
+        self.post_away = ""
+        """Why the messages cannot be read now; empty while they can."""
         self._stopping = threading.Event()
         self._changed: set[str] = set()
         self._to_tell = threading.Event()
@@ -72,7 +74,7 @@ class Live:
                 database(queue.DATABASE),
                 load=self._load_post,
                 apply=self._apply_post,
-                stands=_quiet,
+                stands=self._is_post_away,
                 gather_s=_GATHER_S,
             ),
             Follower(database(ACTORS_DATABASE), load=self._load_crew, apply=self._apply_crew, stands=_quiet),
@@ -102,18 +104,20 @@ class Live:
         flow, seen, moves = Flow(), set(), []
         first = not self.loaded.is_set()
         with self._moving:
-            for doc in self._connection.database(status.DATABASE).every():
-                flow.put(doc)
-                seen.add(doc["_id"])
-                if move := self.board.put(doc["_id"], doc):
-                    moves.append(move)
-            moves += self.board.keep_only(seen)
-            self.flow = flow
-            self.loaded.set()
-            if first or len(moves) > _MOST_AT_ONCE:
-                self.stream.publish("reload", {})
-            else:
-                self._publish(moves)
+            try:
+                for doc in self._connection.database(status.DATABASE).every():
+                    flow.put(doc)
+                    seen.add(doc["_id"])
+                    if move := self.board.put(doc["_id"], doc):
+                        moves.append(move)
+                moves += self.board.keep_only(seen)
+                self.flow = flow
+                self.loaded.set()
+            finally:  # what was read before it broke off is on the board, too
+                if first or len(moves) > _MOST_AT_ONCE:
+                    self.stream.publish("reload", {})
+                else:
+                    self._publish(moves)
 
     def _apply(self, docs: dict[str, Doc | None]) -> None:
         moves = []
@@ -183,6 +187,10 @@ class Live:
         if reason != self.away:
             self.away = reason
             self.stream.publish("state", {"away": reason})
+
+    def _is_post_away(self, reason: str) -> None:
+        self.post_away = reason
+        self._note(queue.DATABASE)
 
 
 def _quiet(reason: str) -> None:

@@ -45,6 +45,7 @@ def index() -> ResponseReturnValue:
         paused={row.selector for row in rows if any(Pattern(each.pattern).covers(row.selector) for each in held)},
         spans=list(_SPANS_S),
         loading=not live.post_loaded.is_set(),
+        away=live.post_away,
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("pages", __name__)
 CARDS: Final = 24
+_CARDS_AT_ONCE: Final = 500
 _LOADING_S: Final = 1.0
 _OWN: Final = Order()
 _COUNTED: Final = (mail.UNREAD, mail.DEAD, crew.ACTORS)
@@ -32,12 +33,10 @@ def board() -> ResponseReturnValue:
     live = site().live
     live.loaded.wait(_LOADING_S)
     query, need = request.args.get("q", "")[:200], bool(request.args.get("need"))
-    position, counts = live.stream.position, live.board.counts()
-    columns = [(state, *live.board.page(state, 0, CARDS, query, need)) for state in counts]
+    position = live.stream.position  # before what is shown is read, which may be newer than that
     return render_template(
         "board.html",
-        columns=columns,
-        counts=counts,
+        columns=live.board.columns(CARDS, query, need=need),
         needs=live.board.needs(),
         query=query,
         need=need,
@@ -51,11 +50,11 @@ def board() -> ResponseReturnValue:
 
 @blueprint.get("/column/<state>")
 def column(state: str) -> ResponseReturnValue:
-    """Return more cards of a column, as a piece of a page."""
-    start = request.args.get("start", 0, type=natural)
-    limit = min(request.args.get("limit", CARDS, type=natural), 500)
+    """Return the first cards of a column, or those behind one that is shown, as a piece of a page."""
+    limit = min(request.args.get("limit", CARDS, type=natural), _CARDS_AT_ONCE)
     query, need = request.args.get("q", "")[:200], bool(request.args.get("need"))
-    cards, total = site().live.board.page(state, start, limit, query, need)
+    behind = (request.args["since"], request.args["id"]) if {"since", "id"} <= request.args.keys() else None
+    cards, total = site().live.board.page(state, limit, query, need=need, behind=behind)
     return render_template("cards.html", cards=cards, total=total)
 
 
@@ -104,11 +103,11 @@ def flow() -> ResponseReturnValue:
     by_day = request.args.get("by") == "day"
     model = site().live.flow
     site().live.loaded.wait(_LOADING_S)
-    entered = model.entered(DAY if by_day else HOUR)
+    entered, now = model.entered(DAY if by_day else HOUR), site().connection.clock.now()
     return render_template(
         "flow.html",
         by_day=by_day,
-        charts=[drawing.bars(state, entered, by_day=by_day) for state in lifecycle.STATES],
+        charts=[drawing.bars(state, entered, now, by_day=by_day) for state in lifecycle.STATES],
         stays=drawing.stays(model.stays()),
         failures=model.total(lifecycle.PROCESSING_PROBLEM),
         runs=model.total(lifecycle.PROCESSING),
@@ -120,7 +119,7 @@ def overview() -> ResponseReturnValue:
     """Show the beginning of every table."""
     first, *others = (_read(kind) for kind in tables.KINDS)
     counted = [_counted(key) for key in _COUNTED]
-    return render_template("overview.html", pages=[first, *counted, *others], weblogs=site().weblog_url)
+    return render_template("overview.html", pages=[first, *counted, *others], weblogs=site().weblog_url, every=30)
 
 
 def _read(kind: Kind, after: str = "", start: int = 0, by: Order = _OWN) -> Page:
@@ -140,7 +139,7 @@ def _launched() -> frozenset[str]:
 def table(key: str) -> ResponseReturnValue:
     """Show a page of one table."""
     if key in _COUNTED:
-        return render_template("table.html", page=_counted(key), watch="actors" if key == crew.ACTORS else "msgq")
+        return actors() if key == crew.ACTORS else render_template("table.html", page=_counted(key), watch="msgq")
     kind = next((kind for kind in tables.KINDS if kind.key == key), None)
     if kind is None:
         abort(404)

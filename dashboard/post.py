@@ -139,6 +139,19 @@ class Post:
             if fresh and fresh.state in _SETTLED:
                 self._box(fresh.selector).settle(int(self._now_s()) // _SLOT_S)
 
+    def known(self, ids: Iterable[str]) -> list[Letter]:
+        """Return those of some messages that are open or dead."""
+        with self._lock:
+            return [self._boxes[self._where[each]].letters[each] for each in dict.fromkeys(ids) if each in self._where]
+
+    def drop(self, letters: Iterable[Letter]) -> None:
+        """Show some messages no more as they were known; the feed tells, or has told, what has become of them."""
+        with self._lock:
+            self._found.clear()
+            for each in letters:
+                if self._where.get(each.id) == each.selector and self._boxes[each.selector].letters[each.id] is each:
+                    self._drop(each.id)
+
     def _keep(self, fresh: Letter) -> None:
         if self._where.get(fresh.id, fresh.selector) != fresh.selector:
             self._drop(fresh.id)

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from flask import abort, g, render_template, request
+from flask import abort, g, render_template, request, url_for
 
 from dashboard.context import site
 from shared.names import shown
@@ -51,7 +51,7 @@ def protect(app: Flask) -> None:
         return {
             "person": found.name if found else "",
             "token": found.token if found else "",
-            "here": quote(request.full_path.rstrip("?")),
+            "here": quote(request.full_path.rstrip("?")) if request.method in _SAFE else url_for("pages.board"),
             "said": _said(found),
         }
 
@@ -65,7 +65,7 @@ def protect(app: Flask) -> None:
 
 def _is_navigation() -> bool:
     """Tell whether a person asked, rather than a page that fetches itself anew."""
-    return request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    return request.headers.get("X-Requested-With") != "fetch"  # live.js; browsers name no Sec-Fetch-Dest without TLS
 
 
 def _said(found: Session | None) -> list[str]:

@@ -53,7 +53,7 @@ def create_app(site: Site) -> Flask:
         if _is_api():
             return {"error": str(error)}, status
         if isinstance(error, DatabaseError):
-            return render_template("away.html", reason=str(error)), status
+            return render_template("away.html", reason=str(error), is_change=request.method == "POST"), status
         return render_template("refused.html", why=str(error)), status
 
     @app.errorhandler(HTTPException)

@@ -1,6 +1,7 @@
 """The web server: long responses (events) are held by one loop, whatever their number; pages are made by threads.
 
-A browser that watches costs a coroutine and no thread, so however many do, there are threads left for pages.
+A browser that watches costs a coroutine and no thread, so however many do, there are threads left for pages. What asks
+the database nothing has threads of its own: a database that hangs holds up no look at the board, and no scrape.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +31,13 @@ if TYPE_CHECKING:
     from dashboard.context import Site
 
 _THREADS: Final = 8
-_BODY_BYTES: Final = 1 << 20
+_QUICK_THREADS: Final = 2
+_QUICK: Final = re.compile(r"/|/(static|column)/.*|/(health|metrics|flow)|/api/(|board|ous|flow)")
+"""The paths of what asks the database nothing."""
+
+_BODY_BYTES: Final = 4 << 20
+"""A form: a message's body (:data:`~dashboard.messages.BODY_SHOWN`), of which each character may take twelve bytes."""
+
 _HEARTBEAT_S: Final = 10.0
 _BACKLOG: Final = 256
 _RETRY: Final = b"retry: 500\n\n"
@@ -45,6 +53,7 @@ class Server:
         self._live = site.live
         self._sockets = _bound(host, port)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="page")
+        self._quick = ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="quick page")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end: asyncio.Event | None = None
         self._news: asyncio.Event | None = None
@@ -70,15 +79,18 @@ class Server:
             self._ended.wait(_HEARTBEAT_S)
         for each in self._sockets:
             each.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._quick):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def _serve(self) -> None:
         self._loop, self._end, self._news = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         self._live.stream.on_event(self._wake)
         application = web.Application(client_max_size=_BODY_BYTES, middlewares=[self._known_host])
-        application.router.add_get("/events", self._events)
+        application.router.add_get("/events", self._events, allow_head=False)
         application.router.add_route("*", "/{path:.*}", self._page)
-        runner = web.AppRunner(application, access_log=None, logger=_SERVER_LOG, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            application, access_log=None, logger=_SERVER_LOG, shutdown_timeout=1.0, handler_cancellation=True
+        )
         await runner.setup()
         for each in self._sockets:
             await web.SockSite(runner, each, backlog=_BACKLOG).start()
@@ -147,9 +159,12 @@ class Server:
         except (web.RequestPayloadError, ConnectionError) as error:  # ConnectionError: its sender has left
             words = f"What was sent cannot be read: {error}\n"
             return web.Response(status=HTTPStatus.BAD_REQUEST, text=words, headers=HEADERS)
-        status, headers, body = await asyncio.get_running_loop().run_in_executor(
-            self._pool, _answer, self._app, environ
-        )
+        except web.HTTPRequestEntityTooLarge:
+            words = f"What was sent has more than {_BODY_BYTES} bytes, and nothing was changed.\n"
+            return web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text=words, headers=HEADERS)
+        pool = self._quick if _QUICK.fullmatch(request.path) else self._pool
+        # What has not begun when its sender leaves is not done: a browser that is tired of waiting asks again.
+        status, headers, body = await asyncio.get_running_loop().run_in_executor(pool, _answer, self._app, environ)
         response = web.Response(status=status, body=body)
         response.headers.clear()
         for name, value in headers:

@@ -13,7 +13,7 @@ const REFILL_MS = 400;
 const CALM = 10; // as many moves a second are pointed out; more would only flicker, and cost much to draw
 let told = 0;
 setInterval(() => { told = 0; }, 1000);
-let pending = new Map();
+let pending = new Map(); // what became of the cards that moved, as long as it is not drawn
 let counts = null;
 let needs = null;
 
@@ -84,36 +84,51 @@ const spot = (list, since, id) => [...list.children].find((each) => sinceOf(each
 // How many cards a column shows: more where somebody has asked for more.
 const mostOf = (column) => Math.max(STEP, Number(column.dataset.most ?? 0));
 
-function place(card) {
+const isWhole = (column) => column.querySelector("ul").children.length >= Number(column.dataset.total);
+
+// How often a column lost its end: what was asked for behind that end is of no use then.
+const cuts = new WeakMap();
+const cutsOf = (column) => cuts.get(column) ?? 0;
+const cut = (column) => cuts.set(column, cutsOf(column) + 1);
+
+// Puts a card in if it comes among those that are shown, which are the first of the column, or all of it.
+function place(card, whole) {
   const column = columnOf(card.state);
   if (!column) return reload();
   const list = column.querySelector("ul");
   const item = drawn(card);
   const before = spot(list, `${card.since}Z`, card.id);
-  const full = list.children.length >= mostOf(column) && list.children.length < counts[card.state];
-  if (!before && full) return;
+  if (!before && !whole.has(column)) return;
   list.insertBefore(item, before);
   if (told <= CALM) item.classList.add("new");
+  if (list.children.length <= mostOf(column)) return;
+  list.lastElementChild.remove();
+  whole.delete(column);
+  cut(column);
 }
 
 function make() {
+  if (!pending.size) return; // a newer board was fetched meanwhile
   const focused = document.activeElement?.closest?.(".card")?.dataset.id;
+  const whole = new Set(columns().filter(isWhole));
   for (const [id, card] of pending) {
-    main.querySelector(`.card[data-id="${CSS.escape(id)}"]`)?.remove();
-    if (card) place(card);
+    main.querySelectorAll(`.card[data-id="${CSS.escape(id)}"]`).forEach((each) => each.remove());
+    if (card) place(card, whole);
   }
   pending = new Map();
   for (const column of columns()) {
     column.dataset.total = counts[column.dataset.state] ?? 0;
-    const list = column.querySelector("ul");
-    while (list.children.length > mostOf(column)) list.lastElementChild.remove();
     tell(column);
-    if (list.children.length < Math.min(STEP / 2, Number(column.dataset.total))) fill(column.dataset.state);
+    if (column.querySelector("ul").children.length < Math.min(STEP / 2, Number(column.dataset.total))) fill(column);
   }
   write(document.getElementById("needs"), Object.values(needs).reduce((sum, each) => sum + each, 0));
   document.getElementById("empty")?.remove();
-  if (focused) main.querySelector(`.card[data-id="${CSS.escape(focused)}"] a`)?.focus();
+  focus(focused);
   age();
+}
+
+function focus(id) {
+  if (id) main.querySelector(`.card[data-id="${CSS.escape(id)}"] a`)?.focus();
 }
 
 events.addEventListener("moves", (event) => {
@@ -127,53 +142,69 @@ events.addEventListener("moves", (event) => {
   takeIn(moves);
 });
 events.addEventListener("reload", reload);
+events.addEventListener("state", (event) => {
+  const { away } = JSON.parse(event.data);
+  if (!away && main.querySelector(".notice:not(#empty)")) reload(); // it says that the database cannot be read, or not yet
+});
 
 function takeIn(moves) {
   if (!pending.size && moves.length) requestAnimationFrame(make);
   moves.forEach((move) => pending.set(...move));
 }
 
-const flights = new Set(); // for each page that is being fetched, what moved since: the page may be older than that
+const flights = new Set(); // for all that is being fetched, what moved since: what comes may be older than that
 
-// Returns a page, and what moved since it was asked for.
-async function fetched(address) {
+// Returns pages, and what moved since they were asked for.
+async function fetched(addresses) {
   const moved = new Map();
   flights.add(moved);
   try {
-    return { page: await fetchPage(address), moved };
+    return { pages: await Promise.all(addresses.map((each) => fetchPage(each))), moved };
   } finally {
     flights.delete(moved);
   }
 }
 
-// Fetches cards of a column, and puts in those that are not there.
-async function fetchCards(state, query) {
-  const { page, moved } = await fetched(`/column/${encodeURIComponent(state)}?${query}`);
-  const column = columnOf(state);
-  if (!column) return;
+// The address of the next cards of a column: behind its last one, or of the first.
+function addressOf(column, limit, last = null) {
+  const query = new URLSearchParams(filter);
+  query.set("limit", limit);
+  if (last) query.set("since", sinceOf(last).slice(0, -1));
+  if (last) query.set("id", last.dataset.id);
+  return `/column/${encodeURIComponent(column.dataset.state)}?${query}`;
+}
+
+// Fetches the next cards of a column. What stands elsewhere has moved, of which the line of events will tell.
+async function fetchCards(column, limit) {
   const list = column.querySelector("ul");
-  const have = new Set([...list.children].map((each) => each.dataset.id));
+  const end = cutsOf(column);
+  const { pages: [page], moved } = await fetched([addressOf(column, limit, list.lastElementChild)]);
+  if (cutsOf(column) !== end) return;
+  const have = new Set([...main.querySelectorAll(".card")].map((each) => each.dataset.id));
   for (const item of page.querySelectorAll(".card")) {
-    if (have.has(item.dataset.id) || moved.has(item.dataset.id)) continue;
-    list.insertBefore(item, spot(list, sinceOf(item), item.dataset.id));
+    const id = item.dataset.id;
+    if (!have.has(id) && !moved.has(id) && !pending.has(id)) list.insertBefore(item, spot(list, sinceOf(item), id));
   }
+  const total = Number(page.querySelector("ul").dataset.total);
+  column.dataset.total = moved.size ? Math.max(total, Number(column.dataset.total)) : total;
   tell(column);
   age();
+  takeIn([...moved]);
 }
 
 const filling = new Set();
 
 // Fetches the cards that came up from behind in a column.
-function fill(state) {
-  if (filling.has(state)) return;
-  filling.add(state);
+function fill(column) {
+  if (filling.has(column)) return;
+  filling.add(column);
   setTimeout(async () => {
     try {
-      await fetchCards(state, new URLSearchParams({ start: 0, limit: STEP }));
+      await fetchCards(column, STEP);
     } catch {
       // the server is away: live.js says so, and the next move asks again
     } finally {
-      filling.delete(state);
+      filling.delete(column);
     }
   }, REFILL_MS);
 }
@@ -189,16 +220,18 @@ async function reload() {
   while (isStale) {
     await new Promise((done) => setTimeout(done, REFILL_MS));
     isStale = false;
-    const answer = await fetched(location.href).catch(() => null); // the server is away: live.js says so
-    if (answer?.page.getElementById("board")) renew(answer);
+    const longer = columns().filter((each) => mostOf(each) > STEP);
+    const addresses = [location.href, ...longer.map((each) => addressOf(each, mostOf(each)))];
+    const answer = await fetched(addresses).catch(() => null); // the server is away: live.js says so
+    if (answer?.pages[0].getElementById("board")) renew(answer, longer);
     else isStale = true;
   }
   isFetching = false;
 }
 
-// Shows what was fetched, and again what moved meanwhile. A column that stays is the same element as before, so that
-// nobody's press on its button meets one that is no longer there.
-function renew({ page, moved }) {
+// Shows what was fetched, and again what moved meanwhile. What stays is the same element as before, so that nobody's
+// press meets one that is no longer there.
+function renew({ pages: [page, ...lists], moved }, longer) {
   const focused = document.activeElement?.closest?.(".card")?.dataset.id;
   const board = document.getElementById("board");
   const fresh = [...page.querySelectorAll(".column")];
@@ -209,27 +242,46 @@ function renew({ page, moved }) {
   fresh.forEach((column, at) => {
     const known = columnOf(column.dataset.state);
     if (!known) return board.insertBefore(column, columns()[at] ?? null);
-    known.dataset.total = column.dataset.total;
-    known.querySelector("ul").replaceChildren(...column.querySelector("ul").children);
+    const list = (lists[longer.indexOf(known)] ?? column).querySelector("ul");
+    known.dataset.total = list.dataset.total ?? column.dataset.total;
+    replace(known.querySelector("ul"), [...list.children]);
+    cut(known);
     tell(known);
     if (known.dataset.most) lengthen(known, Number(known.dataset.most));
   });
   write(document.getElementById("needs"), page.getElementById("needs").textContent);
-  if (focused) main.querySelector(`.card[data-id="${CSS.escape(focused)}"] a`)?.focus();
+  focus(focused);
   age();
+  pending = new Map(); // the page is newer than that
   takeIn([...moved]);
+}
+
+// What a card says, but for how long it has been so, which grows by itself.
+function saying(item) {
+  const copy = item.cloneNode(true);
+  copy.querySelector(".age").remove();
+  copy.classList.remove("new");
+  return [copy.className, copy.textContent.replace(/\s/g, ""), sinceOf(item)].join("\n");
+}
+
+function replace(list, items) {
+  const known = new Map([...list.children].map((each) => [each.dataset.id, each]));
+  const wanted = items.map((item) => {
+    const old = known.get(item.dataset.id);
+    return old && saying(old) === saying(item) ? old : item;
+  });
+  const kept = new Set(wanted);
+  known.forEach((each) => kept.has(each) || each.remove());
+  wanted.forEach((each, at) => list.children[at] === each || list.insertBefore(each, list.children[at] ?? null));
 }
 
 // Shows as many cards of a column as asked for, and notes it, so that it stays as long when the board is fetched anew.
 async function lengthen(column, most) {
   column.dataset.most = most;
-  const start = column.querySelector("ul").children.length;
-  if (start >= most) return;
-  const query = new URLSearchParams(filter);
-  query.set("start", start);
-  query.set("limit", most - start);
+  const shown = column.querySelector("ul").children.length;
+  if (shown >= most || isWhole(column)) return;
   try {
-    await fetchCards(column.dataset.state, query);
+    await fetchCards(column, most - shown);
   } catch {
     column.querySelector(".rest span").textContent = "no answer: press again";
   }

@@ -9,19 +9,35 @@ const watched = new Set((main.dataset.watch || "").split(" ").filter(Boolean));
 const WORDS = { live: "live", reconnecting: "reconnecting", away: "database away" };
 const PERIOD_MS = Number(main.dataset.period ?? 500);
 const own = main.dataset.ous; // the OUS that the page is about: it is fetched anew when that one moves
-let waiting = false;
+const HANDS = "a, button, input, select, summary, textarea";
+const AGAIN_MS = 2000;
+let isDue = false;
+let isFetching = false;
+let isHeld = false; // something has changed that is not shown, because somebody works on the page
 
 function stands(state, reason = "") {
   freshness.dataset.state = state;
-  freshness.querySelector(".word").textContent = WORDS[state];
+  tell();
   trouble.hidden = state === "live";
   if (state === "reconnecting") trouble.textContent = "The dashboard does not answer. What is shown is how things were; this page goes on by itself.";
   if (state === "away") trouble.textContent = `The database is away: ${reason} What is shown is how things were; this page goes on by itself.`;
 }
 
+function tell() {
+  const word = WORDS[freshness.dataset.state] ?? "connecting";
+  const text = isHeld ? `${word}, held while you are at it` : word;
+  if (freshness.querySelector(".word").textContent !== text) freshness.querySelector(".word").textContent = text;
+}
+
+function hold(isInUse) {
+  isHeld = isInUse;
+  tell();
+  return isHeld;
+}
+
 function inUse() {
   const active = document.activeElement;
-  return !document.getSelection().isCollapsed || (active !== main && main.contains(active)) || isFilledIn();
+  return !document.getSelection().isCollapsed || (main.contains(active) && active.matches(HANDS)) || isFilledIn();
 }
 
 function isFilledIn() {
@@ -29,39 +45,64 @@ function isFilledIn() {
 }
 
 export async function fetchPage(address = location.href) {
-  const answer = await fetch(address, { cache: "no-store" });
+  const answer = await fetch(address, { cache: "no-store", headers: { "X-Requested-With": "fetch" } });
   if (answer.status >= 500) throw new Error(`${answer.status}`); // what is shown is better than that
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 
 async function renew() {
-  waiting = false;
-  if (inUse()) return ask(2 * PERIOD_MS);
+  isDue = false;
+  if (isFetching || hold(inUse())) return ask(2 * PERIOD_MS);
+  isFetching = true;
   try {
     const page = await fetchPage();
-    if (inUse()) return ask(2 * PERIOD_MS); // somebody has begun to work on it meanwhile
-    const scrolled = new Map([...main.querySelectorAll("section[id]")].map((each) => [each.id, each.querySelector(".wide")?.scrollLeft ?? 0]));
-    const open = new Set([...main.querySelectorAll("details[open] .name")].map((each) => each.textContent));
-    main.replaceChildren(...page.getElementById("live").childNodes);
-    for (const section of main.querySelectorAll("section[id]")) {
-      const wide = section.querySelector(".wide");
-      if (wide) wide.scrollLeft = scrolled.get(section.id) ?? 0;
-    }
-    age();
-    for (const each of main.querySelectorAll("details")) each.open = open.has(each.querySelector(".name")?.textContent);
+    if (hold(inUse())) return ask(2 * PERIOD_MS); // somebody has begun to work on it meanwhile
+    show(page);
   } catch {
     if (freshness.dataset.state === "live") ask(2 * PERIOD_MS); // else the line of events tells when to ask again
+  } finally {
+    isFetching = false;
   }
 }
 
-function ask(delay_ms = PERIOD_MS) {
-  if (!waiting) setTimeout(renew, delay_ms);
-  waiting = true;
+function show(page) {
+  const sections = () => [...main.querySelectorAll("section[id]")].map((each) => [each.id, each.querySelector(".wide")]);
+  const scrolled = new Map(sections().map(([id, wide]) => [id, wide?.scrollLeft ?? 0]));
+  const focused = sections().find(([, wide]) => wide && wide === document.activeElement)?.[0];
+  const open = new Set([...main.querySelectorAll("details[open] .name")].map((each) => each.textContent));
+  main.replaceChildren(...page.getElementById("live").childNodes);
+  for (const [id, wide] of sections()) {
+    if (wide) wide.scrollLeft = scrolled.get(id) ?? 0;
+    if (id === focused) wide?.focus({ preventScroll: true });
+  }
+  age();
+  for (const each of main.querySelectorAll("details")) each.open = open.has(each.querySelector(".name")?.textContent);
 }
 
-const since = main.dataset.position;
-export const events = new EventSource(since ? `/events?since=${encodeURIComponent(since)}` : "/events");
-events.addEventListener("error", () => stands("reconnecting"));
+function ask(delay_ms = PERIOD_MS) {
+  if (!isDue) setTimeout(renew, delay_ms);
+  isDue = true;
+}
+
+export const events = new EventTarget(); // all that comes over the line, whichever line it is by now
+let position = main.dataset.position ?? "";
+
+// A browser takes up by itself a line that broke, but not one whose answer was none of ours, as a proxy's 502.
+function listen() {
+  const line = new EventSource(position ? `/events?since=${encodeURIComponent(position)}` : "/events");
+  line.addEventListener("error", () => {
+    stands("reconnecting");
+    if (line.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN_MS);
+  });
+  for (const kind of ["state", "changed", "moves", "reload"]) {
+    line.addEventListener(kind, (event) => {
+      position = event.lastEventId || position;
+      events.dispatchEvent(new MessageEvent(kind, { data: event.data }));
+    });
+  }
+}
+listen();
+
 events.addEventListener("state", (event) => {
   const { away } = JSON.parse(event.data);
   if (away) stands("away", away.endsWith(".") ? away : `${away}.`);

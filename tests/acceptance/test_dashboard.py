@@ -16,6 +16,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import troubles
+from proxy import Proxy
 
 from shared.clock import stamp
 
@@ -385,6 +387,35 @@ def test_lines_of_many_browsers_leave_room_for_pages(system, site):
         line.wait_for("moves", DOC_ID)
 
 
+def test_a_database_that_hangs_holds_up_no_look_at_what_is_known(system):
+    with Proxy(system.couchlet.url) as proxy:
+        system.environ |= {"DRW_COUCHDB_URL": proxy.url}
+        site = Site(system)
+        proxy.rule(lambda request: request.method == "GET" and "nothing" in request.path, troubles.hang)
+        asking = [socket.create_connection(("127.0.0.1", int(site.url.rpartition(":")[2]))) for _ in range(12)]
+        for each in asking:
+            each.sendall(
+                b"GET /message/nothing:1:a HTTP/1.1\r\nHost: " + site.url.partition("//")[2].encode() + b"\r\n\r\n"
+            )
+        proxy.wait_until(lambda: len(proxy.requests(lambda request: "nothing" in request.path)) == 8)
+        for path in ("/", "/health", "/metrics", "/column/Delivered", "/static/live.js"):
+            assert site.get(path)[0] == 200, path
+        for each in asking:
+            each.close()
+
+
+def test_what_is_too_large_for_a_form_and_the_head_of_the_events_are_answered(site):
+    line = http.client.HTTPConnection(site.url.partition("//")[2], timeout=20)
+    line.request("POST", "/dead/requeue", b"x" * (5 << 20))
+    answer = line.getresponse()
+    assert (answer.status, "nothing was changed" in answer.read().decode()) == (413, True)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    line.close()
+    line.request("HEAD", "/events")
+    assert line.getresponse().status == 404
+    line.close()
+
+
 def test_a_column_of_many_has_its_total_and_can_be_searched(system, site):
     for number in range(50):
         put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}")
@@ -392,7 +423,8 @@ def test_a_column_of_many_has_its_total_and_can_be_searched(system, site):
     text = site.get("/?q=X1/X07")[2]
     assert 'data-state="Delivered" data-total="1"' in text
     assert 'data-total="0"' in site.get("/column/Delivered?q=nothing")[2]
-    assert "uid___X1_X1_X00" in site.get("/column/Delivered?start=40&limit=10")[2]
+    column = site.get("/column/Delivered?limit=1&since=2026-11-20T10:00:00.123456&id=uid___X1_X1_X08")[2]
+    assert re.findall(r'data-id="(\w+)"', column) == ["uid___X1_X1_X07"]
 
 
 def test_a_report_that_is_none_says_why(system, site):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import re
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,9 @@ DOC_ID = "uid___X1_X1_Xb0"
 PASSWORD = "countess of lovelace"
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 RUN = "2018-07-19T07:10:03.781"
+MARK = (
+    """document.getElementById("board").insertAdjacentHTML("beforebegin", "<template class='notice old'></template>")"""
+)
 RELOAD = "import('/static/live.js').then(({ events }) => events.dispatchEvent(new Event('reload')))"
 LIFE = ("ReadyForProcessing", "Processing", "ReadyForReview", "Reviewing", "Verified", "Delivered")
 
@@ -145,9 +150,9 @@ def test_search_finds_and_what_needs_a_human_is_counted(system, page, url):
     expect(column.locator(".count")).to_have_text("37")
     column.locator(".more").click()
     expect(column.locator(".card")).to_have_count(37)
-    page.evaluate("document.querySelector('.card').dataset.old = 'yes'")
+    page.evaluate(MARK)
     page.evaluate(RELOAD)
-    expect(page.locator("[data-old]")).to_have_count(0)  # fetched anew, and as long as it was
+    expect(page.locator(".old")).to_have_count(0)  # fetched anew, and as long as it was
     expect(column.locator(".card")).to_have_count(37)
     page.get_by_label("Search").fill("x1/x07")
     page.get_by_label("Search").press("Enter")
@@ -192,9 +197,9 @@ def test_a_press_on_more_is_not_lost_while_the_board_is_fetched_anew(system, pag
     expect(column.locator(".count")).to_have_text("40")
     column.locator(".more").hover()
     page.mouse.down()
-    page.evaluate("document.querySelector('.card').dataset.old = 'yes'")
+    page.evaluate(MARK)
     page.evaluate(RELOAD)
-    expect(page.locator("[data-old]")).to_have_count(0)
+    expect(page.locator(".old")).to_have_count(0)
     page.mouse.up()
     expect(column.locator(".card")).to_have_count(40)
 
@@ -217,11 +222,11 @@ def test_what_moves_while_it_is_being_fetched_is_shown_where_it_is_now(system, p
         expect(problem.locator(".count")).to_have_text("1")
         route.fulfill(response=answer)
 
-    page.evaluate("document.querySelector('.card').dataset.old = 'yes'")
+    page.evaluate(MARK)
     page.route(url if what == "the board" else "**/column/**", answer_late)
     if what == "the board":
         page.evaluate(RELOAD)
-        expect(page.locator("[data-old]")).to_have_count(0)
+        expect(page.locator(".old")).to_have_count(0)
     else:
         delivered.locator(".more").click()
         expect(delivered.locator(".card")).to_have_count(39)
@@ -229,6 +234,184 @@ def test_what_moves_while_it_is_being_fetched_is_shown_where_it_is_now(system, p
     expect(problem.locator(".count")).to_have_text("1")
     expect(page.locator('[data-id="uid___X1_X1_X05"]')).to_have_count(1)
     expect(problem.locator(".card")).to_have_count(1)
+
+
+HIDE = (
+    "window.held = []; window.draw = window.requestAnimationFrame; window.requestAnimationFrame = (f) => held.push(f)"
+)
+SHOW = "window.requestAnimationFrame = window.draw; held.forEach((each) => typeof each === 'function' && each())"
+
+
+def shown_in(column):
+    return column.locator(".card").evaluate_all("cards => cards.map((card) => card.dataset.id.slice(-2))")
+
+
+def test_what_a_hidden_page_has_not_drawn_does_not_come_over_a_newer_board(system, page, url):
+    put_ous(system, "Processing")
+    page.goto(url)
+    is_live(page)
+    delivered = page.locator('.column[data-state="Delivered"]')
+    page.evaluate(HIDE)  # a browser draws nothing of a page that nobody sees
+    put_ous(system, "ReadyForReview", minute=1)
+    page.wait_for_function("held.length > 0")
+    system.running[-1].stop()
+    put_ous(system, "Delivered", minute=2)
+    system.start("dashboard", "--port", url.rstrip("/").rpartition(":")[2])
+    expect(delivered.locator(".card")).to_have_count(1)
+    page.evaluate(SHOW)
+    expect(page.locator(".card")).to_have_count(1)
+    expect(delivered.locator(".count")).to_have_text("1")
+    expect(page.locator('.column[data-state="ReadyForReview"] .count')).to_have_text("0")
+
+
+def test_more_leaves_out_no_card_when_one_far_behind_has_changed(system, page, url):
+    for number in range(40):
+        put_ous(system, "Processing", doc_id=f"uid___X1_X1_X{number:02}", minute=number)
+    page.goto(url)
+    is_live(page)
+    column = page.locator('.column[data-state="Processing"]')
+    expect(column.locator(".count")).to_have_text("40")
+    for number in range(35, 40):
+        put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}", minute=50)
+    expect(column.locator(".card")).to_have_count(19)
+    entities = system.connection.database("status-entities")
+    for number in (3, 34):
+        entities.mutate(f"uid___X1_X1_X{number:02}", lambda doc: doc | {"substate": "calibrating"})
+    expect(column.locator(".detail", has_text="calibrating")).to_have_count(1)
+    column.locator(".more").click()
+    expect(column.locator(".more")).to_be_hidden()
+    assert shown_in(column) == [f"{number:02}" for number in reversed(range(35))]
+
+
+def test_an_ous_stands_once_on_the_board_though_a_page_is_newer_than_the_events(system, page, url):
+    for number in range(40):
+        put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}", minute=number)
+    put_ous(system, "Processing", doc_id="uid___X1_X1_Xa0", minute=1)
+    page.add_init_script(
+        "const Line = EventSource; window.EventSource = class extends Line { addEventListener(kind, hear) { "
+        "super.addEventListener(kind, kind === 'moves' ? (event) => setTimeout(() => hear(event), 1500) : hear); } }"
+    )
+    page.goto(url)
+    is_live(page)
+    moved = page.locator('[data-id="uid___X1_X1_Xa0"]')
+    put_ous(system, "Delivered", doc_id="uid___X1_X1_Xa0", minute=2)
+    column = page.locator('.column[data-state="Delivered"]')
+    column.locator(".more").click()
+    expect(column.locator(".count")).to_have_text("41")
+    expect(column.locator(moved)).to_have_count(1)
+    expect(moved).to_have_count(1)
+
+
+def test_a_press_on_a_card_is_not_lost_while_a_search_is_made_anew(system, page, url):
+    for number in range(40):
+        put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}", minute=number)
+    page.goto(url + "?q=x1")
+    is_live(page)
+    column = page.locator('.column[data-state="Delivered"]')
+    column.locator(".more").click()
+    expect(column.locator(".card")).to_have_count(40)
+    page.locator(".card a").nth(30).hover()
+    page.mouse.down()
+    put_ous(system, "Processing", doc_id="uid___X1_X2_Xff")
+    expect(page.locator('.column[data-state="Processing"] .card')).to_have_count(1)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("/ous/uid___X1_X1_X09"))
+
+
+def test_a_notice_of_an_outage_goes_when_it_is_over(system, page, url):
+    put_ous(system, "Processing")
+    page.goto(url)
+    is_live(page)
+    system.couchlet.kill()
+    expect(page.locator("#freshness")).to_have_text("database away", timeout=20_000)
+    page.reload()
+    expect(page.locator("main .notice")).to_contain_text("cannot be read")
+    system.couchlet.start()
+    is_live(page)
+    expect(page.locator("main .notice")).to_have_count(0)
+
+
+class BadGateway(BaseHTTPRequestHandler):
+    """A proxy whose dashboard is away."""
+
+    def do_GET(self):
+        self.send_error(502)
+
+    def log_message(self, *_):
+        self.server.asked.set()
+
+
+def test_a_page_goes_on_after_the_answers_of_a_proxy_whose_dashboard_was_away(system, page, url):
+    put_ous(system, "Processing")
+    page.goto(url)
+    is_live(page)
+    system.running[-1].stop()
+    port = url.rstrip("/").rpartition(":")[2]
+    proxy = ThreadingHTTPServer(("127.0.0.1", int(port)), BadGateway)
+    proxy.asked = threading.Event()
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    assert proxy.asked.wait(20)
+    proxy.shutdown()
+    proxy.server_close()
+    put_ous(system, "Delivered", minute=5)
+    system.start("dashboard", "--port", port)
+    is_live(page)
+    expect(page.locator(f'.column[data-state="Delivered"] [data-id="{DOC_ID}"]')).to_be_visible()
+
+
+def test_a_page_that_asks_for_a_change_in_an_outage_stays_and_says_what_may_be(system, page, url):
+    log_in(system, page, url)
+    page.goto(url + "messages")
+    is_live(page)
+    pauses = page.locator("#pauses")
+    pauses.get_by_label("Selector").fill("ingest.*")
+    pauses.get_by_label("Reason").fill("the disk is full")
+    system.couchlet.kill()
+    pauses.get_by_role("button", name="Pause").click()
+    expect(page.locator("main")).to_contain_text("may have been done")
+    system.couchlet.start()
+    is_live(page)
+    expect(page.locator("main")).to_contain_text("may have been done")
+
+
+def test_an_older_page_does_not_come_over_a_newer_one(system, page, url):
+    page.goto(url + "messages")
+    is_live(page)
+    held = []
+
+    def hold(route):
+        """Keep the first answer back, and let the others pass."""
+        if held:
+            return route.continue_()
+        return held.append((route, route.fetch()))
+
+    page.route("**/messages", hold)
+    put_dead(system, 1)
+    page.wait_for_timeout(0)
+    while not held:
+        page.wait_for_timeout(20)
+    put_dead(system, 2)
+    page.wait_for_timeout(1500)  # in which it would be fetched anew, were it not for the answer that is due
+    held[0][0].fulfill(response=held[0][1])
+    expect(page.locator(".needs b")).to_have_text("2")
+    page.wait_for_timeout(1500)
+    expect(page.locator(".needs b")).to_have_text("2")
+
+
+def test_a_press_in_a_table_stops_no_news_and_a_field_in_use_says_that_it_does(system, page, url):
+    put_dead(system, 1)
+    page.goto(url + "messages")
+    is_live(page)
+    page.locator("#selectors tbody td").nth(4).click()
+    put_dead(system, 2)
+    expect(page.locator(".needs b")).to_have_text("2")
+    assert page.evaluate("document.activeElement.className") == "wide"
+    page.locator(".needs a").focus()
+    put_dead(system, 3)
+    expect(page.locator("#freshness")).to_have_text("live, held while you are at it")
+    page.evaluate("document.activeElement.blur()")
+    expect(page.locator(".needs b")).to_have_text("3")
+    expect(page.locator("#freshness")).to_have_text("live")
 
 
 def test_a_database_that_is_lost_is_said_and_the_page_goes_on_by_itself(system, page, url):

@@ -55,9 +55,9 @@ def test_a_strange_entity_has_a_card_all_the_same(doc):
 
 def test_a_board_tells_moves_and_only_those():
     board = Board()
-    assert board.put("a", entity()).before == ""
+    assert board.put("a", entity()).card.state == "Processing"
     assert board.put("a", entity()) is None
-    assert board.put("a", entity(state="Verified")).before == "Processing"
+    assert board.put("a", entity(state="Verified")).card.state == "Verified"
     assert (board.counts()["Processing"], board.counts()["Verified"]) == (0, 1)
     assert board.put("a", None).card is None
     assert len(board) == 0
@@ -89,7 +89,7 @@ def test_counts_pages_and_needs_agree_however_cards_move(moves):
         known[number] = state
     for state, count in board.counts().items():
         assert count == sum(each == state for each in known.values())
-        cards, total = board.page(state, 0, 100)
+        cards, total = board.page(state, 100)
         assert total == count == len(cards)
         assert [card.since for card in cards] == sorted((card.since for card in cards), reverse=True)
     assert sum(board.needs().values()) == sum(bool(card.need) for card in board.find(lifecycle.STATES))
@@ -113,10 +113,22 @@ def test_search_takes_parts_of_uid_program_and_executive():
     board = Board()
     for number in range(3):
         board.put(f"uid___X1_X1_X{number}", entity(number, state="Delivered"))
-    assert board.page("Delivered", 0, 10, "x1/x2 2015 eu")[1] == 1
-    assert board.page("Delivered", 1, 1) == ([board.page("Delivered", 0, 3)[0][1]], 3)
-    assert board.page("Delivered", 0, 10, "x1/x9") == ([], 0)
-    assert board.page("Delivered", 7, 10) == ([], 3)
+    assert board.page("Delivered", 10, "x1/x2 2015 eu")[1] == 1
+    assert board.page("Delivered", 10, "x1/x9") == ([], 0)
+
+
+@pytest.mark.parametrize("query", ["", "2015"])
+def test_a_column_goes_on_behind_a_card_wherever_that_is_by_now(query):
+    board = Board()
+    for number in range(5):
+        board.put(f"uid___X1_X1_X{number}", entity(number, state="Delivered", at=hour(number // 2)))
+    whole, total = board.page("Delivered", 10, query)
+    assert ([card.id[-1] for card in whole], total) == (["4", "3", "2", "1", "0"], 5)
+    last = whole[1]
+    assert board.page("Delivered", 2, query, behind=(last.since, last.id)) == (whole[2:4], 5)
+    board.put(last.id, entity(3, state="Processing"))
+    assert board.page("Delivered", 2, query, behind=(last.since, last.id)) == (whole[2:4], 4)
+    assert board.page("Delivered", 2, query, behind=(whole[4].since, whole[4].id)) == ([], 4)
 
 
 # The flow
@@ -158,13 +170,24 @@ def test_deciles_are_of_all_who_left():
     assert (stay.count, stay.median_s, stay.p90_s) == (11, 5 * 3600, 9 * 3600)
 
 
+NOW = datetime(2026, 11, 20, 23, 50, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("at", ["20261120T234000", "2026-11-20T23:40", "0001-01-01T00:40:00.000000"])
 def test_a_time_in_another_form_counts_in_its_hour(at):
     flow = Flow()
     flow.put(entity(at=at))
-    hours, days = (drawing.bars("Processing", flow.entered(unit), by_day=unit == DAY) for unit in (HOUR, DAY))
-    assert (hours.total, days.total) == (1, 1)
-    assert hours.last in {"2026-11-20 23:00", "0001-01-01 00:00"}
+    hours, days = (drawing.bars("Processing", flow.entered(unit), NOW, by_day=unit == DAY) for unit in (HOUR, DAY))
+    assert (hours.total, days.total) == ((0, 0) if at.startswith("0001") else (1, 1))
+    assert hours.last == "2026-11-20 23:00"
+
+
+def test_a_time_that_is_still_to_come_hides_nothing_of_what_was():
+    flow = Flow()
+    flow.put(entity(at="2126-11-20T10:00:00.000000"))
+    flow.put(entity(1, at=hour(22)))
+    chart = drawing.bars("Processing", flow.entered(), NOW, by_day=False)
+    assert (chart.total, chart.last) == (1, "2026-11-20 23:00")
 
 
 # The pictures
@@ -174,15 +197,15 @@ def test_hours_in_which_nothing_happened_have_their_place():
     flow = Flow()
     flow.put(entity(history=[{"at": hour(1), "state": "Verified"}]))
     flow.put(entity(1, history=[{"at": hour(5), "state": "Verified"}]))
-    chart = drawing.bars("Verified", flow.entered(), by_day=False)
+    chart = drawing.bars("Verified", flow.entered(), NOW, by_day=False)
     assert len(chart.bars) == 2
     assert chart.bars[1].x - chart.bars[0].x == 4 * 12
-    assert (chart.total, chart.most, chart.last) == (2, 1, "2026-11-20 05:00")
+    assert (chart.total, chart.most, chart.last) == (2, 1, "2026-11-20 23:00")
 
 
 def test_nothing_is_drawn_of_nothing():
-    chart = drawing.bars("Verified", {}, by_day=True)
-    assert (chart.bars, chart.total, chart.first) == ([], 0, "")
+    chart = drawing.bars("Verified", {}, NOW, by_day=True)
+    assert (chart.bars, chart.total, chart.last) == ([], 0, "2026-11-20")
     assert all(span.p90 == 0 for span in drawing.stays(Flow().stays()))
 
 
@@ -191,7 +214,7 @@ def test_one_entry_beside_ten_thousand_can_still_be_seen():
     for number in range(10_000):
         flow.put(entity(number, history=[{"at": hour(1), "state": "Verified"}]))
     flow.put(entity(10_000, history=[{"at": hour(2), "state": "Verified"}]))
-    chart = drawing.bars("Verified", flow.entered(), by_day=False)
+    chart = drawing.bars("Verified", flow.entered(), NOW, by_day=False)
     assert [bar.height for bar in chart.bars] == [60, 2]
 
 
@@ -337,6 +360,18 @@ def test_the_rate_is_of_the_last_five_minutes(post):
     assert post.rows()[0].rate == pytest.approx(2.0)
     post.now.s += 20
     assert (post.rows()[0].rate, post.rows()[0].settled) == (0.0, 10)
+
+
+def test_what_was_acted_on_is_not_shown_as_it_was_and_is_counted_when_the_feed_tells(post):
+    put(post, message(0, "dead"))
+    put(post, message(1, "dead"))
+    known = post.known(["ingest.JAO:0:abc", "ingest.JAO:1:abc", "ingest.JAO:9:abc"])
+    assert len(known) == 2
+    put(post, message(1, "ready"))  # the feed was quicker
+    post.drop(known)
+    assert post.rows()[0].counts == {"ready": 1, "delayed": 0, "claimed": 0, "dead": 0}
+    put(post, message(0, "consumed"))
+    assert post.rows()[0].settled == 1
 
 
 def test_a_whole_reading_takes_the_place_of_what_was_known(post):

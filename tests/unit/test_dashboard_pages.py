@@ -8,11 +8,13 @@ import re
 import pytest
 
 from dashboard.context import Site
+from dashboard.follower import Follower
 from dashboard.live import Live
 from dashboard.metrics import OTHERS, SELECTORS
 from dashboard.server import create_app
 from shared import people
-from shared.dbcon import DbConnection
+from shared.dbcon import Database, DbConnection
+from shared.errors import DatabaseAway
 from shared.origins import Origins
 from shared.people import People
 from shared.settings import read_settings
@@ -347,6 +349,51 @@ def test_every_address_of_the_api_is_documented(app, browser):
 # Watching the watcher
 
 
+def test_moves_of_a_reading_that_breaks_off_are_told(site, monkeypatch):
+    live = site.live
+    docs = [{"_id": f"uid___X1_X1_X{number}", "state": "Processing"} for number in range(4)]
+
+    def every(_, **__):
+        yield from docs[:2]
+        raise DatabaseAway("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "every", every)
+        with pytest.raises(DatabaseAway):
+            live._load()
+    monkeypatch.setattr(Database, "every", lambda _, **__: iter(docs))
+    live._load()
+    told = b"".join(live.stream.after(f"{live.stream.position.partition('-')[0]}-0")[0]).decode()
+    assert sorted(re.findall(r'"id":"(uid___X1_X1_X\d)","card"', told)) == [doc["_id"] for doc in docs]
+
+
+def test_what_was_fetched_before_a_whole_reading_is_not_taken_in_after_it(site, monkeypatch):
+    taken = []
+    follower = Follower(site.connection.database("msgq"), load=lambda: None, apply=taken.append, stands=lambda _: None)
+
+    def fetch(_, ids):
+        follower._reading += not taken  # a reading begins while the first answer is on its way
+        taken.append(len(taken))
+        return [{"_id": each} for each in ids]
+
+    monkeypatch.setattr(Database, "fetch", fetch)
+    assert not follower._take_in(["a"])
+    assert follower._take_in(["a"])
+    assert taken == [0, 1, {"a": {"_id": "a"}}]
+
+
+def test_a_change_that_the_database_did_not_answer_is_not_said_to_be_undone(browser):
+    form = logged_in(browser)
+    for path, data in (
+        ("/pauses", {"selector": "ingest.*", "reason": "full"}),
+        ("/pauses/resume", {"selector": "xtss"}),
+    ):
+        answer = browser.post(path, base_url=URL, data={"token": form, **data}, headers=OWN)
+        assert answer.status_code == 503
+        assert "may have been done" in answer.text
+        assert 'data-watch=""' in answer.text  # who would fetch it anew would ask for a page that is none
+
+
 def test_health_says_in_words_what_is_wrong(browser, site, monkeypatch):
     monkeypatch.setattr(Live, "is_alive", lambda _: True)
     assert browser.get("/health").status_code == 200
@@ -355,6 +402,9 @@ def test_health_says_in_words_what_is_wrong(browser, site, monkeypatch):
     assert answer.status_code == 503
     assert "CouchDB does not answer" in answer.text
     site.live.away = ""
+    site.live.post_away = "an index is missing"
+    assert "the messages cannot be read: an index is missing" in browser.get("/health").text
+    site.live.post_away = ""
     site.live.post_loaded.clear()
     assert "still being read" in browser.get("/health").text
     monkeypatch.setattr(Live, "is_alive", lambda _: False)
