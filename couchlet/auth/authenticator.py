@@ -100,18 +100,18 @@ class Authenticator:
 
     async def _fits(self, name: str, password: str, document: dict[str, Any]) -> bool:
         """Whether the password is the user's; the expensive check is made once for each password that fits."""
-        salt = str(document.get("salt"))
+        stored = f"{document.get('salt')} {document.get('derived_key')} {document.get('password_sha')}"
         digest = self._digest(name, password)
         lock = self._checks.setdefault(name, asyncio.Lock())
         try:
             async with lock:
                 known = self._fitted.get(name)
-                if known and known[0] == salt and hmac.compare_digest(known[1], digest):
+                if known and known[0] == stored and hmac.compare_digest(known[1], digest):
                     self._fitted.move_to_end(name)
                     return True
                 if not await asyncio.to_thread(verify_password, document, password):
                     return False
-                self._fitted[name] = (salt, digest)
+                self._fitted[name] = (stored, digest)
                 while len(self._fitted) > _REMEMBERED:
                     self._fitted.popitem(last=False)
                 return True

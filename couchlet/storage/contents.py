@@ -12,21 +12,18 @@ PIECE_BYTES: Final = 256 * 1024
 """The size of all pieces but the last: what is held in memory of a content at a time."""
 
 
-def next_key(connection: sqlite3.Connection) -> int:
-    """Return a key that no content has."""
-    row = connection.execute("SELECT max(key) FROM content").fetchone()
-    return (row[0] or 0) + 1
+def greatest_key(connection: sqlite3.Connection) -> int:
+    """Return the greatest key of a content, 0 where there is none."""
+    return connection.execute("SELECT max(key) FROM content").fetchone()[0] or 0
 
 
-def store_content(connection: sqlite3.Connection, data: bytes) -> int:
-    """Store a whole content that is at hand; returns its key."""
-    key = next_key(connection)
+def store_content(connection: sqlite3.Connection, key: int, data: bytes) -> None:
+    """Store a whole content that is at hand."""
     pieces = [
         (key, number, data[start : start + PIECE_BYTES])
         for number, start in enumerate(range(0, max(len(data), 1), PIECE_BYTES))
     ]
     connection.executemany("INSERT INTO content VALUES (?, ?, ?)", pieces)
-    return key
 
 
 def add_piece(connection: sqlite3.Connection, key: int, number: int, data: bytes) -> None:

@@ -172,7 +172,7 @@ class Database:
         """Store the first piece of a content that comes in; returns its key, which is kept from compaction."""
 
         def job(transaction: Transaction) -> int:
-            key = contents.next_key(transaction.connection)
+            key = transaction.new_content_key()
             contents.add_piece(transaction.connection, key, 0, piece)
             self.in_flight.add(key)
             return key

@@ -267,12 +267,14 @@ class Editor:
             return fields
         pack = is_compressible(attachment.content_type)
         data = compressed(attachment.data) if pack else attachment.data
+        key = self._transaction.new_content_key()
+        store_content(self._transaction.connection, key, data)
         made = {
             "content_type": attachment.content_type,
             "revpos": _revpos(attachment, generation),
             "digest": content_digest(data),
             "length": len(attachment.data),
-            "key": store_content(self._transaction.connection, data),
+            "key": key,
         }
         return made | {"encoding": GZIP, "stored": len(data)} if pack else made
 

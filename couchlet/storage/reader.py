@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from couchlet import json_text
 from couchlet.revisions import Revision, parse_revision
@@ -14,6 +14,9 @@ from couchlet.storage.transaction import DEFAULT_REVS_LIMIT, Content
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
+
+_BARE: Final = COLUMNS.replace("body, attachments", "x'', NULL")
+"""The columns without the content, for rows that show none of it: a document may have megabytes."""
 
 
 class Reader:
@@ -41,11 +44,19 @@ class Reader:
         return int(self.connection.execute(query, values).fetchone()[0])
 
     def living(
-        self, condition: str, values: list[str], limit: int, skip: int = 0, *, descending: bool = False
+        self,
+        condition: str,
+        values: list[str],
+        limit: int,
+        skip: int = 0,
+        *,
+        descending: bool = False,
+        bare: bool = False,
     ) -> list[StoredDocument]:
-        """Documents by id under a condition (made of column names and marks only)."""
+        """Documents by id under a condition (made of column names and marks only); `bare` ones have no content."""
         order = "DESC" if descending else "ASC"
-        query = f"SELECT {COLUMNS} FROM doc WHERE {condition} ORDER BY id {order} LIMIT ? OFFSET ?"  # noqa: S608
+        columns = _BARE if bare else COLUMNS
+        query = f"SELECT {columns} FROM doc WHERE {condition} ORDER BY id {order} LIMIT ? OFFSET ?"  # noqa: S608
         return [StoredDocument(*row) for row in self.connection.execute(query, (*values, limit, skip))]
 
     def local_ids(self) -> list[str]:
@@ -102,11 +113,12 @@ class Reader:
         """Return the bytes of a content between two positions, both included."""
         return read_pieces(self.connection, key, first, last)
 
-    def changes(self, since: int, until: int, limit: int, *, descending: bool) -> list[StoredDocument]:
-        """Rows with a sequence above `since` and up to `until`, in order."""
+    def changes(self, since: int, until: int, limit: int, *, descending: bool, bare: bool) -> list[StoredDocument]:
+        """Rows with a sequence above `since` and up to `until`, in order; `bare` ones have no content."""
         order = "DESC" if descending else "ASC"
+        columns = _BARE if bare else COLUMNS
         rows = self.connection.execute(
-            f"SELECT {COLUMNS} FROM doc WHERE seq > ? AND seq <= ? ORDER BY seq {order} LIMIT ?",  # noqa: S608
+            f"SELECT {columns} FROM doc WHERE seq > ? AND seq <= ? ORDER BY seq {order} LIMIT ?",  # noqa: S608
             (since, until, limit),
         )
         return [StoredDocument(*row) for row in rows]

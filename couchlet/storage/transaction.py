@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from couchlet import json_text
+from couchlet.storage.contents import greatest_key
 from couchlet.storage.indexes import IndexKeeper
-from couchlet.storage.records import INSERT, StoredDocument, stored_documents
+from couchlet.storage.records import INSERT, StoredDocument, attachments_of, stored_documents, stored_length
 from couchlet.storage.writer import Hooks
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Transaction(Hooks):
         self.indexes = IndexKeeper(connection)
         self.has_rules: bool | None = None
         self._counted = self.counters
+        self._content_key = greatest_key(connection)
         self._revs_limit: int | None = None
 
     def _stored_counters(self) -> Counters:
@@ -159,13 +161,23 @@ class Transaction(Hooks):
             counters.deleted -= change.before.deleted
             counters.living -= 1 - change.before.deleted
             counters.external -= change.before.external_bytes
-        counters.stale += sum(len(content.body) for content in change.aside)
+        kept = attachments_of(change.after.attachments if change.after else None)
+        kept_keys = {fields["key"] for fields in kept.values()}
+        for content in change.aside:
+            counters.stale += len(content.body)
+            for fields in attachments_of(content.attachments).values():
+                counters.stale += 0 if fields["key"] in kept_keys else stored_length(fields)
         if change.after:
             counters.update_seq += 1
             change.after.seq = counters.update_seq
             counters.deleted += change.after.deleted
             counters.living += 1 - change.after.deleted
             counters.external += change.after.external_bytes
+
+    def new_content_key(self) -> int:
+        """Return a key that no content has, nor had: who still reads one that is dropped must not go on in another."""
+        self._content_key += 1
+        return self._content_key
 
     def setting(self, name: str, default: Any) -> Any:  # noqa: ANN401 - any JSON value
         """Return a stored setting of the database."""

@@ -72,6 +72,8 @@ class Writer:
         self._queue: deque[_Entry] = deque()
         self._wake = threading.Condition()
         self._closing = False
+        self._is_unsure = False
+        """Whether what the hooks keep may not be what is in the file, because it could not be read after a failure."""
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Job, *, outside: bool = False) -> asyncio.Future[Any]:
@@ -113,7 +115,11 @@ class Writer:
             if not batch:
                 return
             jobs = [entry.job for entry in batch]
-            outcomes = [self._run_outside(jobs[0])] if batch[0].outside else self._transact(jobs)
+            try:
+                outcomes = [self._run_outside(jobs[0])] if batch[0].outside else self._transact(jobs)
+            except Exception as error:  # noqa: BLE001 - whatever it was, this thread goes on and those who wait are told
+                self._is_unsure = True
+                outcomes = [_unexpected(error)] * len(jobs)
             self._loop.call_soon_threadsafe(self._deliver, [entry.future for entry in batch], outcomes)
 
     def _next_batch(self) -> list[_Entry]:
@@ -135,6 +141,8 @@ class Writer:
     def _transact(self, jobs: list[Job]) -> list[Any]:
         """Run the jobs in one transaction; an outcome that is an exception is that job's error."""
         try:
+            if self._is_unsure:
+                self._take_back()
             self._connection.execute("BEGIN IMMEDIATE")
             outcomes = [self._run_job(job) for job in jobs]
             self._hooks.before_commit()
@@ -147,12 +155,17 @@ class Writer:
     def _undo(self, error: sqlite3.Error) -> CouchError:
         _LOG.error("a write failed and was undone: %s", error)
         try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            _LOG.exception("the transaction could not be rolled back")
-        self._hooks.rolled_back()
+            self._take_back()
+        except sqlite3.Error as second:
+            _LOG.error("what is in the file cannot be read, which is tried again before the next write: %s", second)
         return storage_error(error)
+
+    def _take_back(self) -> None:
+        self._is_unsure = True
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._hooks.rolled_back()
+        self._is_unsure = False
 
     def _run_job(self, job: Job) -> Any:  # noqa: ANN401 - whatever the job returns
         self._connection.execute("SAVEPOINT job")

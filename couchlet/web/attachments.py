@@ -16,7 +16,7 @@ from couchlet.storage.records import StoredDocument, attachments_of, stored_leng
 from couchlet.storage.transaction import Content
 from couchlet.web.byte_ranges import Span, content_range, parse_ranges
 from couchlet.web.documents import named_revision, read_revision, save_one
-from couchlet.web.reply import base_headers, begin, not_modified
+from couchlet.web.reply import base_headers, not_modified, send_pieces
 from couchlet.web.uploads import arrived_contents, store_stream
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ async def _read(call: Call, database: Database, id_: str, name: str) -> web.Stre
     response = web.StreamResponse(status=206 if spans else 200, headers=headers)
     response.content_length = last - first + 1
     pieces = database.reader.attachment_pieces(fields["key"], first, last) if length else iter(())
-    return await _send(call, response, pieces)
+    return await send_pieces(call, response, pieces)
 
 
 async def _send_encoded(
@@ -108,12 +108,12 @@ async def _send_encoded(
     if _takes_gzip(call.header("Accept-Encoding") or ""):
         response = web.StreamResponse(headers={**headers, "Content-Encoding": fields["encoding"]})
         response.content_length = _whole(call, stored)
-        return await _send(call, response, pieces)
+        return await send_pieces(call, response, pieces)
     response = web.StreamResponse(headers=headers)
     if stored != fields["length"]:
         # Otherwise it came compressed, so that its plain length is not known.
         response.content_length = _whole(call, fields["length"])
-    return await _send(call, response, expanded(pieces))
+    return await send_pieces(call, response, expanded(pieces))
 
 
 def _takes_gzip(header: str) -> bool:
@@ -130,15 +130,6 @@ def _whole(call: Call, length: int) -> int:
     """Return the length of a content that is given whole whatever part is wanted; only a part outside is refused."""
     parse_ranges(call.header("Range"), length)
     return length
-
-
-async def _send(call: Call, response: web.StreamResponse, pieces: Iterator[bytes]) -> web.StreamResponse:
-    await begin(call, response)
-    if call.method != "HEAD":
-        for piece in pieces:
-            await response.write(piece)
-    await response.write_eof()
-    return response
 
 
 async def _send_parts(
@@ -159,7 +150,7 @@ async def _send_parts(
             yield b"\r\n"
         yield f"--{boundary}--".encode()
 
-    return await _send(call, response, pieces())
+    return await send_pieces(call, response, pieces())
 
 
 async def _write(call: Call, database: Database, id_: str, name: str) -> web.StreamResponse:
@@ -167,7 +158,8 @@ async def _write(call: Call, database: Database, id_: str, name: str) -> web.Str
     if encoding not in {"identity", "gzip"}:
         raise CouchError(415, "bad_content_type", "Only gzip and identity content-encodings are supported")
     document = _edit_of(call, database, id_)
-    content_type = call.header("Content-Type") or _DEFAULT_TYPE
+    named = call.header("Content-Type")
+    content_type = _DEFAULT_TYPE if named is None else named  # an empty one counts for the revision, as in CouchDB
     fields = await store_stream(database, call.chunks(), content_type, None if encoding == "identity" else encoding)
     others = dict(document.kept_attachments or {})
     others.pop(name, None)

@@ -14,7 +14,8 @@ from couchlet.web.copies import wants_more_copies
 from couchlet.web.design_check import check_design
 from couchlet.web.documents import open_revisions
 from couchlet.web.multipart_out import BulkPart, multipart_bulk
-from couchlet.web.reply import json_reply, raw_json_reply
+from couchlet.web.pacing import Turn
+from couchlet.web.reply import JsonStream, json_reply, raw_json_reply
 from couchlet.web.showing import ShowOptions, parse_show_options, show_content
 from couchlet.web.users import check_user, hash_passwords
 
@@ -141,8 +142,13 @@ async def bulk_get(call: Call) -> web.StreamResponse:
     found = [_look_up(database, rows, item, options) for item in asked]
     if not call.accepts("application/json") and (call.accepts("multipart/mixed") or call.accepts("multipart/related")):
         return await multipart_bulk(call, database, found, options)
-    results = [_result(database, part, options) for part in found]
-    return raw_json_reply(b'{"results":[' + b",".join(results) + b"]}")
+    stream, turn, separator = JsonStream(call), Turn(), b'{"results":['
+    for part in found:
+        await stream.add(separator + _result(database, part, options))
+        await turn.give_up_if_long()
+        separator = b","
+    await stream.add((b"" if found else separator) + b"]}\n")
+    return await stream.end()
 
 
 def _look_up(database: Database, rows: dict[str, StoredDocument], item: Any, options: ShowOptions) -> BulkPart:  # noqa: ANN401

@@ -272,11 +272,18 @@ class Call:
 
 
 def _decompress(body: bytes, limit: int) -> bytes:
-    expander = zlib.decompressobj(wbits=31)
-    try:
-        plain = expander.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise bad_request("Request body is not properly gzipped.") from error
-    if len(plain) > limit:
-        raise too_large()
-    return plain
+    """Expand a gzip body, which may have several members (RFC 1952), each whole."""
+    plain = b""
+    while True:
+        expander = zlib.decompressobj(wbits=31)
+        try:
+            plain += expander.decompress(body, limit + 1 - len(plain))
+        except zlib.error as error:
+            raise bad_request("Request body is not properly gzipped.") from error
+        if len(plain) > limit:
+            raise too_large()
+        if not expander.eof:
+            raise bad_request("Request body is not properly gzipped.")
+        body = expander.unused_data
+        if not body:
+            return plain

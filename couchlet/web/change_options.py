@@ -11,6 +11,7 @@ from couchlet import json_text
 from couchlet.errors import CouchError, bad_request, not_found, not_implemented, unknown_error
 from couchlet.mango.matching import Matcher, compile_selector
 from couchlet.mango.selector import normalize
+from couchlet.web.numbers import integer
 from couchlet.web.sequences import parse_since
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class ChangeOptions(msgspec.Struct):
 
 def _integer(text: str) -> int:
     try:
-        return int(text)
+        return integer(text)
     except ValueError as error:
         raise unknown_error("badarg") from error
 
@@ -115,7 +116,7 @@ def _style(text: str) -> bool:
 
 def _seq_interval(text: str) -> int:
     try:
-        interval = int(text)
+        interval = integer(text)
     except ValueError:
         interval = 0
     if interval <= 0:
@@ -127,7 +128,7 @@ def _heartbeat(text: str) -> float:
     if text == "true":
         return DEFAULT_TIMEOUT_S
     try:
-        milliseconds = int(text)
+        milliseconds = integer(text)
     except ValueError as error:
         raise bad_request("Invalid heartbeat value. Expecting a positive integer value (in milliseconds).") from error
     if milliseconds <= 0:

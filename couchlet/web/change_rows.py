@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from couchlet.web.change_options import ChangeOptions
 
 _ROWS_A_QUERY: Final = 500
+_DOCUMENTS_A_QUERY: Final = 100
 _MOST_LOOKED_UP: Final = 1000
 """So many documents at most are looked up by their ids; for more, all changes are read."""
 
@@ -119,12 +120,14 @@ async def _found(database: Database, options: ChangeOptions, cursor: Cursor) -> 
         yield _looked_up(reader, options, cursor)
         return
     place, until = cursor.since, cursor.until
+    bare = options.matcher is None and not options.include_docs
+    most = _ROWS_A_QUERY if bare else _DOCUMENTS_A_QUERY
     while not database.closed:
-        count = min(_ROWS_A_QUERY, cursor.left) if _is_unfiltered(options) else _ROWS_A_QUERY
+        count = min(most, cursor.left) if _is_unfiltered(options) else most
         if options.descending:
-            found = reader.changes(0, place, count, descending=True)
+            found = reader.changes(0, place, count, descending=True, bare=bare)
         else:
-            found = reader.changes(place, until, count, descending=False)
+            found = reader.changes(place, until, count, descending=False, bare=bare)
         yield found
         if len(found) < count:
             return

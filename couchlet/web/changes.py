@@ -127,7 +127,7 @@ class _Feed:
         """Send what is new: of many feeds that a write wakes, the first makes the rows and the others repeat them."""
         latest = self._database.latest_rows
         if latest.until < until:
-            found = self._database.reader.changes(latest.until, until, MOST, descending=False)
+            found = self._database.reader.changes(latest.until, until, MOST, descending=False, bare=True)
             made = [(row.id, row.seq, change_row(self._database, row, self._options, 1) or b"") for row in found]
             latest.extend(made, until)
         self._cursor.begin(self._options, until)

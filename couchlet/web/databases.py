@@ -51,7 +51,7 @@ async def _create(call: Call, name: str) -> web.StreamResponse:
         raise not_implemented("couchlet has no partitioned databases: leave `partitioned` out.")
     for parameter in ("q", "n"):
         value = call.query.get(parameter, "1")
-        if not value.isdigit() or int(value) < 1:
+        if not (value.isascii() and value.isdigit()) or not value.strip("0"):
             raise bad_request(f"The `{parameter}` value should be a positive integer.")
     if not _PLACEMENT.fullmatch(call.query.get("placement", "any:1")):
         raise bad_request("The `placement` value should be in a format `zone:n`.")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from couchlet.web.call import Call
 
 _ROWS_A_QUERY = 500
+_DOCUMENTS_A_QUERY = 100
 _SYSTEM = {"_local/purge-": {"purge_seq"}, "_local/shard-sync": {"target_uuid", "seq"}}
 """Documents that CouchDB keeps for itself: what their ids begin with, and what they have."""
 _DESIGN = ("_design/", "_design0")
@@ -162,9 +163,11 @@ def _offset(database: Database, kind: str, listing: Listing) -> int:
 async def _range_rows(database: Database, listing: Listing, low: Bound, high: Bound) -> AsyncIterator[bytes]:
     left = listing.limit
     skip = listing.skip
+    bare = not listing.include_docs
+    most = _ROWS_A_QUERY if bare else _DOCUMENTS_A_QUERY
     while left is None or left > 0:
-        count = _ROWS_A_QUERY if left is None else min(left, _ROWS_A_QUERY)
-        rows = database.reader.living(*_conditions(low, high), count, skip, descending=listing.descending)
+        count = most if left is None else min(left, most)
+        rows = database.reader.living(*_conditions(low, high), count, skip, descending=listing.descending, bare=bare)
         for row in rows:
             yield _row(database, row, listing)
         if len(rows) < count:
@@ -189,8 +192,8 @@ def _picked(kind: str, listing: Listing) -> list[Any]:
 
 
 async def _key_rows(database: Database, keys: list[Any], listing: Listing) -> AsyncIterator[bytes]:
-    for start in range(0, len(keys), _ROWS_A_QUERY):
-        part = keys[start : start + _ROWS_A_QUERY]
+    for start in range(0, len(keys), _DOCUMENTS_A_QUERY):
+        part = keys[start : start + _DOCUMENTS_A_QUERY]
         rows = database.reader.documents(key for key in part if isinstance(key, str))
         for key in part:
             row = rows.get(key) if isinstance(key, str) else None

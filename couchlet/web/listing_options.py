@@ -10,6 +10,7 @@ from couchlet import json_text
 from couchlet.errors import bad_request, query_parse_error, unknown_error
 from couchlet.mango.erlang_text import erlang_shown, erlang_string
 from couchlet.order.json_order import compare_raw
+from couchlet.web.numbers import integer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,6 +142,7 @@ def _listing(values: Values) -> Listing:
         # A document's id is the key here; so CouchDB lets it stand for one that is not given.
         values.setdefault(bound, values.get(f"{bound}_docid", ABSENT))
     # CouchDB does not check this one.
+    values["skip"] = min(values.get("skip", 0), _MOST_ROWS)
     values["include_system"] = values.get("include_system") == "true"
     return Listing(**{name: value for name, value in values.items() if name in Listing.__struct_fields__})
 
@@ -177,7 +179,7 @@ def _parse_text(name: str, text: str) -> Any:  # noqa: ANN401 - depends on the p
         return _parse_boolean(text)
     if name in _INTEGER:
         try:
-            number = int(text)
+            number = integer(text)
         except ValueError as error:
             raise query_parse_error(f"Invalid value for integer: {erlang_string(text)}") from error
         if number < 0:

@@ -13,7 +13,7 @@ from couchlet.content_coding import content_type_text
 from couchlet.revisions import Revision
 from couchlet.storage.records import StoredDocument, attachments_of, stored_length
 from couchlet.storage.transaction import Content
-from couchlet.web.reply import base_headers, begin
+from couchlet.web.reply import base_headers, send_pieces
 from couchlet.web.showing import ShowOptions, known_generation, show_content
 
 if TYPE_CHECKING:
@@ -95,12 +95,7 @@ async def _send(
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={**base_headers(), **(headers or {}), "Content-Type": content_type})
     response.content_length = length
-    await begin(call, response)
-    if call.method != "HEAD":
-        for piece in pieces:
-            await response.write(piece)
-    await response.write_eof()
-    return response
+    return await send_pieces(call, response, pieces)
 
 
 async def multipart_document(

@@ -13,7 +13,7 @@ from aiohttp import HttpVersion11, web
 from couchlet import __version__, json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from couchlet.errors import CouchError
     from couchlet.web.call import Call
@@ -51,6 +51,24 @@ async def begin(call: Call, response: web.StreamResponse) -> None:
         response.force_close()
     stamp(response, call.request, call.body_ms)
     await response.prepare(call.request)
+
+
+async def send_pieces(call: Call, response: web.StreamResponse, pieces: Iterator[bytes]) -> web.StreamResponse:
+    """Send an answer whose pieces are read while it is sent.
+
+    Where there are fewer bytes than its head has promised, because a content was dropped or is damaged, the connection
+    is broken: the client would take the next answer for the rest.
+    """
+    await begin(call, response)
+    sent = 0
+    if call.method != "HEAD":
+        for piece in pieces:
+            sent += len(piece)
+            await response.write(piece)
+        if response.content_length is not None and sent != response.content_length:
+            raise RuntimeError(f"{sent} of {response.content_length} bytes of the content are there")
+    await response.write_eof()
+    return response
 
 
 def json_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:  # noqa: ANN401

@@ -40,6 +40,7 @@ _SERVER: Final[dict[str, Handler]] = {
     "_scheduler": server_info.not_here,
     "_node": server_info.node,
     "_cluster_setup": server_info.not_here,
+    "_db_updates": server_info.not_here,
     "_reshard": server_info.not_here,
     "_search_analyze": server_info.not_here,
     "_nouveau_analyze": server_info.not_here,

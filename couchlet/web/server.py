@@ -96,6 +96,7 @@ class CouchletServer:
         )
         self.context = ServerContext(settings, self.catalog, authenticator)
         self._runner: web.ServerRunner | None = None
+        self._responding: set[asyncio.Task[web.StreamResponse]] = set()
         self._user_documents: dict[str, tuple[int, dict[str, Any] | None]] = {}
 
     def _look_up_user(self, name: str) -> dict[str, Any] | None:
@@ -150,6 +151,20 @@ class CouchletServer:
         await self.catalog.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer. Of who hangs up only a feed ends: what may have begun to write goes on to its end."""
+        if request.path.endswith("/_changes"):
+            return await self._respond(request)
+        task = asyncio.create_task(self._respond(request))
+        self._responding.add(task)
+        task.add_done_callback(self._responded)
+        return await asyncio.shield(task)
+
+    def _responded(self, task: asyncio.Task[web.StreamResponse]) -> None:
+        self._responding.discard(task)
+        if not task.cancelled():
+            task.exception()  # the one who is to hear of it may be gone
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()
         call: Call | None = None
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from couchlet.content_coding import GZIP, Compressor, ContentType, is_compressible
 from couchlet.documents import digest_text
+from couchlet.errors import CouchError
 from couchlet.storage.contents import PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -55,16 +56,20 @@ async def store_stream(
 
 @asynccontextmanager
 async def arrived_contents(database: Database, document: NewDocument) -> AsyncIterator[None]:
-    """While a document is written whose attachments have just come: if that fails, their contents are dropped."""
+    """While a document is written whose attachments have just come: if it is refused, their contents are dropped.
+
+    Where it is not known whether it is written, they stay until a compaction finds that nothing refers to them.
+    """
     kept = document.kept_attachments or {}
     keys = [fields["key"] for fields in kept.values() if "revpos" not in fields]
     try:
         yield
-    except BaseException:
+    except CouchError:
         for key in keys:
             await database.drop_content(key)
         raise
-    database.in_flight.difference_update(keys)
+    finally:
+        database.in_flight.difference_update(keys)
 
 
 class _Chunk(NamedTuple):

@@ -461,3 +461,15 @@ class TestWhoAsks:
         made = {"name": "null", "type": "user", "roles": [], "password": None}
         assert server.ask("PUT", "/_users/org.couchdb.user:null", made).status == 201
         assert server.ask("GET", "/_users/org.couchdb.user:null").json()["password"] is None
+
+
+def test_a_password_that_was_changed_under_the_same_salt_is_no_longer_taken(server):
+    path = "/_users/org.couchdb.user:ida"
+    server.ask("PUT", path, user("ida", "before"))
+    assert status(server, "GET", "/_session", auth=("ida", "before")) == 200
+    stored = server.ask("GET", path).json()
+    changed = stored | {"password": "after", "preserve_salt": True}
+    assert server.ask("PUT", path, changed).status == 201
+    assert server.ask("GET", path).json()["salt"] == stored["salt"]
+    assert status(server, "GET", "/_session", auth=("ida", "before")) == 401
+    assert status(server, "GET", "/_session", auth=("ida", "after")) == 200
