@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared import lifecycle
+from shared.launching import LAUNCHED
 from shared.status import entries
 
 if TYPE_CHECKING:
@@ -148,7 +149,12 @@ class Board:
         waits = card.state in NEEDS and not (
             card.state == lifecycle.READY_FOR_PROCESSING and card.uid in self._launched
         )
-        return msgspec.structs.replace(card, need=NEEDS[card.state] if waits else "")
+        note = card.note
+        if card.state == lifecycle.READY_FOR_PROCESSING and note in {"", LAUNCHED}:
+            note = (
+                "" if waits else LAUNCHED
+            )  # one whose launch was cancelled is not launched, whatever its history says
+        return msgspec.structs.replace(card, need=NEEDS[card.state] if waits else "", note=note)
 
     def _replace(self, doc_id: str, before: Card | None, after: Card | None) -> None:
         if before is not None:
@@ -173,6 +179,7 @@ def card_of(doc: Doc) -> Card:
         note = f"reviewed by {_text(reviewer.get('name')) or 'somebody'}"
     elif state in {lifecycle.PROCESSING_PROBLEM, lifecycle.READY_FOR_PROCESSING}:
         note = _text((entries(doc) or [{}])[-1].get("note"))
+        note = "" if state == lifecycle.READY_FOR_PROCESSING and note.startswith(LAUNCHED) else note
     return Card(
         id=_text(doc.get("_id")),
         uid=_text(doc.get("entityId")) or _text(doc.get("_id")),

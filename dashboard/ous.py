@@ -11,7 +11,7 @@ from dashboard import cells, mail, reporting
 from dashboard.cells import Cell, Page
 from dashboard.drawing import Stretch, duration, stretches
 from dashboard.tables import View, remark
-from shared import delivery, names, ngas, reports, status
+from shared import cancels, delivery, lifecycle, names, ngas, reports, status
 from shared.bus import envelope, queue
 from shared.errors import BadInput
 from shared.letters import FIELDS, letter
@@ -60,6 +60,8 @@ def read(site: Site, doc_id: str, launched: frozenset[str]) -> Life | None:
     facts = [(name, cells.plain(doc.get(name))) for name in _FIELDS]
     facts += [("since (UTC)", cells.at(doc.get("timestamp")))]
     facts += [("run", cells.plain(doc.get("run"))), ("remark", remark(doc, View(weblog_url, launched)))]
+    if doc.get("state") == lifecycle.READY_FOR_PROCESSING and uid not in launched:
+        facts += [("cancelled", _cancelled(connection, doc, uid))]
     runs, run_names = _runs(connection, uid, doc, weblog_url)
     latest = reporting.of_runs(site, doc_id, run_names[-1:])
     products, delivered = _delivery(site, doc_id, uid)
@@ -76,6 +78,17 @@ def read(site: Site, doc_id: str, launched: frozenset[str]) -> Life | None:
         delivered,
         _messages(site, uid),
     )
+
+
+def _cancelled(connection: DbConnection, doc: Doc, uid: str) -> Cell:
+    """Return by whom the launch of an OUS was taken back, and why; nothing where none was since its last change."""
+    try:
+        found = cancels.of_ous(connection.database(queue.DATABASE), uid)
+    except BadInput as error:
+        return cells.prose(str(error), "bad")
+    if found is None or found.at < str(doc.get("timestamp", "")):
+        return cells.plain("")
+    return cells.prose(f"its launch, by {found.by} at {found.at[:19].replace('T', ' ')} UTC: {found.reason}")
 
 
 def _history(doc: Doc) -> Page:

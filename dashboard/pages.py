@@ -80,7 +80,7 @@ def runs(doc_id: str) -> ResponseReturnValue:
     found = reporting.of_runs(site(), doc_id, wanted)
     if not found:
         abort(404)
-    return render_template("runs.html", doc_id=doc_id, found=found)
+    return render_template("runs.html", doc_id=doc_id, uid=names.uid_of_document(doc_id), found=found)
 
 
 @blueprint.get("/actors")

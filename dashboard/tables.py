@@ -11,6 +11,7 @@ from dashboard import cells
 from dashboard.cells import PAGE, Cell, Order, Page
 from shared import audit, delivery, lifecycle, listing, ngas, reports, status
 from shared.errors import BadInput
+from shared.launching import LAUNCHED
 from shared.names import shown
 from shared.status import entries
 
@@ -73,6 +74,7 @@ def remark(doc: Doc, view: View) -> Cell:
         return cells.prose("")
     if str(doc.get("entityId")) in view.launched:
         return cells.prose(f"{note}; launched again" if note.startswith("Fail") else note)
+    note = "" if note.startswith(LAUNCHED) else note  # it was cancelled, or its message discarded
     return cells.prose(f"{note}; waits for a launch" if note else "waits for a launch", "bad")
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.dbcon import Doc
 
 _ID: Final = "ingest.JAO:1795234567890:0a1b"
+_WHAT_TO_DO: Final = "'drw dead show ID' has all of one; mend the cause, then 'drw dead requeue ID', or discard it"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ def _list(context: Context) -> int:
     if context.args.json:
         return context.print_json(messages)
     _print(context, messages)
+    if messages:
+        context.hint(
+            "'drw dead show ID' has all of one; mend the cause, then 'drw dead requeue ID', or 'drw dead discard ID'"
+        )
     return OK
 
 

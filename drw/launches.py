@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from drw import ages, arguments, columns, orders, ous
 from drw.columns import Line, counted, say
@@ -18,9 +18,12 @@ from shared.messages import ProcessRequest
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from drw.registry import Commands, Context
+    from shared.launching import Prepared
+
+T = TypeVar("T")
 
 _AT_ONCE: Final = 8
 _DEFAULT_EXECUTIVE: Final = "EU"
@@ -146,21 +149,21 @@ def _of_file(file: str) -> list[Order]:
 
 
 def _go(context: Context, wanted: Sequence[Order]) -> int:
-    """Launch what is wanted, several at once, and say what became of each."""
+    """Launch what is wanted, in this order, and say what became of each; several are made ready at once."""
     wanted = wanted[: context.args.limit]
     batch = _Batch(context)
     context.bus.feed.start()  # once, before several threads call
     pool = ThreadPoolExecutor(_AT_ONCE)
-    begun = [pool.submit(batch.launch, order) for order in wanted]
+    begun = [pool.submit(batch.prepare, order) for order in wanted]
+    results: list[Result] = []
     try:
-        for _ in context.track((each.result() for each in begun), "launching", total=len(wanted)):
-            pass
+        results.extend(batch.send(each.result()) for each in context.track(begun, "launching", total=len(wanted)))
     except KeyboardInterrupt:
         streams.complain("drw", "begins no other, and waits for the answer about those that are being launched")
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        results = [each.result() for each in begun if not each.cancelled()]
+        results += [batch.send(each.result()) for each in begun[len(results) :] if not each.cancelled()]
         _tell(context, results)
     return actor.status_of(batch.away) if batch.away else _status(results)
 
@@ -177,7 +180,7 @@ def _status(results: Iterable[Result]) -> int:
 
 
 class _Batch:
-    """Launches one OUS after another, from several threads, until database or xtss turn out to be away."""
+    """Launches one OUS after another, until database or xtss turn out to be away. Several threads may prepare."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -186,18 +189,32 @@ class _Batch:
         self.away: DrwError | None = None
         """What said so first."""
 
-    def launch(self, order: Order) -> Result:
+    def prepare(self, order: Order) -> Prepared | Result:
+        """Make an OUS ready, or return why that was not done, or that it is not meant."""
         if self.away:
             return Result(order.ous, NOT_TRIED, "because one before it was not answered")
+        return self._tried(order.ous, lambda: self._prepare(order))
+
+    def send(self, prepared: Prepared | Result) -> Result:
+        """Send the message of what was made ready; return what became of it."""
+        if isinstance(prepared, Result):
+            return prepared
+        ous = prepared.entity.entity_id
+        if self.away:
+            said = "it is ReadyForProcessing and its message is not sent, because one before it was not answered"
+            return Result(ous, NOT_ANSWERED, said)
+        return self._tried(ous, lambda: self._send(prepared))
+
+    def _tried(self, ous: str, do: Callable[[], T]) -> T | Result:
         try:
-            return self._launch(order)
+            return do()
         except (DatabaseAway, OutcomeUnknown) as error:
             self.away = self.away or error
-            return Result(order.ous, NOT_ANSWERED, str(error))
+            return Result(ous, NOT_ANSWERED, str(error))
         except DrwError as error:
-            return Result(order.ous, REFUSED, str(error))
+            return Result(ous, REFUSED, str(error))
 
-    def _launch(self, order: Order) -> Result:
+    def _prepare(self, order: Order) -> Prepared | Result:
         args = self._context.args
         known = self._entities.get(order.ous)
         prog_id = order.prog_id or (known.prog_id if known else "")
@@ -210,8 +227,12 @@ class _Batch:
             self._launching.refuse(known, request, force=args.force)
             state = known.state if known else "new"
             return Result(order.ous, WOULD, f"{state}, {prog_id}, {recipe} at {executive}", executive)
-        done = self._launching.launch(request, executive, force=args.force, reason=args.reason)
-        return Result(order.ous, NEW if done.is_new else WAITS, f"{recipe} at {executive}", executive, done.message)
+        return self._launching.prepare(request, executive, force=args.force, reason=args.reason)
+
+    def _send(self, prepared: Prepared) -> Result:
+        done = self._launching.send(prepared)
+        outcome = NEW if done.is_new else WAITS
+        return Result(done.ous, outcome, f"{done.recipe} at {done.executive}", done.executive, done.message)
 
 
 def _print(context: Context, results: Sequence[Result]) -> None:

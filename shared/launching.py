@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from shared.state import StateClient
     from shared.status import StatusEntity
 
+LAUNCHED: Final = "launched"
+"""What the note of a launch in the history begins with; a launch may be cancelled after it."""
+
 _WHAT_TO_DO: Final = {
     lifecycle.PROCESSING: "wait until the run ends, or end it with 'drw cancel'",
     lifecycle.READY_FOR_REVIEW: "review it with aqua-qa2",
@@ -47,6 +50,17 @@ class Launched:
         return f"{self.ous} {what}: {self.recipe} at {self.executive}, message {self.message}"
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A launch whose OUS is ReadyForProcessing, and whose message is still to be sent."""
+
+    entity: StatusEntity
+    request: ProcessRequest
+    executive: str
+    force: bool
+    reason: str
+
+
 class Launching:
     """Launches OUSs in a person's name. Several threads may share one."""
 
@@ -60,18 +74,30 @@ class Launching:
     def launch(self, request: ProcessRequest, executive: str, *, force: bool = False, reason: str = "") -> Launched:
         """Make an OUS ReadyForProcessing and send it to the pipeline driver at ``executive``.
 
-        The message's id is made from the OUS's history, so that whoever died in between and does it again, or two who
-        do it at once, send one message. Raises StateRefused from a state that has no launch, and DrwError where the
-        launch before came to an end that a person has to look at.
+        Raises as :meth:`prepare` and :meth:`send`.
         """
+        return self.send(self.prepare(request, executive, force=force, reason=reason))
+
+    def prepare(self, request: ProcessRequest, executive: str, *, force: bool = False, reason: str = "") -> Prepared:
+        """Make an OUS ReadyForProcessing; raise StateRefused from a state that has no launch."""
         entity = self._make_ready(request, executive, force=force, reason=reason)
+        return Prepared(entity, request, executive, force, reason)
+
+    def send(self, prepared: Prepared) -> Launched:
+        """Send the message of a launch: messages of one executive are taken in the order in which they are sent.
+
+        The message's id is made from the OUS's history, so that whoever died in between and does it again, or two who
+        do it at once, send one message. Raises DrwError where the launch before came to an end that a person has to
+        look at.
+        """
+        entity, executive, force = prepared.entity, prepared.executive, prepared.force
         said = review.for_next_run(entity.history)
-        request = msgspec.structs.replace(request, launchedAt=entity.timestamp, review=said)
+        request = msgspec.structs.replace(prepared.request, launchedAt=entity.timestamp, review=said)
         message, earlier = self._composed(entity, request, executive, force=force)
         _refuse_ended(entity, earlier)
         if earlier is None:  # before it is sent, so that no launch is without its record
             what = "launch, forced" if force else "launch"
-            audit.intend(self._connection, what, entity.entity_id, reason, by=self._by, revision=message.id)
+            audit.intend(self._connection, what, entity.entity_id, prepared.reason, by=self._by, revision=message.id)
         self._bus.send_many([message])
         return Launched(entity.entity_id, entity.recipe, executive, message.id, earlier is None)
 
@@ -108,7 +134,7 @@ class Launching:
             raise StateRefused(f"{found.entity_id} is {found.state}: {what}, or launch with --force", found=found.state)
 
     def _make_ready(self, request: ProcessRequest, executive: str, *, force: bool, reason: str) -> StatusEntity:
-        note = ": ".join(filter(None, ["launched", reason]))
+        note = ": ".join(filter(None, [LAUNCHED, reason]))
         found = self._state.get(request.ousUID)
         self.refuse(found, request, force=force)
         if found is None:

@@ -50,8 +50,10 @@ def _parser() -> argparse.ArgumentParser:
         type=actor.checked(names.uid),
         help="begin with this OUS, even if somebody else reviews it",
     )
-    parser.add_argument("--ous", metavar="UID", type=actor.checked(names.uid), help="review this OUS, without a prompt")
-    parser.add_argument("--flag", type=str.upper, choices=[*FLAGS], help="with --ous: P, S or F")
+    parser.add_argument("--ous", metavar="UID", type=actor.checked(names.uid), help="begin with this OUS")
+    parser.add_argument(
+        "--flag", type=str.upper, choices=[*FLAGS], help="with --ous: P, S or F, given without a prompt"
+    )
     parser.add_argument(
         "--reason",
         type=actor.checked(review.reason),
@@ -82,26 +84,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         _look_after(me)
         if args.listen:
             return me.serve(_WORK)
-        if args.ous:
+        if args.flag:
             return _while_serving(me, lambda: _review(desk, args))
-        return _while_serving(me, lambda: _prompt(me, desk, args.take_over))
+        return _while_serving(me, lambda: _prompt(me, desk, args.take_over or args.ous, over=bool(args.take_over)))
 
     return actor.run("aqua-qa2", args, serve, log=args.listen)
 
 
 def _contradiction(args: argparse.Namespace) -> str:
     """Return which arguments do not go together, or nothing."""
-    if bool(args.ous) != bool(args.flag):
-        return "--ous and --flag go together"
-    if args.reason and args.flag != "F":
-        return "--reason goes with --flag F"
-    if args.flag in {"S", "F"} and not args.comment:
-        return f"--flag {args.flag} needs a --comment: whoever processes or uses the OUS will read it"
-    if args.comment and not args.ous:
-        return "--comment goes with --ous and --flag"
-    if args.json and not args.list:
-        return "--json goes with --list"
-    return ""
+    needs_comment = args.flag in {"S", "F"} and not args.comment
+    wrong = {
+        "--flag goes with --ous: which OUS?": args.flag and not args.ous,
+        "--ous goes with none of --take-over, --listen and --list": args.ous
+        and (args.take_over or args.listen or args.list),
+        "--reason goes with --flag F": args.reason and args.flag != "F",
+        f"--flag {args.flag} needs a --comment: whoever processes or uses the OUS will read it": needs_comment,
+        "--comment goes with --ous and --flag": args.comment and not args.flag,
+        "--json goes with --list": args.json and not args.list,
+    }
+    return next((said for said, is_so in wrong.items() if is_so), "")
 
 
 def _look_after(me: Actor) -> None:
@@ -144,7 +146,7 @@ def _review(desk: Desk, args: argparse.Namespace) -> None:
         raise
 
 
-def _prompt(me: Actor, desk: Desk, take_over: str | None) -> None:
+def _prompt(me: Actor, desk: Desk, first: str | None, *, over: bool) -> None:
     # A reviewer who is asked something leaves at once on a signal, also when the terminal is closed.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
@@ -153,7 +155,7 @@ def _prompt(me: Actor, desk: Desk, take_over: str | None) -> None:
     following.start()
     me.part("list of what waits", following.is_alive)
     where = terminal(me.connection.clock, me.settings.home, me.stopping)
-    Session(desk, board, where, me.settings.weblog_url).run(me.stopping, take_over)
+    Session(desk, board, where, me.settings.weblog_url).run(me.stopping, first, over=over)
 
 
 def _leave(number: int, frame: object) -> NoReturn:

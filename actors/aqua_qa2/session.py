@@ -54,12 +54,12 @@ class Session:
         self._terminal = terminal
         self._weblog_url = weblog_url
 
-    def run(self, stopping: threading.Event, take_over: str | None = None) -> None:
-        """Let the reviewer review until he leaves, beginning with an OUS that is taken over from somebody else.
+    def run(self, stopping: threading.Event, first: str | None = None, *, over: bool = False) -> None:
+        """Let the reviewer review until he leaves, beginning with the ``first`` OUS, which may be taken ``over``.
 
         However he leaves, what he has then is given back.
         """
-        steps = [lambda: self._review_all(stopping, take_over), self._leave]
+        steps = [lambda: self._review_all(stopping, first, over=over), self._leave]
         for _ in range(_INTERRUPTIONS):
             # A terminal that is closed ends the input first, and only then says so by a signal: wherever that comes,
             # leaving is begun anew.
@@ -76,10 +76,10 @@ class Session:
             else:
                 return
 
-    def _review_all(self, stopping: threading.Event, take_over: str | None) -> None:
+    def _review_all(self, stopping: threading.Event, first: str | None, *, over: bool) -> None:
         try:
-            if take_over:
-                self._attempt(take_over, over=True)
+            if first:
+                self._attempt(first, over=over)
             while not stopping.is_set() and self._next():
                 pass
         except (Left, OSError):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 
 from drw.machine import ending, processes, starting
 from drw.machine.running import Home, status
-from shared.errors import DrwError, text_of
+from shared.errors import DatabaseAway, DrwError, text_of
 from shared.settings import read_settings
 
 if TYPE_CHECKING:
@@ -27,12 +27,20 @@ _UNAUTHORIZED: Final = 401
 
 
 def answers(settings: Settings) -> bool:
-    """Tell whether a CouchDB answers at ``DRW_COUCHDB_URL``; DrwError if something else does."""
+    """Tell whether a CouchDB answers at ``DRW_COUCHDB_URL``.
+
+    Raises DatabaseAway where something is there that says nothing, DrwError where it is something else.
+    """
     try:
         # No proxy of the environment is asked: it would look for the address of this machine on its own.
         reply = urllib3.request("GET", f"{settings.couchdb_url}/", timeout=_PROBE_S, retries=False)
     except (NewConnectionError, ConnectTimeoutError):
         return False
+    except ReadTimeoutError as error:  # it may be busy, or stopped, and is nobody's to end
+        raise DatabaseAway(
+            f"what is at DRW_COUCHDB_URL, {settings.couchdb_url}, takes connections and has said nothing for "
+            f"{_PROBE_S:g} s: is it busy, or stopped?"
+        ) from error
     except HTTPError as error:
         raise _stranger(settings, text_of(error)) from error
     if reply.status == _UNAUTHORIZED or b'"couchdb"' in reply.data:

@@ -97,7 +97,7 @@ def _dead(evidence: Evidence) -> Iterator[Finding]:
                 letter.id,
                 letter.error or "nobody said why",
                 ous=letter.ous or evidence.whose(letter.name),
-                advice=f"mend that, then 'drw dead requeue {letter.id}', or 'drw dead discard' it",
+                advice=f"mend that, then 'drw dead requeue {letter.id}', or 'drw dead discard {letter.id} --reason …'",
                 stamp=letter.ended,
             )
 
@@ -198,7 +198,9 @@ def _not_replicated(evidence: Evidence) -> Iterator[Finding]:
                 f"is needed by {entity.entity_id}, and is not in the JAO cache",
                 ous=entity.entity_id,
                 repair=f"the replicator at JAO is told to bring it from {source}" if source else "",
-                advice="" if source else "tell the replicator where it is, or launch the OUS anew",
+                advice=""
+                if source
+                else "'drw check --repair' brings it once a cache set here has it; or launch the OUS anew",
                 stamp=entity.timestamp,
             )
 

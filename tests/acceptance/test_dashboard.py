@@ -19,6 +19,7 @@ import pytest
 import troubles
 from proxy import Proxy
 
+from shared import cancels
 from shared.clock import stamp
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -148,6 +149,22 @@ def test_the_page_of_an_ous_has_its_history_and_its_runs(system, site):
     assert site.rows("runs", path)[0][:2] == [RUN, "EU"]
     assert site.get("/ous/uid___X1_X1_Xbf")[0] == 404
     assert site.get("/table/nothing")[0] == 404
+
+
+def test_the_page_of_an_ous_says_who_took_its_launch_back(system, site):
+    put_ous(system, "ReadyForProcessing", note="launched")
+    assert "taken" not in site.get(f"/ous/{DOC_ID}")[2]
+    cancels.cancel(
+        system.connection.database("msgq"),
+        OUS,
+        ["pipeline.process.EU:1:a"],
+        by="bob",
+        reason="the wrong executive",
+        now=system.connection.clock.now(),
+    )
+    page = site.get(f"/ous/{DOC_ID}")[2]
+    assert re.search("its launch, by bob at .{19} UTC: the wrong executive", page)
+    assert "launched; waits" not in page
 
 
 def test_messages_say_why_they_wait_or_are_dead(system, site):

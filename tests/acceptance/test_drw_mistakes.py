@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import socket
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from drw import cli
-from drw.machine import tmux
+from drw.machine import database, tmux
 from shared.bus import Bus
 
 OUS = "uid://X1/X1/Xb0"
@@ -203,6 +204,14 @@ class _Stranger(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         """Keep silent."""
+
+
+def test_a_database_that_says_nothing_is_away_and_is_nobodys_to_stop(drw, monkeypatch):
+    monkeypatch.setattr(database, "_PROBE_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("DRW_COUCHDB_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        status, _, err = drw("status")
+    assert (status, "is it busy, or stopped?" in err, "no CouchDB" in err) == (3, True, False)
 
 
 def test_what_is_no_couchdb_has_one_status_everywhere(drw, monkeypatch):

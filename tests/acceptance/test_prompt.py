@@ -245,8 +245,9 @@ def test_more_than_one_word_opens_nothing(system, ous, sit, words):
     assert system.entity(ous).state == "ReadyForReview"
 
 
-def test_cancel_gives_the_ous_back(system, ous, sit):
-    ada = sit("ada", "--take-over", ous, term="dumb")
+@pytest.mark.parametrize("option", ["--take-over", "--ous"])
+def test_cancel_gives_the_ous_back(system, ous, sit, option):
+    ada = sit("ada", option, ous, term="dumb")
     ada.expect(FLAG)
     ada.sendline("C")
     ada.expect("is ReadyForReview again")

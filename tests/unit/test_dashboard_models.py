@@ -117,6 +117,15 @@ def test_search_takes_parts_of_uid_program_and_executive():
     assert board.page("Delivered", 10, "x1/x9") == ([], 0)
 
 
+def test_a_card_whose_launch_was_taken_back_is_not_said_to_be_launched():
+    board, note = Board(), [{"at": hour(1), "state": "ReadyForProcessing", "note": "launched: first light"}]
+    board.put("a", entity(state="ReadyForProcessing", history=note))
+    for launched, shown in ((frozenset({"uid://X1/X1/X0"}), ("launched", "")), (frozenset(), ("", "launch it"))) * 2:
+        board.launched(launched)
+        ((card,), _) = board.page("ReadyForProcessing", 1)
+        assert (card.note, card.need) == shown
+
+
 @pytest.mark.parametrize("query", ["", "2015"])
 def test_a_column_goes_on_behind_a_card_wherever_that_is_by_now(query):
     board = Board()
