@@ -17,7 +17,7 @@ from couchlet.content_coding import GZIP, ContentType, content_type_text
 from couchlet.document_size import is_larger
 from couchlet.errors import CouchError, bad_request, not_utf8, unknown_error
 from couchlet.json_text import is_utf8
-from couchlet.revisions import Revision, parse_revision, parse_revision_id
+from couchlet.revisions import MAX_GENERATION, Revision, parse_revision, parse_revision_id
 
 MAX_DOCUMENT_BYTES: Final = 8_000_000
 """The largest body of a document as JSON, attachments not counted (CouchDB's `max_document_size`)."""
@@ -109,9 +109,10 @@ def parse_document(value: Any, id_: str | None = None, *, has_parts: bool = Fals
     special = [name for name in value if name[:1] == "_"]
     if special:
         value = value.copy()
+        has_history = isinstance(value.get("_revisions"), dict)
         for name in special:
             if name not in _KEPT:
-                _take_special(document, name, value.pop(name))
+                _take_special(document, name, value.pop(name), has_history=has_history)
     if id_ is not None:
         document.id = id_
     if document.attachments and not has_parts and any(item.follows for item in document.attachments.values()):
@@ -122,12 +123,14 @@ def parse_document(value: Any, id_: str | None = None, *, has_parts: bool = Fals
     return document
 
 
-def _take_special(document: NewDocument, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+def _take_special(document: NewDocument, name: str, value: Any, *, has_history: bool) -> None:  # noqa: ANN401
     if name == "_id":
         document.id = validate_id(value)
     elif name == "_rev":
         revision = parse_revision(value)
-        if not document.history:
+        if revision.generation > MAX_GENERATION:
+            raise bad_request("Invalid rev format")
+        if not has_history:  # `_revisions` counts more, also an empty one
             document.start, document.history = revision.generation, (revision.id,)
     elif name == "_deleted" and isinstance(value, bool):
         document.deleted = value
@@ -154,7 +157,7 @@ def _parse_history(value: dict[str, Any]) -> tuple[int, tuple[str, ...]]:
         return 0, ()
     # The last may be of generation 0: a `_local` document's, as CouchDB's replicator sends it back with its
     # checkpoints, or what a document goes back to that was made with such a revision.
-    if not len(ids) - 1 <= start <= 2**62:
+    if not len(ids) - 1 <= start <= MAX_GENERATION:
         raise CouchError(400, "doc_validation", "_revisions.start does not fit the number of _revisions.ids.")
     return start, tuple(parse_revision_id(id_) for id_ in ids)
 

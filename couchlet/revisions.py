@@ -22,7 +22,10 @@ RAW_LENGTH: Final = 16
 """The bytes of a revision id that a server made, as stored."""
 
 _HEX_ID: Final = re.compile(f"[0-9a-fA-F]{{{_HEX_LENGTH}}}")
-_MAX_GENERATION: Final = 2**62
+MAX_GENERATION: Final = 2**62
+"""The greatest that a revision may have which is written; one may ask for others, which are not there."""
+
+_MOST_DIGITS: Final = 1000
 
 
 class Revision(NamedTuple):
@@ -103,7 +106,7 @@ def parse_revision(text: object) -> Revision:
     """
     if isinstance(text, str):
         generation, dash, id_ = text.partition("-")
-        if dash and generation.isascii() and generation.isdigit() and len(generation) < len(str(_MAX_GENERATION)):
+        if dash and generation.isascii() and generation.isdigit() and len(generation) < _MOST_DIGITS:
             if len(id_) == _HEX_LENGTH and not is_hex_id(id_):
                 raise bad_request("Invalid rev format")
             return Revision(int(generation), id_.lower() if is_hex_id(id_) else id_)

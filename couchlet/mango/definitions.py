@@ -146,10 +146,10 @@ def _check_quorum_and_partition(body: dict[str, Any]) -> None:
         raise CouchError(400, "invalid_pos_integer", f"{erlang_term(quorum)} is not an integer greater than zero")
     partitioned = body.get("partitioned", False)
     if not isinstance(partitioned, bool):
-        raise unknown_error(f"Unknown Error: invalid_partitioned_value {erlang_term(partitioned)}")
+        raise unknown_error(f"Unknown Error: mango_opts :: {{invalid_partitioned_value,{erlang_term(partitioned)}}}")
     if partitioned:
-        reason = "partitioned option cannot be true in a non-partitioned database."
-        raise CouchError(500, "error_saving_ddoc", f"Unknown error while saving the design document: {reason}")
+        reason = "Unknown error while saving the design document: invalid_design_doc"
+        raise CouchError(500, "error_saving_ddoc", reason)
 
 
 def _parse_definition(index: Any) -> tuple[tuple[tuple[str, str], ...], Selector]:  # noqa: ANN401 - any JSON value

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from couchlet.errors import CouchError, query_parse_error, unknown_error
+from couchlet.errors import CouchError, unknown_error
 from couchlet.mango.erlang_text import erlang_term
 from couchlet.mango.selector import Selector, normalize
 from couchlet.mango.sorting import parse_sort
@@ -31,6 +31,7 @@ class FindOptions(msgspec.Struct, frozen=True):
     execution_stats: bool = False
     allow_fallback: bool = True
     quorum: int = 1
+    partition: str = ""
 
     @property
     def descending(self) -> bool:
@@ -64,9 +65,8 @@ def parse_find(body: Any) -> FindOptions:  # noqa: ANN401 - any JSON value
         execution_stats=_boolean(rest.pop("execution_stats", False)),
         allow_fallback=_boolean(rest.pop("allow_fallback", True)),
         stale=_stale(rest.pop("stale", False)),
+        partition=_partition(rest.pop("partition", "")),
     )
-    if rest.pop("partition", ""):
-        raise query_parse_error("`partition` parameter is not supported on this db")
     if rest:
         raise CouchError(400, "invalid_key", f"Invalid key {next(iter(rest))} for this request.")
     return options
@@ -82,7 +82,10 @@ def parse_bulk_delete(body: dict[str, Any]) -> list[str]:
         raise CouchError(400, "missing_required_key", "Missing required key: docids")
     ids = body["docids"]
     if not isinstance(ids, list):
-        raise CouchError(400, "invalid_bulk_docs", "Bulk Delete requires an array of non-null docids.")
+        reason = f"Bulk Delete requires an array of non-null docids. Docids: {erlang_term(ids)}"
+        raise CouchError(400, "invalid_bulk_docs", reason)
+    if None in ids:
+        raise unknown_error("badarg")
     for id_ in ids:
         if not isinstance(id_, str) or not parse_index_name(id_):
             raise _invalid_index_name(id_)
@@ -102,7 +105,13 @@ def _boolean(value: Any) -> bool:  # noqa: ANN401 - any JSON value
 def _stale(value: Any) -> str | bool:  # noqa: ANN401 - any JSON value
     if value is False or value in ("ok", "false"):
         return "ok" if value == "ok" else False
-    raise unknown_error(f"Unknown Error: invalid_ok_or_false_value {erlang_term(value)}")
+    raise unknown_error(f"Unknown Error: mango_opts :: {{invalid_ok_or_false_value,{erlang_term(value)}}}")
+
+
+def _partition(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if not isinstance(value, str):
+        raise CouchError(400, "illegal_partition", "Partition must be a string")
+    return value
 
 
 def _count(value: Any) -> int:  # noqa: ANN401 - any JSON value

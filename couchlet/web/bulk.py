@@ -131,9 +131,9 @@ async def bulk_get(call: Call) -> web.StreamResponse:
         if name in call.query:
             raise bad_request(f'"{name}" query parameter is not acceptable')
     body = await call.json_object()
-    asked = body.get("docs")
-    if asked is None:
+    if "docs" not in body:
         raise bad_request("Missing JSON list of 'docs'.")
+    asked = body["docs"]
     if not isinstance(asked, list):
         raise unknown_error("function_clause")
     options = parse_show_options(call.parameters)

@@ -187,7 +187,7 @@ class Call:
         Raises:
             CouchError: 415.
         """
-        declared = (self.header("Content-Type") or "").split(";")[0].strip()
+        declared = (self.header("Content-Type") or "").split(";")[0]
         if declared != content_type:
             raise bad_content_type(content_type)
 

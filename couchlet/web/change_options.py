@@ -9,6 +9,7 @@ import msgspec
 
 from couchlet import json_text
 from couchlet.errors import CouchError, bad_request, not_found, not_implemented, unknown_error
+from couchlet.mango.erlang_text import erlang_term
 from couchlet.mango.matching import Matcher, compile_selector
 from couchlet.mango.selector import normalize
 from couchlet.web.numbers import integer
@@ -185,8 +186,11 @@ def _parse_selector(body: dict[str, Any], options: ChangeOptions) -> None:
     except CouchError as error:
         raise bad_request(error.reason) from error
     if fields is not None:
-        if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
+        if not isinstance(fields, list):
             raise bad_request("Selector error: fields must be JSON array")
+        for field in fields:
+            if not isinstance(field, str):
+                raise bad_request(f"Invalid JSON for field spec: {erlang_term(field)}")
         options.fields = fields or None
 
 

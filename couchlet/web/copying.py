@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from couchlet.errors import bad_request, not_utf8
+from couchlet.json_text import is_utf8
 from couchlet.revisions import Revision, parse_revision
 from couchlet.web.call import parse_query, unquote
 
@@ -18,7 +19,7 @@ def parse_destination(header: str) -> tuple[str, Revision | None]:
     if re.match("https?://", header):
         raise bad_request("Destination URL must be relative.")
     path, mark, query = header.partition("?")
-    if not header.isascii():
+    if not is_utf8(header):
         raise not_utf8()
     if not mark:
         return unquote(path), None

@@ -111,11 +111,14 @@ async def databases_info(call: Call) -> web.StreamResponse:
     call.allow("GET", "HEAD", "POST")
     if call.method == "POST":
         call.require_json()
-        names = (await call.json_object()).get("keys")
-        if not isinstance(names, list):
+        body = await call.json_object()
+        if "keys" not in body:
             raise bad_request("`keys` member must exist.")
+        names = body["keys"]
+        if not isinstance(names, list):
+            raise bad_request("`keys` member must be an array.")
         if len(names) > 100:  # noqa: PLR2004 - CouchDB's `max_db_number_for_dbs_info_req`
-            raise bad_request("`keys` has too many members, the most is 100.")
+            raise bad_request("too_many_keys")
     else:
         names = _selected(call)
     catalog = call.context.catalog

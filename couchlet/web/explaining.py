@@ -59,7 +59,7 @@ def _options(options: FindOptions) -> dict[str, Any]:
         "skip": options.skip,
         "sort": dict(options.sort),
         "fields": list(options.fields),
-        "partition": "",
+        "partition": options.partition,
         "r": options.quorum,
         "conflicts": options.conflicts,
         "stale": options.stale,

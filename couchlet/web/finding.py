@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from couchlet import json_text
 from couchlet.auth.rights import require_design_author
 from couchlet.documents import NewDocument, validate_id
-from couchlet.errors import CouchError, method_not_allowed, not_found
+from couchlet.errors import CouchError, method_not_allowed, not_found, query_parse_error
 from couchlet.mango.definitions import ALL_DOCS, IndexDefinition, IndexRequest, parse_index_request
 from couchlet.mango.erlang_text import erlang_term
 from couchlet.mango.options import parse_bulk_delete, parse_find
@@ -31,6 +31,8 @@ async def find(call: Call) -> web.StreamResponse:
     call.allow("POST")
     call.require_json()
     options = parse_find(await call.json())
+    if options.partition:
+        raise query_parse_error("`partition` parameter is not supported on this db")
     plan = make_plan([index.definition for index in database.indexes], options)
     if not all(index.is_complete for index in database.indexes if index.definition == plan.index):
         await database.complete_indexes()

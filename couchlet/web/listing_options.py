@@ -117,6 +117,8 @@ def parse_one_of_many(parameters: Parameters, body: Mapping[str, Any]) -> Listin
         _put(values, name, value)
     values.pop("keys", None)
     for name, value in _parsed_body(body):
+        if name == "keys" and not isinstance(value, list):
+            raise query_parse_error("`keys` must be an array of strings.")
         _put(values, name, value)
     return _listing(values)
 

@@ -27,7 +27,8 @@ async def _asked(call: Call, database: Database) -> list[tuple[str, Tree, list[R
     rows = database.reader.documents(body)
     result = []
     for id_, revisions in body.items():
-        if not isinstance(revisions, list) or not all(isinstance(revision, str) for revision in revisions):
+        # A list may be a text, in Erlang.
+        if not isinstance(revisions, list) or not all(isinstance(revision, str | list) for revision in revisions):
             raise unknown_error("function_clause")
         row = rows.get(id_)
         tree: Tree = row.tree if row else ()

@@ -36,7 +36,7 @@ async def revs_limit(call: Call) -> web.StreamResponse:
     if call.method == "PUT":
         limit = await call.json()
         # CouchDB answers 500 to both of these.
-        if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0 or limit > 2**31:
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0:
             raise unknown_error("function_clause")
         if not is_database_admin(call.user, database.security):
             name = "unauthorized" if call.user.name is None else "forbidden"
@@ -52,7 +52,7 @@ async def purged_infos_limit(call: Call) -> web.StreamResponse:
     database = call.database(for_server_admins=True)
     if call.method == "PUT":
         limit = await call.json()
-        if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0 or limit > 2**31:
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0:
             raise bad_request("`purged_infos_limit` must be positive integer")
         await database.set_setting("purged_infos_limit", limit)
         return json_reply({"ok": True})

@@ -114,13 +114,11 @@ def test_ids_of_revisions_may_be_any_text(server, database, odd):
     assert server.ask("GET", f"{database}/x?revs=true").json()["_revisions"]["ids"][1] == odd.split("-")[1]
 
 
-@pytest.mark.parametrize(
-    "bad", ["x", "1", "-1-a", "1x-a", "", 1, None, ["1-a"], "1-" + "Z" * 32, "99999999999999999999-a"]
-)
+@pytest.mark.parametrize("bad", ["x", "1", "-1-a", "1x-a", "", 1, None, ["1-a"], "1-" + "Z" * 32])
 def test_malformed_revisions_are_refused(server, database, bad):
     assert server.ask("PUT", f"{database}/x", {"_rev": bad}).status == 400
     diff = server.ask("POST", f"{database}/_revs_diff", {"x": [bad]})
-    refused = (400, "bad_request") if isinstance(bad, str) else (500, "unknown_error")
+    refused = (400, "bad_request") if isinstance(bad, str | list) else (500, "unknown_error")
     assert (diff.status, diff.json()["error"]) == refused
     assert server.ask("POST", f"{database}/_purge", {"x": [bad]}).status == 400
 
