@@ -17,7 +17,7 @@ from couchlet.content_coding import GZIP, ContentType, content_type_text
 from couchlet.document_size import is_larger
 from couchlet.errors import CouchError, bad_request, not_utf8, unknown_error
 from couchlet.json_text import is_utf8
-from couchlet.revisions import MAX_GENERATION, Revision, parse_revision, parse_revision_id
+from couchlet.revisions import MAX_GENERATION, Revision, parse_revision, parse_revision_id, refuse_generation
 
 MAX_DOCUMENT_BYTES: Final = 8_000_000
 """The largest body of a document as JSON, attachments not counted (CouchDB's `max_document_size`)."""
@@ -128,8 +128,7 @@ def _take_special(document: NewDocument, name: str, value: Any, *, has_history: 
         document.id = validate_id(value)
     elif name == "_rev":
         revision = parse_revision(value)
-        if revision.generation > MAX_GENERATION:
-            raise bad_request("Invalid rev format")
+        refuse_generation(revision)
         if not has_history:  # `_revisions` counts more, also an empty one
             document.start, document.history = revision.generation, (revision.id,)
     elif name == "_deleted" and isinstance(value, bool):

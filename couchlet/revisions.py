@@ -98,6 +98,16 @@ def parse_revision_id(text: object) -> str:
     return text
 
 
+def refuse_generation(revision: Revision) -> None:
+    """Refuse to write what follows a revision that nobody can have come to.
+
+    Raises:
+        CouchError: 400.
+    """
+    if revision.generation > MAX_GENERATION:
+        raise bad_request("Invalid rev format")
+
+
 def parse_revision(text: object) -> Revision:
     """Parse `<generation>-<id>`.
 

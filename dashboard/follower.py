@@ -111,10 +111,10 @@ class Follower:
     def _hear(self) -> None:
         tries = 0
         while not self._stopping.is_set():
-            with self._taking_in:
-                self._reading += 1
             try:
                 since = self._database.last_seq()
+                with self._taking_in:  # what was fetched before this is not taken in any more
+                    self._reading += 1
                 self._load()
                 self._stands("")
                 tries = 0

@@ -189,8 +189,9 @@ class Live:
             self.stream.publish("state", {"away": reason})
 
     def _is_post_away(self, reason: str) -> None:
-        self.post_away = reason
-        self._note(queue.DATABASE)
+        if reason != self.post_away:
+            self.post_away = reason
+            self._note(queue.DATABASE)
 
 
 def _quiet(reason: str) -> None:

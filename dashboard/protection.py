@@ -65,7 +65,9 @@ def protect(app: Flask) -> None:
 
 def _is_navigation() -> bool:
     """Tell whether a person asked, rather than a page that fetches itself anew."""
-    return request.headers.get("X-Requested-With") != "fetch"  # live.js; browsers name no Sec-Fetch-Dest without TLS
+    # Browsers say Sec-Fetch-Dest over TLS and on this machine only; live.js says everywhere that it is it who asks.
+    is_document = request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    return is_document and request.headers.get("X-Requested-With") != "fetch"
 
 
 def _said(found: Session | None) -> list[str]:

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 _THREADS: Final = 8
 _QUICK_THREADS: Final = 2
-_QUICK: Final = re.compile(r"/|/(static|column)/.*|/(health|metrics|flow)|/api/(|board|ous|flow)")
-"""The paths of what asks the database nothing."""
+_NEVER_WAITS: Final = re.compile(r"/static/.*|/health|/metrics")
+_FROM_MEMORY: Final = re.compile(r"/|/column/.*|/flow|/api/(|board|ous|flow)")
+"""The paths of what asks the database nothing; it waits until what is kept of it has been read for the first time."""
 
 _BODY_BYTES: Final = 4 << 20
 """A form: a message's body (:data:`~dashboard.messages.BODY_SHOWN`), of which each character may take twelve bytes."""
@@ -152,6 +153,10 @@ class Server:
             stream.watching -= 1
         return response
 
+    def _pool_for(self, path: str) -> ThreadPoolExecutor:
+        from_memory = self._live.loaded.is_set() and _FROM_MEMORY.fullmatch(path)
+        return self._quick if from_memory or _NEVER_WAITS.fullmatch(path) else self._pool
+
     async def _page(self, request: web.Request) -> web.StreamResponse:
         """Have the application answer, in a thread."""
         try:
@@ -162,9 +167,10 @@ class Server:
         except web.HTTPRequestEntityTooLarge:
             words = f"What was sent has more than {_BODY_BYTES} bytes, and nothing was changed.\n"
             return web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text=words, headers=HEADERS)
-        pool = self._quick if _QUICK.fullmatch(request.path) else self._pool
         # What has not begun when its sender leaves is not done: a browser that is tired of waiting asks again.
-        status, headers, body = await asyncio.get_running_loop().run_in_executor(pool, _answer, self._app, environ)
+        status, headers, body = await asyncio.get_running_loop().run_in_executor(
+            self._pool_for(request.path), _answer, self._app, environ
+        )
         response = web.Response(status=status, body=body)
         response.headers.clear()
         for name, value in headers:

@@ -52,6 +52,7 @@ def register(commands: Commands) -> None:
 
 def _cancel(context: Context) -> int:
     uid = context.args.ousUID
+    cancels.refuse_without(context.args.reason)
     entity = Entities(context.connection).get(uid)
     if entity is None:
         raise near.unknown("OUS", uid, ous.uids(context.connection), "'drw ous' lists those that there are")

@@ -67,9 +67,7 @@ def _list(context: Context) -> int:
         return context.print_json(messages)
     _print(context, messages)
     if messages:
-        context.hint(
-            "'drw dead show ID' has all of one; mend the cause, then 'drw dead requeue ID', or 'drw dead discard ID'"
-        )
+        context.hint(_WHAT_TO_DO)
     return OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -19,6 +20,7 @@ from shared.messages import ProcessRequest
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Sequence
+    from concurrent.futures import Future
 
     from drw.registry import Commands, Context
     from shared.launching import Prepared
@@ -149,21 +151,32 @@ def _of_file(file: str) -> list[Order]:
 
 
 def _go(context: Context, wanted: Sequence[Order]) -> int:
-    """Launch what is wanted, in this order, and say what became of each; several are made ready at once."""
+    """Launch what is wanted, in this order, and say what became of each; a few are made ready ahead."""
     wanted = wanted[: context.args.limit]
     batch = _Batch(context)
     context.bus.feed.start()  # once, before several threads call
     pool = ThreadPoolExecutor(_AT_ONCE)
-    begun = [pool.submit(batch.prepare, order) for order in wanted]
-    results: list[Result] = []
+    begun: deque[Future[Prepared | Result]] = deque()
+    became: dict[str, Result] = {}
+
+    def send_first() -> None:
+        result = batch.send(begun[0].result())
+        became[result.ous] = result
+        begun.popleft()
+
     try:
-        results.extend(batch.send(each.result()) for each in context.track(begun, "launching", total=len(wanted)))
+        for order in context.track(wanted, "launching", total=len(wanted)):
+            begun.append(pool.submit(batch.prepare, order))
+            if len(begun) > _AT_ONCE:
+                send_first()
     except KeyboardInterrupt:
         streams.complain("drw", "begins no other, and waits for the answer about those that are being launched")
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        results += [batch.send(each.result()) for each in begun[len(results) :] if not each.cancelled()]
+        while begun and not begun[0].cancelled():  # the last ones were begun last
+            send_first()
+        results = list(became.values())
         _tell(context, results)
     return actor.status_of(batch.away) if batch.away else _status(results)
 

@@ -55,6 +55,12 @@ class Cancellation(msgspec.Struct, frozen=True):
         return NOTE + self.reason
 
 
+def refuse_without(reason: str) -> None:
+    """Raise BadInput where a cancellation has no reason."""
+    if not reason.strip():
+        raise BadInput("a cancellation needs a reason, for whoever finds the OUS stopped")
+
+
 def cancel(
     database: Database, ous_uid: str, messages: Sequence[str], *, by: str, reason: str, now: datetime
 ) -> Cancellation:
@@ -62,8 +68,7 @@ def cancel(
 
     Those that were cancelled before stay so, in the name of who did it. Raises BadInput without a reason.
     """
-    if not reason.strip():
-        raise BadInput("a cancellation needs a reason, for whoever finds the OUS stopped")
+    refuse_without(reason)
 
     def change(doc: Doc | None) -> Doc | None:
         before = _read(doc)

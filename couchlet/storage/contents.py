@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
 PIECE_BYTES: Final = 256 * 1024
@@ -35,12 +35,15 @@ def read_pieces(connection: sqlite3.Connection, key: int, first: int, last: int)
     """Return the bytes from position `first` to `last`, both included, piece by piece.
 
     Each piece is a query of its own, so that no view of the database is held open while a slow client reads.
+
+    Raises:
+        sqlite3.DatabaseError: some are not there.
     """
     for number in range(first // PIECE_BYTES, last // PIECE_BYTES + 1):
         row = connection.execute("SELECT data FROM content WHERE key = ? AND piece = ?", (key, number)).fetchone()
-        if row is None:
-            return
         start = number * PIECE_BYTES
+        if row is None or len(row[0]) < min(last + 1 - start, PIECE_BYTES):
+            raise sqlite3.DatabaseError(f"content {key} lacks bytes: it is damaged, or was dropped meanwhile")
         yield row[0][max(first - start, 0) : last - start + 1]
 
 

@@ -74,5 +74,6 @@ def _remember(transaction: Transaction, requests: dict[str, list[Revision]]) -> 
 
 def trim_purged(transaction: Transaction) -> None:
     """Forget the oldest purges beyond the limit; compaction does this."""
-    limit = transaction.setting("purged_infos_limit", DEFAULT_PURGED_INFOS_LIMIT)
-    transaction.connection.execute("DELETE FROM purged WHERE seq <= ?", (transaction.counters.purge_seq - int(limit),))
+    beyond = transaction.counters.purge_seq - int(transaction.setting("purged_infos_limit", DEFAULT_PURGED_INFOS_LIMIT))
+    if beyond > 0:
+        transaction.connection.execute("DELETE FROM purged WHERE seq <= ?", (beyond,))

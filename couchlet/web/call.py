@@ -27,6 +27,10 @@ _ENCODED: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXY
 
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
+_SLICE_BYTES: Final = 4096
+_MOST_MEMBERS: Final = 100_000
+"""Of a body that is compressed in blocks; a million empty ones are no body, and keep everybody waiting."""
+
 _OVERRIDES: Final = frozenset(("GET", "PUT", "DELETE", "COPY"))
 
 
@@ -272,18 +276,25 @@ class Call:
 
 
 def _decompress(body: bytes, limit: int) -> bytes:
-    """Expand a gzip body, which may have several members (RFC 1952), each whole."""
-    plain = b""
-    while True:
+    """Expand a gzip body, which may have several members (RFC 1952), each whole.
+
+    It is fed in slices, because what follows a member is copied at its end.
+    """
+    left, parts, members = memoryview(body), [], 0
+    while members < _MOST_MEMBERS:
+        members += 1
         expander = zlib.decompressobj(wbits=31)
-        try:
-            plain += expander.decompress(body, limit + 1 - len(plain))
-        except zlib.error as error:
-            raise bad_request("Request body is not properly gzipped.") from error
-        if len(plain) > limit:
-            raise too_large()
+        while left and not expander.eof:
+            try:
+                parts.append(expander.decompress(left[:_SLICE_BYTES], limit + 1))
+            except zlib.error as error:
+                raise bad_request("Request body is not properly gzipped.") from error
+            limit -= len(parts[-1])
+            if limit < 0:
+                raise too_large()
+            left = left[len(left[:_SLICE_BYTES]) - len(expander.unused_data) :]
         if not expander.eof:
-            raise bad_request("Request body is not properly gzipped.")
-        body = expander.unused_data
-        if not body:
-            return plain
+            break
+        if not left:
+            return b"".join(parts)
+    raise bad_request("Request body is not properly gzipped.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from couchlet import json_text
 from couchlet.documents import NewDocument, parse_document, validate_id
 from couchlet.errors import CouchError, bad_request, method_not_allowed, not_found, not_implemented
-from couchlet.revisions import Revision, Tree, holds, parse_revision, parse_revisions
+from couchlet.revisions import Revision, Tree, holds, parse_revision, parse_revisions, refuse_generation
 from couchlet.storage.records import StoredDocument, attachments_of
 from couchlet.storage.transaction import Content
 from couchlet.web.copies import wants_more_copies
@@ -199,6 +199,7 @@ def name_revision(call: Call, document: NewDocument) -> None:
     outside = named_revision(call)
     if outside is None:
         return
+    refuse_generation(outside)
     if document.revision is None:
         document.start, document.history = outside.generation, (outside.id,)
     elif document.revision != outside:
@@ -252,6 +253,7 @@ async def _copy(call: Call, database: Database, id_: str) -> web.StreamResponse:
     content = _content_to_copy(call, database, id_)
     copy = NewDocument(id=target, body=content.body, deleted=content.deleted)
     if target_revision:
+        refuse_generation(target_revision)
         copy.start, copy.history = target_revision.generation, (target_revision.id,)
     copy.kept_attachments = attachments_of(content.attachments)
     return await save_one(call, database, copy, created_status=True, counts_copies=False)

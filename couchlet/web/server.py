@@ -37,6 +37,13 @@ _PROTOCOL_LOG = logging.getLogger("couchlet.protocol")
 # What is no HTTP is answered with 400 by the library, which would log a traceback for each.
 _PROTOCOL_LOG.setLevel(logging.CRITICAL)
 _IDLE_S: Final = 75.0
+_LAST_WRITES_S: Final = 5.0
+_READING: Final = frozenset(
+    (
+        *("_changes", "_find", "_explain", "_bulk_get", "_all_docs", "_design_docs", "_local_docs", "queries"),
+        *("_revs_diff", "_missing_revs", "_dbs_info"),
+    )
+)
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(?::\d+)?\Z")
 
 
@@ -68,6 +75,12 @@ def _as_answer(error: Exception, request: web.BaseRequest) -> CouchError:
         return storage_error(error)
     _LOG.error("%s %s failed", request.method, request.raw_path, exc_info=error)
     return CouchError(500, "internal_server_error", "The request failed; couchlet's log says more.")
+
+
+def _reads(request: web.BaseRequest) -> bool:
+    """Whether a request changes nothing, by its method, or as a POST by what it asks for."""
+    asked = request.path.rstrip("/").rpartition("/")[2]
+    return request.method in {"GET", "HEAD"} or (request.method == "POST" and asked in _READING)
 
 
 def _ask_for_credentials(response: web.Response, request: web.BaseRequest) -> None:
@@ -148,11 +161,13 @@ class CouchletServer:
         self.catalog.end_waiting()
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._responding:
+            await asyncio.wait(self._responding, timeout=_LAST_WRITES_S)
         await self.catalog.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer. Of who hangs up only a feed ends: what may have begun to write goes on to its end."""
-        if request.path.endswith("/_changes"):
+        """Answer. Of who hangs up only what reads is ended: what may have begun to write goes on to its end."""
+        if _reads(request):
             return await self._respond(request)
         task = asyncio.create_task(self._respond(request))
         self._responding.add(task)

@@ -198,7 +198,9 @@ def test_what_cannot_be_cancelled_says_why(place):
     assert "is ReadyForReview, which 'drw cancel' does not end" in refused(
         place, "cancel", ous, "--reason", "x", status=1
     )
-    assert "needs a reason" in refused(place, "cancel", next(iter(some_held(place))), "--reason", " ")
+    held = next(iter(some_held(place)))
+    assert "needs a reason" in refused(place, "cancel", held, "--reason", " ")
+    assert "cancel" not in {what for what, _, _ in audited(place, held)}
 
 
 def open_of(place, ous):
@@ -230,6 +232,13 @@ def test_many_ouss_are_launched_from_a_range_a_file_and_standard_input(place):
     again = process(place, "launch", "--from", "-", "--executive", "NA", stdin=f"{first}\n{second}\n")
     assert (again.returncode, "2 OUSs: 2 waits already" in again.stdout) == (0, True)
     assert "no pipeline-driver lives at NA" in again.stdout
+
+
+def test_many_ouss_are_launched_in_the_order_given(place):
+    wanted = some(30)[::-1]
+    assert process(place, "launch", "--program", PROGRAM, "--executive", "NA", *wanted).returncode == 0
+    sent = {doc["body"]["ousUID"]: doc["creationTimestamp"] for doc in place.messages("pipeline.process.NA")}
+    assert sorted(wanted, key=sent.get) == wanted
 
 
 def test_launching_many_goes_on_past_what_is_refused_and_says_so(place):

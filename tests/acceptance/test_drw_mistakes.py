@@ -211,7 +211,8 @@ def test_a_database_that_says_nothing_is_away_and_is_nobodys_to_stop(drw, monkey
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("DRW_COUCHDB_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         status, _, err = drw("status")
-    assert (status, "is it busy, or stopped?" in err, "no CouchDB" in err) == (3, True, False)
+        assert (status, "is it busy, or stopped?" in err, "no CouchDB" in err) == (3, True, False)
+        assert drw("doctor")[0] == 3
 
 
 def test_what_is_no_couchdb_has_one_status_everywhere(drw, monkeypatch):

@@ -97,11 +97,13 @@ def test_a_content_that_is_damaged_breaks_the_connection(slow):
         with sqlite3.connect(path) as file:
             file.execute("DELETE FROM content WHERE piece = 1")
         file.close()
-    line = server.connect()
-    line.request("GET", "/damaged/a/f", headers={"Authorization": server.authorization})
-    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
-        line.getresponse().read()
-    line.close()
+    for headers in ({}, {"Range": "bytes=0-1,400000-500000"}):
+        line = server.connect()
+        line.request("GET", "/damaged/a/f", headers={"Authorization": server.authorization, **headers})
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            line.getresponse().read()
+        line.close()
+    assert server.ask("GET", "/damaged/a?attachments=true").status == 500
 
 
 def test_a_disk_that_was_away_for_a_moment_ends_no_writing(tmp_path):

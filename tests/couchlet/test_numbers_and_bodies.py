@@ -46,6 +46,8 @@ def test_what_erlang_takes_for_a_number_is_one(server, database):
         (WHOLE[:-8] + bytes(8), 400),
         (WHOLE + b"xx", 400),
         (b"", 400),
+        (gzip.compress(b"", mtime=0) * 100_001 + WHOLE, 400),
+        (b"".join(gzip.compress(bytes([byte]), mtime=0) for byte in b'{"docs":[{"_id":"a"}]}'), 201),
     ],
 )
 def test_a_compressed_body_is_whole_or_refused(server, database, body, status):

@@ -70,6 +70,25 @@ def test_answers(server, database, request_, answered):
     assert (answer.status, answer.json()) == answered
 
 
+@pytest.mark.parametrize("path", [f"/b?rev={HUGE}", f"/b?rev={HUGE}&new_edits=false"])
+def test_a_revision_that_nobody_can_have_come_to_is_not_written(server, database, path):
+    answer = server.ask("PUT", database + path, {})
+    assert (answer.status, answer.json()) == NO_FORMAT
+    assert server.ask("PUT", f"{database}/a", {}).status == 201
+    assert server.ask("COPY", f"{database}/a", headers={"Destination": f"b?rev={HUGE}"}).status == 400
+
+
+def test_a_limit_that_is_huge_keeps_compaction_going(server, database):
+    assert server.ask("PUT", f"{database}/_purged_infos_limit", 10**25).status == 200
+    revision = server.ask("PUT", f"{database}/a", {"a": "x" * 1_000_000}).json()["rev"]
+    server.ask("PUT", f"{database}/a?rev={revision}", {})
+    server.ask("POST", f"{database}/_compact", {})
+    for _ in range(500):
+        if server.ask("GET", database).json()["sizes"]["file"] < 900_000:
+            return
+    raise AssertionError(server.ask("GET", database).json())
+
+
 def test_an_empty_history_counts_more_than_a_revision(server, database):
     answer = server.ask("PUT", f"{database}/b", EMPTY_HISTORY)
     assert (answer.status, answer.json()["rev"]) == (201, "1-967a00dff5e02add41819138abb3284d")

@@ -12,6 +12,7 @@ from dashboard.follower import Follower
 from dashboard.live import Live
 from dashboard.metrics import OTHERS, SELECTORS
 from dashboard.server import create_app
+from dashboard.web import Server
 from shared import people
 from shared.dbcon import Database, DbConnection
 from shared.errors import DatabaseAway
@@ -380,6 +381,37 @@ def test_what_was_fetched_before_a_whole_reading_is_not_taken_in_after_it(site, 
     assert not follower._take_in(["a"])
     assert follower._take_in(["a"])
     assert taken == [0, 1, {"a": {"_id": "a"}}]
+
+
+def test_what_was_fetched_before_the_place_that_the_feed_goes_on_from_is_not_taken_in(site, monkeypatch):
+    shown = []
+    follower = Follower(
+        site.connection.database("msgq"),
+        load=lambda: shown.append("whole"),
+        apply=lambda _: shown.append("older"),
+        stands=lambda _: None,
+    )
+
+    def last_seq(_):
+        monkeypatch.setattr(Database, "fetch", lambda _, ids: [{"_id": each} for each in ids])
+        fetched.append(follower._reading)  # fetched before the place, and taken in after the reading
+        return "5"
+
+    fetched = []
+    monkeypatch.setattr(Database, "last_seq", last_seq)
+    monkeypatch.setattr(Database, "feed", lambda *_, **__: follower._stopping.set() or iter(()))
+    follower._hear()
+    assert shown == ["whole"]
+    assert fetched[0] != follower._reading
+
+
+def test_what_waits_for_a_first_reading_holds_up_nobody_who_asks_for_health(app, site):
+    server = Server(app, site, host="127.0.0.1", port=0)
+    assert server._pool_for("/") is server._pool_for("/health") is server._pool_for("/static/live.js")
+    assert server._pool_for("/ous/a") is not server._pool_for("/health")
+    site.live.loaded.clear()
+    assert server._pool_for("/") is server._pool_for("/ous/a")
+    server.close()
 
 
 def test_a_change_that_the_database_did_not_answer_is_not_said_to_be_undone(browser):
