@@ -41,7 +41,9 @@ function inUse() {
 }
 
 function isFilledIn() {
-  return [...main.querySelectorAll("input, textarea")].some((each) => each.checked !== each.defaultChecked || each.value !== each.defaultValue);
+  // A box that is to be ticked has a value that it was not given: "on".
+  const isChanged = (each) => (each.type === "checkbox" ? each.checked !== each.defaultChecked : each.value !== each.defaultValue);
+  return [...main.querySelectorAll("input, textarea")].some(isChanged);
 }
 
 export async function fetchPage(address = location.href) {
