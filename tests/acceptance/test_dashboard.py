@@ -408,6 +408,8 @@ def test_a_database_that_hangs_holds_up_no_look_at_what_is_known(system):
     with Proxy(system.couchlet.url) as proxy:
         system.environ |= {"DRW_COUCHDB_URL": proxy.url}
         site = Site(system)
+        while site.get("/health")[0] != 200:  # the messages are still being read
+            time.sleep(0.02)
         proxy.rule(lambda request: request.method == "GET" and "nothing" in request.path, troubles.hang)
         asking = [socket.create_connection(("127.0.0.1", int(site.url.rpartition(":")[2]))) for _ in range(12)]
         for each in asking:
