@@ -85,7 +85,7 @@ def change(action: str) -> ResponseReturnValue:
 def _each(by: Session, ids: Sequence[str], done: str, act: Callable[[str], None]) -> None:
     """Act on each message, and say what became of it; the next page does not show it as dead any more."""
     post, changed = site().live.post, []
-    known = {letter.id: letter for letter in post.known(ids)}
+    known = post.known(ids)
     for each in ids:
         try:
             act(each)
@@ -97,7 +97,7 @@ def _each(by: Session, ids: Sequence[str], done: str, act: Callable[[str], None]
         else:
             changed.append(each)
     by.said.insert(0, f"{len(changed)} of {len(ids)} messages {done}.")
-    post.drop(known[each] for each in changed if each in known)
+    post.drop(letter for letter in known if letter.id in changed)
 
 
 def _check_reason(action: str, reason: str) -> None:

@@ -17,10 +17,10 @@ from drw import columns, crew, drain, overview, setup
 from drw.columns import counted, listed, say
 from drw.machine import database, ports
 from drw.registry import DATABASE_AWAY, FAILURE, OK
-from shared import dbcon, news, status
+from shared import actor, dbcon, news, status
 from shared.bus import pauses, queue
 from shared.cache import MARKER
-from shared.errors import DatabaseAway, DatabaseError, DatabaseMissing, DrwError, Forbidden
+from shared.errors import DatabaseError, DatabaseMissing, DrwError, Forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,8 +94,7 @@ def _server(context: Context) -> tuple[list[Finding], int]:
         if not database.answers(settings):
             return [_away(settings)], DATABASE_AWAY
     except DrwError as error:
-        status = DATABASE_AWAY if isinstance(error, DatabaseAway) else FAILURE
-        return [Finding("CouchDB", "wrong", str(error))], status
+        return [Finding("CouchDB", "wrong", str(error))], actor.status_of(error)
     found: list[Finding] = []
     try:
         found.append(version(connection.welcome(), settings.couchdb_url))

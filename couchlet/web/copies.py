@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from couchlet.errors import unknown_error
+from couchlet.web.numbers import INTEGER
 
 if TYPE_CHECKING:
     from couchlet.web.call import Call
-
-_INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
 
 
 def wants_more_copies(call: Call, body: dict[str, Any] | None = None, *, needs_integer: bool = True) -> bool:
@@ -27,7 +25,7 @@ def wants_more_copies(call: Call, body: dict[str, Any] | None = None, *, needs_i
     text = call.query.get("w")
     if text is None:
         return False
-    if not _INTEGER.fullmatch(text):
+    if not INTEGER.fullmatch(text):
         if not needs_integer:
             return False
         raise unknown_error("badarg")

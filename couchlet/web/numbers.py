@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+"""What `list_to_integer` takes, of any length: no blanks, no underscores, no digits of other scripts."""
 
 
 def integer(text: str) -> int:
-    """Return an integer as `list_to_integer` does: no blanks, no underscores, no digits of other scripts.
+    """Return the integer that a text is.
 
     Raises:
         ValueError: it is none.
     """
-    if not _INTEGER.fullmatch(text):
+    if not INTEGER.fullmatch(text):
         raise ValueError(text)
     return int(text)

@@ -48,10 +48,10 @@ async def uuids(call: Call) -> web.StreamResponse:
     text = call.query.get("count", "1")
     if not (text.isascii() and text.isdigit()):
         raise bad_request("count must be a positive integer")
-    digits = text.lstrip("0")
-    if len(digits) > 4 or int(digits or "0") > _MOST_UUIDS:  # noqa: PLR2004 - digits of the largest
+    digits = text.lstrip("0") or "0"
+    if len(digits) > 4 or int(digits) > _MOST_UUIDS:  # noqa: PLR2004 - digits of the largest
         raise bad_request("count parameter too large")
-    made = [call.context.uuids.next() for _ in range(int(digits or "0"))]
+    made = [call.context.uuids.next() for _ in range(int(digits))]
     return json_reply(
         {"uuids": made},
         headers={

@@ -126,6 +126,17 @@ def is_live(page):
     expect(page.locator("#freshness")).to_have_text("live", timeout=20_000)
 
 
+def forty(system, page, url, state="Delivered"):
+    """Show a board with forty OUSs in one state, of which the greatest number is the latest; return their column."""
+    for number in range(40):
+        put_ous(system, state, doc_id=f"uid___X1_X1_X{number:02}", minute=number)
+    page.goto(url)
+    is_live(page)
+    column = page.locator(f'.column[data-state="{state}"]')
+    expect(column.locator(".count")).to_have_text("40")
+    return column
+
+
 def test_an_ous_moves_through_its_life_while_one_watches(system, page, url):
     page.goto(url)
     is_live(page)
@@ -189,12 +200,7 @@ def test_what_moved_at_one_moment_is_shown_in_one_order_however_it_was_told(syst
 
 
 def test_a_press_on_more_is_not_lost_while_the_board_is_fetched_anew(system, page, url):
-    for number in range(40):
-        put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}")
-    page.goto(url)
-    is_live(page)
-    column = page.locator('.column[data-state="Delivered"]')
-    expect(column.locator(".count")).to_have_text("40")
+    column = forty(system, page, url)
     column.locator(".more").hover()
     page.mouse.down()
     page.evaluate(MARK)
@@ -206,14 +212,8 @@ def test_a_press_on_more_is_not_lost_while_the_board_is_fetched_anew(system, pag
 
 @pytest.mark.parametrize("what", ["the board", "more of a column"])
 def test_what_moves_while_it_is_being_fetched_is_shown_where_it_is_now(system, page, url, what):
-    for number in range(40):
-        put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}")
-    page.goto(url)
-    is_live(page)
-    delivered, problem = (
-        page.locator(f'.column[data-state="{state}"]') for state in ("Delivered", "ProcessingProblem")
-    )
-    expect(delivered.locator(".count")).to_have_text("40")
+    delivered = forty(system, page, url)
+    problem = page.locator('.column[data-state="ProcessingProblem"]')
 
     def answer_late(route):
         """Answer with what was true before a move that the page has heard of by now."""
@@ -265,12 +265,7 @@ def test_what_a_hidden_page_has_not_drawn_does_not_come_over_a_newer_board(syste
 
 
 def test_more_leaves_out_no_card_when_one_far_behind_has_changed(system, page, url):
-    for number in range(40):
-        put_ous(system, "Processing", doc_id=f"uid___X1_X1_X{number:02}", minute=number)
-    page.goto(url)
-    is_live(page)
-    column = page.locator('.column[data-state="Processing"]')
-    expect(column.locator(".count")).to_have_text("40")
+    column = forty(system, page, url, "Processing")
     for number in range(35, 40):
         put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}", minute=50)
     expect(column.locator(".card")).to_have_count(19)
@@ -303,11 +298,7 @@ def test_an_ous_stands_once_on_the_board_though_a_page_is_newer_than_the_events(
 
 
 def test_a_press_on_a_card_is_not_lost_while_a_search_is_made_anew(system, page, url):
-    for number in range(40):
-        put_ous(system, "Delivered", doc_id=f"uid___X1_X1_X{number:02}", minute=number)
-    page.goto(url + "?q=x1")
-    is_live(page)
-    column = page.locator('.column[data-state="Delivered"]')
+    column = forty(system, page, url + "?q=x1")
     column.locator(".more").click()
     expect(column.locator(".card")).to_have_count(40)
     page.locator(".card a").nth(30).hover()
