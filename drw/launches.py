@@ -169,13 +169,16 @@ def _go(context: Context, wanted: Sequence[Order]) -> int:
             begun.append(pool.submit(batch.prepare, order))
             if len(begun) > _AT_ONCE:
                 send_first()
+        while begun:
+            send_first()
     except KeyboardInterrupt:
         streams.complain("drw", "begins no other, and waits for the answer about those that are being launched")
-        raise
-    finally:
         pool.shutdown(cancel_futures=True)
         while begun and not begun[0].cancelled():  # the last ones were begun last
             send_first()
+        raise
+    finally:
+        pool.shutdown()
         results = list(became.values())
         _tell(context, results)
     return actor.status_of(batch.away) if batch.away else _status(results)

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +22,7 @@ import pytest
 from proxy import Proxy
 from troubles import asks, fail
 
-from drw import cli
+from drw import cli, launches
 from shared import audit, cancels, names
 from shared.bus import drains, envelope, queue
 
@@ -205,8 +206,8 @@ def test_what_cannot_be_cancelled_says_why(place):
 
 def open_of(place, ous):
     """Return the launches of an OUS that are not over yet."""
-    launches = place.messages("pipeline.process.EU")
-    return [doc for doc in launches if doc["body"]["ousUID"] == ous and doc["state"] in envelope.OPEN_STATES]
+    sent = place.messages("pipeline.process.EU")
+    return [doc for doc in sent if doc["body"]["ousUID"] == ous and doc["state"] in envelope.OPEN_STATES]
 
 
 def some_held(place):
@@ -239,6 +240,14 @@ def test_many_ouss_are_launched_in_the_order_given(place):
     assert process(place, "launch", "--program", PROGRAM, "--executive", "NA", *wanted).returncode == 0
     sent = {doc["body"]["ousUID"]: doc["creationTimestamp"] for doc in place.messages("pipeline.process.NA")}
     assert sorted(wanted, key=sent.get) == wanted
+
+
+def test_none_is_left_out_when_the_last_are_begun_late(place, monkeypatch):
+    one_after_another = ThreadPoolExecutor(1)  # as on a machine that is busy, where threads begin when they can
+    monkeypatch.setattr(launches, "ThreadPoolExecutor", lambda _: one_after_another)
+    wanted = some(12)
+    done = answer(place, "launch", "--program", PROGRAM, "--executive", "NA", *wanted)["ous"]
+    assert [(each["ous"], each["outcome"]) for each in done] == [(ous, "launched") for ous in wanted]
 
 
 def test_launching_many_goes_on_past_what_is_refused_and_says_so(place):

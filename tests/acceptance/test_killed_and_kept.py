@@ -7,9 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import until
 
 from drw.machine import background, ending, keeper, tmux
 from drw.machine.processes import Process
@@ -17,15 +17,6 @@ from drw.machine.running import status
 
 WAYS = {"background": background.start, "tmux": tmux.start}
 SERVES = "import sys, time; print('x ready', file=open(sys.argv[1], 'a'), flush=True); time.sleep(600)"
-
-
-def until(condition, timeout=30.0):
-    """Wait for a process of which nobody here is told, and return what ``condition`` returns."""
-    deadline = time.monotonic() + timeout
-    while not (result := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return result
 
 
 @pytest.fixture

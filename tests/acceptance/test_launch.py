@@ -9,11 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 
 import pytest
 from ports import free_port
+from waiting import until
 
 from drw.machine import ending, heartbeats, starting
 from drw.machine.running import Home, status
@@ -123,7 +123,7 @@ def test_a_port_in_use_is_named_with_its_setting_before_anything_is_started(laun
 def test_a_dead_supervisor_is_shown_and_the_next_start_brings_it_back(launch):
     launch("--background")
     os.kill(status(launch.home).supervisor, signal.SIGKILL)
-    wait_until(lambda: not Home(launch.home).is_supervised())
+    until(lambda: not Home(launch.home).is_supervised())
     shown = launch("--status")
     assert shown.returncode == 1
     assert re.search(r"^supervisor +dead ", shown.stdout, re.MULTILINE)
@@ -206,15 +206,7 @@ def wait_for_port(port):
             socket.create_connection(("127.0.0.1", port)).close()
             return True
 
-    wait_until(answers)
-
-
-def wait_until(condition, limit_s=20.0):
-    """Look until something is so: nobody tells of the processes of others."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
+    until(answers)
 
 
 @pytest.mark.parametrize(

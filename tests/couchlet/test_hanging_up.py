@@ -10,6 +10,7 @@ import time
 
 import pytest
 from couchdb_server import start_couchlet
+from waiting import until
 
 from couchlet.documents import NewDocument
 from couchlet.errors import CouchError
@@ -45,14 +46,6 @@ def hang_up(server, method, path, body=None, *, after_s, kind="application/json"
     line.request(method, path, body, {"Authorization": server.authorization, "Content-Type": kind})
     time.sleep(after_s)
     line.close()
-
-
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def test_an_attachment_whose_sender_hangs_up_is_whole_or_not_there(slow):

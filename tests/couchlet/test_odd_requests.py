@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from waiting import until
 
 HUGE = "99999999999999999999-a"
 NO_FORMAT = (400, {"error": "bad_request", "reason": "Invalid rev format"})
@@ -83,10 +84,7 @@ def test_a_limit_that_is_huge_keeps_compaction_going(server, database):
     revision = server.ask("PUT", f"{database}/a", {"a": "x" * 1_000_000}).json()["rev"]
     server.ask("PUT", f"{database}/a?rev={revision}", {})
     server.ask("POST", f"{database}/_compact", {})
-    for _ in range(500):
-        if server.ask("GET", database).json()["sizes"]["file"] < 900_000:
-            return
-    raise AssertionError(server.ask("GET", database).json())
+    until(lambda: server.ask("GET", database).json()["sizes"]["file"] < 900_000)
 
 
 def test_an_empty_history_counts_more_than_a_revision(server, database):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+
+from waiting import until
 
 A, B, C = ("a" * 32, "b" * 32, "c" * 32)
 
 
 def wait_for_compaction(server, database):
-    deadline = time.monotonic() + 30
-    while server.ask("GET", database).json()["compact_running"]:
-        assert time.monotonic() < deadline
+    until(lambda: not server.ask("GET", database).json()["compact_running"])
 
 
 def sizes(server, database):

@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from drw.machine import background, deaths, ending, pids, processes, tmux
 from drw.machine.keeper import wait_s
@@ -23,14 +23,6 @@ from shared.settings import read_settings
 GRACE_S = 1.0
 SERVES = "echo INFO ready: here; exec sleep 600"
 STUBBORN = "trap '' TERM; echo INFO ready: here; while :; do sleep 0.05; done"
-
-
-def until(condition, limit_s=15.0):
-    """Look until something is so: nobody tells of the processes of others."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 # The table
