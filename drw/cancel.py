@@ -58,7 +58,7 @@ def _cancel(context: Context) -> int:
         raise near.unknown("OUS", uid, ous.uids(context.connection), "'drw ous' lists those that there are")
     launches = [
         each.id
-        for each in facts.of_ous(context.connection, entity)
+        for each in facts.of_ous(context.connection, entity, whole=True)
         if each.selector.startswith(messages.PROCESS) and (each.is_open or each.state == envelope.DEAD)
     ]
     if not launches and entity.state != lifecycle.PROCESSING:

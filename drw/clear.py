@@ -19,7 +19,7 @@ from shared.settings import read_settings
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shared.settings import Settings
 
@@ -77,21 +77,29 @@ def _run(args: argparse.Namespace) -> int:
     with database.for_a_moment(settings) as reached:
         connection = DbConnection(reached)
         try:
-            return _clear_asking(connection, caches, args)
+            actor.wait_for_database(connection, threading.Event(), [])
+
+            def refuse() -> None:
+                _refuse_while_running(settings)
+                if not args.force:
+                    heartbeats.refuse_living(connection, "or go on with --force")
+
+            return _clear_asking(connection, caches, refuse, yes=args.yes)
         finally:
             connection.close()
 
 
-def _clear_asking(connection: DbConnection, caches: Sequence[Path], args: argparse.Namespace) -> int:
-    actor.wait_for_database(connection, threading.Event(), [])
-    if not args.force:
-        heartbeats.refuse_living(connection, "or go on with --force")
+def _clear_asking(connection: DbConnection, caches: Sequence[Path], refuse: Callable[[], None], *, yes: bool) -> int:
+    """Clear, if the person agrees; whoever began to run while they thought about it is looked for once more."""
+    refuse()
     there = what_is_there(connection, caches)
     print(f"CouchDB at {connection.url}")
     print("\n".join(f"  will be emptied: {line}" for line in there) or "  nothing there yet")
-    if there and not args.yes and not _agreed():
-        print("nothing was changed")
-        return actor.FAILURE
+    if there and not yes:
+        if not _agreed():
+            print("nothing was changed")
+            return actor.FAILURE
+        refuse()
     clear(connection, caches)
     print(f"{len(setup.DATABASES)} databases and {len(caches)} caches are ready and empty")
     print("\n".join(f"  cache {path}" for path in caches))

@@ -96,6 +96,8 @@ def _each(context: Context, letters: DeadLetters, done: str, act: Callable[[str]
     args = context.args
     if not args.ids and not args.all:
         raise BadInput("which messages? name their ids, or use --all; 'drw dead list' shows them")
+    if args.ids and args.all:
+        raise BadInput("some messages by their ids, or --all of them: leave one of the two away")
     ids = [doc["_id"] for doc in letters.all()] if args.all else [letters.named(each) for each in args.ids]
     if not ids and not args.json:
         say(context.console, "no message is dead")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from drw.registry import Commands, Context
     from shared.bus.drains import Drain
 
+_WHO: Final = "'drw drain' shows who is"
 _LOOK_S: Final = 1.0
 _LOOKS: Final = 2
 
@@ -85,12 +86,20 @@ def _drain(context: Context) -> int:
         return _list(context, workers)
     wanted = list(dict.fromkeys(each.id for name in args.actor for each in named(name, workers)))
     database = connection.database(queue.DATABASE)
+    if args.end:
+        drained = drains.current(database)
+        if not (wanted := [each for each in wanted if each in drained]):
+            raise BadInput(f"{listed(args.actor)} {'are' if len(args.actor) > 1 else 'is'} not drained: {_WHO}")
+    else:
+        drains.refuse_without(args.reason)
     for each in wanted:
-        if not args.end:
+        revision = (database.get(drains.document_id(each)) or {}).get("_rev", "")
+        what = "end of drain" if args.end else "drain"
+        audit.intend(connection, what, each, args.reason, by=audit.who(), revision=revision)
+        if args.end:
+            drains.end(database, each)
+        else:
             drains.drain(database, each, by=audit.who(), reason=args.reason, now=connection.clock.now())
-        elif not drains.end(database, each):
-            raise BadInput(f"{each} is not drained: 'drw drain' shows who is")
-        audit.record(connection, "end of drain" if args.end else "drain", each, args.reason, by=audit.who())
     if args.wait is not None and not args.end:
         return _wait(context, wanted)
     if args.json:
@@ -136,7 +145,7 @@ def _wait(context: Context, wanted: Sequence[str]) -> int:
     database = context.connection.database(queue.DATABASE)
     begun_s, quiet, never = elapsed_s(), 0, threading.Event()
     left: list[str] = []
-    while quiet < _LOOKS and elapsed_s() - begun_s < context.args.wait:
+    while quiet < _LOOKS and (quiet or elapsed_s() - begun_s < context.args.wait):
         with context.waiting(f"waiting until {listed(wanted)} has nothing left"):
             never.wait(_LOOK_S)
         left = [each.by for each in letters.in_hand(database) if each.by in wanted]

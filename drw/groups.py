@@ -31,6 +31,8 @@ class Subscribed:
     waiting: int
     dead: int
     listening: list[str]
+    whole: bool
+    """Whether that is all that waits or is dead: so many of a kind are counted at most."""
 
 
 def register(commands: Commands) -> None:
@@ -64,23 +66,27 @@ def _groups(context: Context) -> int:
         say(context.console, "no service is subscribed to any group")
         return OK
     print_table(context.console, _HEADS, [_line(row) for row in rows])
+    if not rows[0].whole:
+        say(context.console, mail.only_so_many())
     return OK
 
 
 def _read(context: Context) -> list[Subscribed]:
     connection = context.connection
-    tallied, _ = mail.tally(connection, crew.workers(connection))
+    subscribed = list(groups.every(connection.database(queue.DATABASE)))
+    if not subscribed:
+        return []
+    tallied, whole = mail.tally(connection, crew.workers(connection), [each.selector for each in subscribed])
     waiting = {each.selector: each for each in tallied}
     return [
-        _subscribed(each, waiting.get(each.selector) or mail.Waiting(each.selector))
-        for each in groups.every(connection.database(queue.DATABASE))
+        _subscribed(each, waiting.get(each.selector) or mail.Waiting(each.selector), whole=whole) for each in subscribed
     ]
 
 
-def _subscribed(each: Subscription, found: mail.Waiting) -> Subscribed:
+def _subscribed(each: Subscription, found: mail.Waiting, *, whole: bool) -> Subscribed:
     waits = sum(found.counts[state] for state in envelope.OPEN_STATES)
     dead = found.counts[envelope.DEAD]
-    return Subscribed(each.group, each.service, each.selector, each.since, waits, dead, found.listening)
+    return Subscribed(each.group, each.service, each.selector, each.since, waits, dead, found.listening, whole)
 
 
 def _line(row: Subscribed) -> Line:

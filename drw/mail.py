@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -51,14 +52,19 @@ class Waiting:
     paused: str = ""
 
 
-def tally(connection: DbConnection, workers: Sequence[Worker]) -> tuple[list[Waiting], bool]:
-    """Return what waits at each selector, and whether that is all: so many messages of a kind are counted at most."""
+def tally(
+    connection: DbConnection, workers: Sequence[Worker], selectors: Sequence[str] = ()
+) -> tuple[list[Waiting], bool]:
+    """Return what waits at each selector, or at these, and whether that is all.
+
+    So many messages of a kind are counted at most; at each of the ``selectors``, so that none hides another.
+    """
     database = connection.database(queue.DATABASE)
-    open_ones, dead = letters.at_work(database), letters.ended(database, envelope.DEAD)
+    open_ones, dead = letters.at_work(database, selectors), letters.ended(database, envelope.DEAD)
     held = pauses.current(database, connection.clock.now())
-    rows = count([*open_ones, *dead], workers, held)
-    ready = sum(each.state == envelope.READY for each in open_ones)
-    return rows, max(ready, len(open_ones) - ready, len(dead)) < letters.MOST
+    rows = [row for row in count([*open_ones, *dead], workers, held) if row.selector in selectors or not selectors]
+    alike = Counter((each.selector if selectors else "", each.state == envelope.READY) for each in open_ones)
+    return rows, max([len(dead), *alike.values()]) < letters.MOST
 
 
 def count(found: Iterable[Letter], workers: Sequence[Worker], held: Sequence[Pause]) -> list[Waiting]:
@@ -152,13 +158,12 @@ def _asking(question: str) -> str:
 
 def _queue(context: Context) -> int:
     connection = context.connection
-    rows, whole = tally(connection, crew.workers(connection))
+    workers = crew.workers(connection)
+    rows, whole = tally(connection, workers, context.args.selector)
     for wanted in context.args.selector:
         if wanted not in {*OURS, *(row.selector for row in rows)}:
-            raise near.unknown(
-                "selector", wanted, [*OURS, *(row.selector for row in rows)], "nothing waits there and nobody listens"
-            )
-    rows = [row for row in rows if row.selector in context.args.selector or not context.args.selector]
+            known = [*OURS, *(row.selector for row in tally(connection, workers)[0])]
+            raise near.unknown("selector", wanted, known, "nothing waits there and nobody listens")
     if context.args.json:
         return context.print_json({"selectors": rows, "whole": whole})
     print_tally(context, rows, whole=whole)
@@ -171,7 +176,12 @@ def print_tally(context: Context, rows: Sequence[Waiting], *, whole: bool) -> No
     heads = ("selector", *_STATES, "oldest", "who listens")
     columns.print_table(context.console, heads, [_tally_line(row, now) for row in rows])
     if not whole:
-        say(context.console, f"more than {letters.MOST} of a kind: only so many are counted")
+        say(context.console, only_so_many())
+
+
+def only_so_many() -> str:
+    """Return the sentence for what is not all."""
+    return f"more than {letters.MOST} of a kind: only so many are counted"
 
 
 def _tally_line(row: Waiting, now: datetime) -> Line:

@@ -64,8 +64,11 @@ class Overview:
     url: str
     server: str
     states: dict[str, int]
+    all_ous: bool
+    """Whether ``states`` counts every OUS: so many of a state are counted at most."""
     selectors: list[Waiting]
     whole: bool
+    """Whether ``selectors`` counts every message."""
     actors: list[Worker]
     databases: list[Stored]
     disks: list[Disk]
@@ -96,10 +99,12 @@ def read(connection: DbConnection, settings: Settings) -> Overview:
     selectors, whole = mail.tally(connection, workers)
     welcome = connection.welcome()
     vendor = welcome.get("vendor", {}).get("name", "")
+    states = {state: _count(connection, state) for state in lifecycle.STATES}
     return Overview(
         url=connection.url,
         server=" ".join(filter(None, [str(vendor), str(welcome.get("version", ""))])),
-        states={state: _count(connection, state) for state in lifecycle.STATES},
+        states=states,
+        all_ous=max(states.values()) < MOST,
         selectors=selectors,
         whole=whole,
         actors=[each for each in workers if each.stands != "ended"],

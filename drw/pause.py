@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from drw import ages, mail, near
-from drw.columns import say
+from drw.columns import listed, say
 from drw.registry import OK
 from shared import actor, audit, pausing
 from shared.bus import patterns, pauses, queue
@@ -61,9 +61,12 @@ def _resume(context: Context) -> int:
         known = [each.pattern for each in held]
         question = near.question(selector, known, "'drw pause' shows what is")
         raise BadInput(f"{selector} is not paused: {question}")
+    held = pauses.current(context.connection.database(queue.DATABASE), context.connection.clock.now())
+    others = [each.pattern for each in held if patterns.Pattern(each.pattern).covers(selector)]
     if context.args.json:
-        return context.print_json({"pattern": selector, "paused": False})
-    say(context.console, f"{selector} goes on")
+        return context.print_json({"pattern": selector, "paused": bool(others), "paused_by": others})
+    also = f", but is held by the pause of {listed(others)} still" if others else ""
+    say(context.console, f"{selector} {'is resumed' if others else 'goes on'}{also}")
     return OK
 
 

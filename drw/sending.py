@@ -13,11 +13,12 @@ from drw.registry import FAILURE, OK
 from shared import actor, audit, streams
 from shared.bus import ExecutorClient, envelope
 from shared.clock import stamp
-from shared.errors import RemoteError
+from shared.errors import DatabaseError, RemoteError
 from shared.messages import message_body
 
 if TYPE_CHECKING:
     from drw.registry import Commands, Context
+    from shared.dbcon import DbConnection
 
 _INPUT: Final = "-"
 _READS: Final = ("get",)
@@ -100,11 +101,19 @@ def _send(context: Context) -> int:
         return OK
     if args.delay:
         say(context.console, f"it is not taken before {ages.at(stamp(now + timedelta(seconds=args.delay)))} UTC")
-    if crew.post(args.selector) and not crew.listening(args.selector, crew.workers(context.connection)):
+    if crew.post(args.selector) and _has_nobody(context.connection, args.selector):
         say(context.console, f"nobody listens on {args.selector} now: it waits", style="yellow")
     elif unheard:
         context.hint(unheard)
     return OK
+
+
+def _has_nobody(connection: DbConnection, selector: str) -> bool:
+    """Tell whether nobody is seen to listen; that nobody can look is no failure of what was sent."""
+    try:
+        return not crew.listening(selector, crew.workers(connection))
+    except DatabaseError:
+        return False
 
 
 def _options(context: Context) -> Any:  # noqa: ANN401 (what Bus.compose takes by name)

@@ -1,7 +1,8 @@
-"""Gathering what is known of one OUS, for ``drw why`` and ``drw ous``: by indexes and ids, in bounded numbers."""
+"""Gathering what is known of one OUS, for ``drw why``, ``drw ous`` and ``drw cancel``: by indexes and ids."""
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from drw.letters import Letter
-    from shared.dbcon import DbConnection
+    from shared.dbcon import Database, DbConnection
     from shared.settings import Settings
     from shared.status import StatusEntity
 
-_DEAD_READ: Final = 1000
+_MOVED_BY_MESSAGES: Final = frozenset(
+    {lifecycle.READY_FOR_PROCESSING, lifecycle.PROCESSING, lifecycle.VERIFIED, lifecycle.DELIVERY_IN_PROGRESS}
+)
+"""The states in which an OUS is stuck where no message is about it."""
 
 
 def gather(connection: DbConnection, settings: Settings, ous_uid: str) -> Facts:
@@ -38,7 +42,7 @@ def gather(connection: DbConnection, settings: Settings, ous_uid: str) -> Facts:
         uid=ous_uid,
         now=connection.clock.now(),
         entity=entity,
-        letters=[each for each in of_ous(connection, entity) if each.is_open or each.state == envelope.DEAD],
+        letters=[each for each in of_ous(connection, entity) if _is_waited_for(each)],
         workers=crew.workers(connection),
         pauses=pauses.current(queue_, now),
         has_report=bool(entity.run) and _has_report(connection, entity),
@@ -65,11 +69,14 @@ def _in_cache(settings: Settings, entity: StatusEntity) -> bool | None:
     return products.is_dir() and (cache / names.weblog(entity.entity_id, entity.run)).is_file()
 
 
-def of_ous(connection: DbConnection, entity: StatusEntity, runs: Sequence[str] = ()) -> list[Letter]:
+def of_ous(
+    connection: DbConnection, entity: StatusEntity, runs: Sequence[str] = (), *, whole: bool = False
+) -> list[Letter]:
     """Return the messages of an OUS's launches, runs and reviews, whatever their state, the oldest first.
 
     Ids of messages are made from what causes them, so they are known from its history; those with other ids are found
-    among what is open or dead, as far as :data:`drw.letters.MOST` goes.
+    among what is open or dead: as far as :data:`drw.letters.MOST` goes, and wherever they are if that is asked for, or
+    if nothing was found that the OUS can be waiting for.
     """
     database = connection.database(queue.DATABASE)
     known = [*dict.fromkeys([*runs, *([entity.run] if entity.run else [])])]
@@ -80,12 +87,25 @@ def of_ous(connection: DbConnection, entity: StatusEntity, runs: Sequence[str] =
     ended_at = [each.ended for each in found.values() if each.error.startswith("discarded")]
     if ended_at:  # by a person, so that what was launched after it has another id
         found |= {each.id: each for each in letters.fetch(database, _ids(entity, known, ended_at))}
-    others = letters.at_work(database, _selectors()) + letters.ended(
-        database, envelope.DEAD, most=_DEAD_READ, newest_first=True
-    )
     about = {name for run in known for name in _names(entity, run)}
-    found |= {each.id: each for each in others if each.ous == entity.entity_id or each.name in about}
+
+    def take(others: list[Letter]) -> None:
+        found.update({each.id: each for each in others if each.ous == entity.entity_id or each.name in about})
+
+    if not whole:
+        take(_others(database, letters.MOST))
+    if whole or (entity.state in _MOVED_BY_MESSAGES and not any(map(_is_waited_for, found.values()))):
+        take(letters.every(partial(_others, database)))
     return sorted(found.values(), key=lambda each: (each.sent, each.id))
+
+
+def _others(database: Database, most: int) -> list[Letter]:
+    dead = letters.ended(database, envelope.DEAD, most=most, newest_first=True)
+    return letters.at_work(database, _selectors(), most=most) + dead
+
+
+def _is_waited_for(letter: Letter) -> bool:
+    return letter.is_open or letter.state == envelope.DEAD
 
 
 def _selectors() -> list[str]:

@@ -45,18 +45,27 @@ def stop(home: Path) -> tuple[str, ...]:
 
 
 def _end_supervisor(place: Home, state: State, grace_s: float) -> None:
-    """Have the supervisor end everything; kill it if it does not come to an end itself."""
+    """Have the supervisor end everything; kill it if it does not come to an end itself.
+
+    ProgramError where even that is in vain, as it is where the file that says which process it is was removed.
+    """
     if not place.is_supervised():
         return
     pid, born = state.supervisor, state.supervisor_born
     pids.terminate(pid, born)
     layers = len({row.process.layer for row in state.rows})
-    deadline = time.monotonic() + layers * (grace_s + KILL_S) + KILL_S
-    while place.is_supervised():
-        if time.monotonic() > deadline:
+    for limit_s, harder in ((layers * (grace_s + KILL_S) + KILL_S, True), (KILL_S, False)):
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() <= deadline:
+            if not place.is_supervised():
+                return
+            time.sleep(_LOOK_S)
+        if harder:
             pids.kill_group(pid, born)
-            deadline += KILL_S
-        time.sleep(_LOOK_S)
+    raise ProgramError(
+        f"what supervises {place.path} cannot be ended: end the process that holds {place.path / 'supervisor.lock'} by "
+        "hand, then try again"
+    )
 
 
 def _end_rows(rows: Sequence[Row], grace_s: float) -> None:

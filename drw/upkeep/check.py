@@ -46,7 +46,7 @@ def register(commands: Commands) -> None:
         example="drw check --repair uid://X1/X1/Xb0",
     )
     parser.add_argument("ousUID", nargs="*", type=actor.checked(names.uid), help="default: everything")
-    parser.add_argument("--repair", action="store_true", help="mend what can be mended; the audit keeps what was")
+    parser.add_argument("--repair", action="store_true", help="mend what can be mended; the audit keeps that")
     parser.add_argument("--quick", action="store_true", help="do not read the archive's files back")
 
 

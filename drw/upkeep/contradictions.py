@@ -85,7 +85,7 @@ def _unreadable(evidence: Evidence) -> Iterator[Finding]:
     for entity in evidence.entities.values():
         if entity.state not in lifecycle.STATES:
             what = f"is in state {entity.state}, which the life cycle does not have"
-            advice = f"launch it anew: launcher --force {entity.prog_id} {entity.entity_id}"
+            advice = _anew(entity)
             yield _about(entity, UNREADABLE, what, advice=advice)
 
 
@@ -153,7 +153,7 @@ def _delivering(evidence: Evidence) -> Iterator[Finding]:
             NOBODY_DELIVERS,
             f"is {entity.state}, its products are not ingested, and no message says that they are to be",
             repair=f"run {entity.run} is given to the product ingestor again" if entity.run else "",
-            advice="" if entity.run else f"launch it anew: launcher --force {entity.prog_id} {entity.entity_id}",
+            advice="" if entity.run else _anew(entity),
         )
 
 
@@ -172,7 +172,7 @@ def _without_report(evidence: Evidence) -> Iterator[Finding]:
             NO_REPORT,
             f"is {entity.state}, and its run {entity.run} has no report",
             repair="its report is taken from the cache" if cached and cached.report() else "",
-            advice=f"launch it anew: launcher --force {entity.prog_id} {entity.entity_id}",
+            advice=_anew(entity),
         )
 
 
@@ -374,7 +374,11 @@ def _lost_file(evidence: Evidence, name: str, ous: str, stamp: str) -> Finding:
     )
 
 
-# What the rules ask
+# What the rules ask and say
+
+
+def _anew(entity: StatusEntity) -> str:
+    return f"launch it anew: drw launch --force {entity.entity_id}"
 
 
 def _in(evidence: Evidence, *states: str) -> Iterator[StatusEntity]:

@@ -85,12 +85,18 @@ def _prune(context: Context) -> int:
     args = context.args
     retention_s = context.settings.retention_s if args.older_than is None else args.older_than
     pruner = Pruner(context, retention_s, superseded=args.superseded, dry_run=args.dry_run)
-    done = pruner.prune()
-    status = FAILURE if done.problems else OK
-    if args.json:
-        return context.print_json(done, status)
-    _show(context, done)
-    return status
+    try:
+        pruner.prune()
+    finally:  # what is gone is said, whatever became of the rest
+        _tell(context, pruner.done)
+    return FAILURE if pruner.done.problems else OK
+
+
+def _tell(context: Context, done: Round) -> None:
+    if context.args.json:
+        context.print_json(done)
+    else:
+        _show(context, done)
 
 
 def _show(context: Context, done: Round) -> None:
@@ -126,9 +132,9 @@ class Pruner:
         self._dry_run = dry_run
         self._archive = ngas.Archive(self._connection.database(ngas.DATABASE), self._connection.clock)
         self._reports = reports.Reports(self._connection.database(reports.DATABASE))
-        self._done = Round()
+        self.done = Round()
 
-    def prune(self) -> Round:
+    def prune(self) -> None:
         """Remove everything that may be; what goes wrong with one thing leaves the others alone."""
         known = evidence.gather(self._connection, self._context.settings)
         now = self._connection.clock.now()
@@ -147,11 +153,10 @@ class Pruner:
         for path in old_work.half_written(horizon) if not self._dry_run else ():
             self._is_gone(Path.unlink, path)
         self._messages()
-        return self._done
 
     def _note(self, thing: Pruned) -> None:
         """Take down what became of a thing, and audit at once what is gone: nobody could tell it later."""
-        self._done.pruned.append(thing)
+        self.done.pruned.append(thing)
         if not (thing.kept or self._dry_run):
             self._audit(thing.where, f"{thing.what}, {thing.size} bytes")
 
@@ -214,7 +219,7 @@ class Pruner:
             if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
                 return True  # by somebody else's hand
             met = "" if str(error.filename) == str(path) else f", at {error.filename}"
-            self._done.problems.append(f"{path} could not be removed: {error.strerror}{met}")
+            self.done.problems.append(f"{path} could not be removed: {error.strerror}{met}")
             return False
         return True
 
@@ -226,14 +231,14 @@ class Pruner:
         kept_s = janitor.retention_s(settings.retention_s, settings.lease_s)
         tidying = janitor.Janitor(self._connection.database(queue.DATABASE), kept_s=kept_s)
         if self._dry_run:
-            self._done.messages = sum(map(len, tidying.over()))
+            self.done.messages = sum(map(len, tidying.over()))
             return
         try:
-            self._done.messages = tidying.tidy().purged
+            self.done.messages = tidying.tidy().purged
         except Forbidden as error:
-            self._done.problems.append(f"messages are not purged: {error}; that needs a server administrator")
-        if self._done.messages:
-            self._audit(queue.DATABASE, f"{self._done.messages} settled messages past their retention")
+            self.done.problems.append(f"messages are not purged: {error}; that needs a server administrator")
+        if self.done.messages:
+            self._audit(queue.DATABASE, f"{self.done.messages} settled messages past their retention")
 
 
 def _remove(path: Path, aside: Path) -> None:

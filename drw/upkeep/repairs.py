@@ -15,7 +15,7 @@ from drw.upkeep.rebuild import Rebuilder, runs_of
 from shared import audit, delivery, lifecycle, manifest, messages, names, ngas, status, weblog
 from shared.bus import envelope
 from shared.clock import elapsed_s
-from shared.errors import DeadlineExceeded, DrwError, RemoteError
+from shared.errors import DatabaseAway, DeadlineExceeded, DrwError, RemoteError
 from shared.messages import CachedFile, IngestRequest
 from shared.status import Change
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from drw.registry import Context
     from drw.upkeep.contradictions import Finding
     from drw.upkeep.evidence import Evidence
+    from shared.dbcon import Doc
     from shared.messages import FileEntry
     from shared.status import StatusEntity
 
@@ -46,7 +47,7 @@ class Repairs:
         self._archive = ngas.Archive(context.connection.database(ngas.DATABASE), context.connection.clock)
         self._rebuilder = Rebuilder(context.connection, known)
         self._rebuilt: set[str] = set()
-        self._silent = ""
+        self._silent = self._away = ""
         self._of_kind: dict[str, Callable[[Finding], None]] = {
             contradictions.NOBODYS_MESSAGE: self._park,
             contradictions.NOBODY_PROCESSES: self._end_processing,
@@ -65,18 +66,23 @@ class Repairs:
         }
 
     def repair(self, finding: Finding) -> str:
-        """Mend one contradiction, and keep in the audit that it was; return why it could not be, or nothing."""
-        if self._silent and finding.kind in _BY_THE_STATE_SYSTEM:
-            return self._silent
+        """Mend one contradiction, and keep in the audit that it is to be; return why it could not be, or nothing."""
+        if self._away or (self._silent and finding.kind in _BY_THE_STATE_SYSTEM):
+            return self._away or self._silent
+        subject, why = finding.ous or finding.subject, f"{finding.kind}: {finding.what}"
         try:
+            audit.intend(
+                self._context.connection, "repair", subject, why, by=self._by, revision=finding.stamp or finding.subject
+            )
             self._of_kind[finding.kind](finding)
         except DeadlineExceeded as error:
             self._silent = str(error)  # whoever does not answer once is not asked, and waited for, a thousand times
             return self._silent
+        except DatabaseAway as error:
+            self._away = str(error)
+            return self._away
         except (DrwError, OSError) as error:
             return str(error)
-        why = f"{finding.kind}: {finding.what}"
-        audit.record(self._context.connection, "repair", finding.ous or finding.subject, why, by=self._by)
         return ""
 
     # Messages and states
@@ -124,7 +130,7 @@ class Repairs:
         run = names.products_dir(entity.prog_id, entity.run)
         request = IngestRequest(ousUID=entity.entity_id, timestamp=entity.run, productsDir=run)
         key = f"repair {entity.entity_id} {len(entity.history)}"
-        self._context.bus.send(messages.INGEST, request.body(), dedup=key)
+        self._send(messages.INGEST, request.body(), key)
         if entity.state == lifecycle.VERIFIED:
             try:
                 self._set(finding, Change(state=lifecycle.DELIVERY_IN_PROGRESS), "given to the product ingestor again")
@@ -150,7 +156,20 @@ class Repairs:
             files=manifest.manifest_of(cache.path / finding.subject),
         )
         key = f"repair {finding.subject} {finding.stamp}"
-        self._context.bus.send(messages.cached_selector("JAO"), request.body(), dedup=key)
+        self._send(messages.cached_selector("JAO"), request.body(), key)
+
+    def _send(self, selector: str, body: Doc, key: str) -> None:
+        """Send what a key stands for, once however often this is done; after what has come to its end, anew.
+
+        Raises DrwError where a person has to look at it first.
+        """
+        bus = self._context.bus
+        message = bus.compose(selector, body, dedup=key)
+        while (earlier := bus.queue.get(message.id)) and not earlier.is_open:
+            if earlier.state == envelope.DEAD:
+                raise DrwError(f"message {earlier.id} says so, and is dead: see 'drw dead list'")
+            message = bus.compose(selector, body, dedup=f"{key} after {earlier.done_at}")
+        bus.send_many([message])
 
     def _expand(self, finding: Finding) -> None:
         cache = next(each for each in self._known.caches.values() if finding.subject.startswith(f"{each.path}/"))
@@ -159,14 +178,23 @@ class Repairs:
     # Records and archive
 
     def _rebuild(self, finding: Finding) -> None:
-        """Make the records of an OUS anew, once for all that was found of it."""
-        if finding.ous in self._rebuilt:
-            return
-        self._rebuilt.add(finding.ous)
-        made = [each for run in runs_of(self._known, [finding.ous]) for each in self._rebuilder.rebuild(run)]
-        made += self._rebuilder.conclude([finding.ous])
-        if not made:
+        """Make the records of an OUS anew, once for all that was found of it, and look whether that mended this."""
+        if finding.ous not in self._rebuilt:
+            self._rebuilt.add(finding.ous)
+            for run in runs_of(self._known, [finding.ous]):
+                self._rebuilder.rebuild(run)
+            self._rebuilder.conclude([finding.ous])
+        if not self._is_recorded(finding):
             raise DrwError("; ".join(self._rebuilder.problems) or "neither caches nor archive have what it takes")
+
+    def _is_recorded(self, finding: Finding) -> bool:
+        """Tell whether the records have by now what a finding says they lack."""
+        records = delivery.Records(self._context.connection)
+        if finding.kind == contradictions.NO_METADATA:
+            return records.metadata(finding.subject) is not None
+        entity = self._known.entities[finding.ous]
+        kept = records.status(entity.id)
+        return kept is not None and kept.complete and kept.timestamp == entity.run
 
     def _archive_again(self, finding: Finding) -> None:
         """Archive a file from a cache, if one has it as the records say, or as the archive itself says."""

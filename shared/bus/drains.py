@@ -37,10 +37,15 @@ def document_id(actor: str) -> str:
     return _PREFIX + actor
 
 
-def drain(database: Database, actor: str, *, by: str, reason: str, now: datetime) -> Drain:
-    """Have an actor take nothing new; one that is drained already gets the new reason. BadInput without a reason."""
+def refuse_without(reason: str) -> None:
+    """Raise BadInput where a drain has no reason."""
     if not reason.strip():
         raise BadInput("a drain needs a reason, for whoever wonders why that actor is idle")
+
+
+def drain(database: Database, actor: str, *, by: str, reason: str, now: datetime) -> Drain:
+    """Have an actor take nothing new; one that is drained already gets the new reason. BadInput without a reason."""
+    refuse_without(reason)
     made = Drain(actor, by, stamp(now), reason)
     fields = msgspec.to_builtins(made) | {"schema": _SCHEMA}
     database.mutate(document_id(actor), lambda doc: {"_rev": doc["_rev"], **fields} if doc else fields)

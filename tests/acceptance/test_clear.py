@@ -11,6 +11,7 @@ import pytest
 
 from drw import setup
 from drw.machine.running import status
+from shared.clock import stamp
 from shared.dbcon import DbConnection
 from shared.settings import read_settings
 
@@ -30,6 +31,18 @@ class Clear:
             "DRW_EU_CACHE": str(self.eu),
             "DRW_JAO_CACHE": str(self.jao),
         }
+
+    def begin(self):
+        """Start it, to be answered later."""
+        return subprocess.Popen(
+            [sys.executable, "-u", "-P", "-m", "drw.clear"],
+            env=self.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            text=True,
+        )
 
     def __call__(self, *arguments, answer="", cwd="/", **environ):
         return subprocess.run(
@@ -95,6 +108,20 @@ def test_it_empties_what_is_ours_and_touches_no_other_database(clear, connection
     done = clear(*arguments, answer=answer)
     assert done.returncode == 0, done.stderr
     assert left(clear, connection) == ([True, False], 0)
+
+
+def test_who_began_to_run_while_it_asked_is_not_robbed(clear, connection):
+    fill(clear, connection)
+    asking = clear.begin()
+    for line in asking.stdout:
+        if line.startswith("  will be emptied"):
+            break
+    sign = {"_id": "xtss@elsewhere:1", "schema": 1, "kind": "xtss", "host": "elsewhere", "pid": 1, "every": 60}
+    connection.database("actors").put({**sign, "at": stamp(connection.clock.now())})
+    said, complaint = asking.communicate("yes\n", timeout=60)
+    assert asking.returncode == 1, said
+    assert "these actors are at work" in complaint
+    assert left(clear, connection) == ([True, True], 1)
 
 
 def test_it_refuses_dangerous_and_foreign_folders_and_changes_nothing(clear, connection, tmp_path):

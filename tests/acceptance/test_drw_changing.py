@@ -408,6 +408,29 @@ def test_people_elsewhere_are_told_once_also_when_their_address_fails_at_first(p
     assert "hush" not in notifier.text
 
 
+def test_those_that_are_drained_go_on_whoever_beside_them_is_not(place):
+    drivers = [place.start("pipeline-driver", "JAO", place.jao) for _ in range(3)]
+    first, second, third = (f"pipeline-driver.JAO@{socket.gethostname()}:{each.process.pid}" for each in drivers)
+    place.wait_until(
+        lambda: all(map(place.connection.database("actors").get, (first, second, third))), database="actors"
+    )
+    assert sorted(answer(place, "drain", first, third, "--reason", "new disk")["actors"]) == sorted([first, third])
+    assert sorted(answer(place, "drain", "pipeline-driver.JAO", "--end")["actors"]) == sorted([first, third])
+    assert drains.current(place.connection.database(queue.DATABASE)) == {}
+    assert "is not drained" in refused(place, "drain", "pipeline-driver.JAO", "--end")
+    assert [each.stop() for each in drivers] == [0, 0, 0]
+
+
+def test_what_is_sent_is_no_failure_because_it_cannot_be_seen_who_listens(place, couchlet_of_module, monkeypatch):
+    """Told that it failed, people send it again."""
+    with Proxy(couchlet_of_module.url) as proxy:
+        proxy.rule(asks("/actors/_all_docs"), fail(503))
+        monkeypatch.setitem(place.environ, "DRW_COUCHDB_URL", proxy.url)
+        done = process(place, "send", "ingest.JAO", '{"n": 1}', "--delay", "2h")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ingest.JAO:")
+
+
 def test_a_drained_actor_finishes_what_it_has_and_takes_nothing_new(place):
     busy, waiting = some(2)
     held = hold(place, busy)

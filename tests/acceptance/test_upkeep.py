@@ -6,8 +6,10 @@ import zipfile
 import msgspec
 import pytest
 
+from drw.upkeep.prune import Pruner
 from shared import delivery, manifest, names, ngas, reports, status
 from shared.cache import CacheDirectory
+from shared.errors import DatabaseAway
 
 OUS, PROGRAM, RUN = "uid://X1/X1/Xb0", "2015.1.00657.S", "2026-11-20T10:00:00.001"
 DOCUMENT = names.document_id(OUS)
@@ -172,6 +174,54 @@ def test_what_is_wrong_with_an_earlier_run_of_one_ous_is_found_and_mended(place,
     assert contradictions_of(drw) == {("no report", OUS): False}
     audited = [doc["subject"] for doc in place.connection.database("audit").every()]
     assert audited == [OUS] * 3
+
+
+def test_only_what_was_mended_is_said_to_be(place, drw):
+    (place.jao / names.weblog(OUS, RUN)).write_bytes(b"")
+    prune(place.jao, place.eu)
+    (place.jao / names.weblog(OUS, RUN)).unlink()
+    for name in (ngas.DATABASE, delivery.METADATA_DATABASE):
+        remove(place, name, PRODUCTS[1])
+    remove(place, delivery.METADATA_DATABASE, PRODUCTS[2])
+    found = contradictions_of(drw, "--repair")
+    assert {subject: mended for (kind, subject), mended in found.items() if kind == "no metadata"} == {
+        PRODUCTS[1]: False,
+        PRODUCTS[2]: True,
+    }
+    assert contradictions_of(drw)[("delivery status", OUS)] is False
+    assert contradictions_of(drw, "--repair")[("delivery status", OUS)] is False
+
+
+def test_what_a_repair_sent_and_a_person_discarded_is_sent_again(place, drw):
+    entities, post = place.connection.database(status.DATABASE), place.connection.database("msgq")
+    entities.put({**entities.get(DOCUMENT), "state": "DeliveryInProgress", "substate": "IngestingProducts"})
+
+    def ingesting():
+        return [doc["_id"] for doc in post.every(start="ingest.") if doc["state"] == "ready"]
+
+    place.start("xtss")
+    assert contradictions_of(drw, "--repair")[("delivered by nobody", OUS)] is True
+    (sent,) = ingesting()
+    assert ("delivered by nobody", OUS) not in contradictions_of(drw)
+    post.put({**post.get(sent), "state": "dead", "doneAt": "2026-11-20T12:00:00.000000Z"})
+    drw("dead", "discard", sent, "--reason", "for a test", status=0)
+    assert contradictions_of(drw, "--repair")[("delivered by nobody", OUS)] is True
+    (again,) = ingesting()
+    assert again != sent
+
+
+def test_what_is_pruned_is_told_though_the_database_goes_away(place, drw, monkeypatch):
+    gone = place.settings.runs_dir() / f"{names.products_dir(PROGRAM, RUN)}.run"
+    gone.mkdir(parents=True)
+    (gone / "ended.json").write_text("{}")
+
+    def fail(*_):
+        raise DatabaseAway("for a test")
+
+    monkeypatch.setattr(Pruner, "_messages", fail)
+    done = drw("prune", "--older-than", "0s", status=3)
+    assert str(gone) in {each["where"] for each in done["pruned"]}
+    assert not gone.exists()
 
 
 def pruned(drw, *argv, status=0):

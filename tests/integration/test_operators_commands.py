@@ -58,11 +58,16 @@ def test_a_selector_is_paused_shown_and_resumed(place, drw, seen):
     worker.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]))
     sent = place.bus("sender").send("work.EU", {"n": 1})
     with worker:
+        drw("pause", "work.EU", "--reason", "its own")
+        said = drw("resume", "work.EU")
+        assert said == "work.EU is resumed, but is held by the pause of work.* still\n"
         assert drw("resume", "work.*", "--reason", "there is room") == "work.* goes on\n"
         place.wait_for_state(sent, "consumed")
     audit = list(place.connection.database("audit").every())
     assert [(doc["what"], doc["subject"], doc["why"]) for doc in audit] == [
         ("pause", "work.*", "the disk is full"),
+        ("pause", "work.EU", "its own"),
+        ("resume", "work.EU", ""),
         ("resume", "work.*", "there is room"),
     ]
 
@@ -164,6 +169,7 @@ def test_what_an_actor_has_in_hand_is_found_behind_thousands_that_wait(place):
         (["unsubscribe", "work.done", "page"], "'page' is not subscribed to work.done: 'drw groups' lists who is"),
         (["dead", "requeue"], "which messages"),
         (["dead", "requeue", "work.EU:1"], "no dead message begins with"),
+        (["dead", "discard", "work.EU:1", "--all", "--reason", "x"], "leave one of the two away"),
         (["dead", "requeue", "--all", "--body", "-"], "for one message"),
     ],
 )

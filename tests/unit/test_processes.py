@@ -287,6 +287,18 @@ def test_stop_ends_what_a_killed_supervisor_left(home):
     assert not any(row.is_alive() for row in left.values())
 
 
+def test_a_supervisor_that_no_file_names_is_told_of(home, monkeypatch):
+    start(home, process(home, "one"))
+    left = status(home)
+    (home / "running.json").unlink()
+    monkeypatch.setattr(ending, "KILL_S", 0.1)
+    with pytest.raises(ProgramError, match=r"holds .*supervisor\.lock by hand"):
+        ending.stop(home)
+    os.kill(left.supervisor, signal.SIGTERM)
+    until(lambda: not Home(home).is_supervised())
+    assert not left.row("one").is_alive()
+
+
 def test_what_is_started_again_keeps_its_place(home):
     with pytest.raises(ProgramError):
         start(home, process(home, "one", "exit 2"), process(home, "two"), process(home, "three"))
