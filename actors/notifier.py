@@ -65,7 +65,9 @@ class Webhook:
                 body=msgspec.json.encode(delivery.body),
                 headers={"Content-Type": "application/json", "Idempotency-Key": key, "User-Agent": "drw"},
                 redirect=False,
+                preload_content=False,
             )
+            answer.close()  # how it goes on is of no interest, and may have no end
         except urllib3.exceptions.HTTPError as error:
             return Snooze(f"{self.host} cannot be reached: {type(error).__name__}")
         if answer.status < HTTPStatus.MULTIPLE_CHOICES:

@@ -162,6 +162,10 @@ class SourceAway(CacheError):
     """What is to be copied is not there yet, or cannot be reached."""
 
 
+class CacheAway(CacheError):
+    """A disk does not answer, is not mounted, or may not be written now: that passes, or somebody mends it."""
+
+
 class DiskFull(CacheError):
     """A disk has no room now."""
 

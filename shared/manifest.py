@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared import names
-from shared.errors import BadInput, CacheError, DiskFull, SourceAway
+from shared.errors import BadInput, CacheAway, CacheError, DiskFull, SourceAway
 from shared.messages import FileEntry
 
 if TYPE_CHECKING:
@@ -32,17 +32,31 @@ MAX_DEPTH: Final = 64
 """How deep directories may be nested: far beyond any products directory, far below what recursion bears."""
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_AWAY: Final = {
+    *(errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+    *(errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EREMOTEIO),
+}
+"""What a disk says that has gone, or was mounted read-only after a fault, and what one says that is on the network."""
 
 
 @contextmanager
 def disk_errors(doing: str, where: Path) -> Iterator[None]:
-    """Turn an OSError of ``doing`` something in ``where`` into a CacheError that says what to do."""
+    """Turn an OSError of ``doing`` something in ``where`` into a CacheError that says what to do.
+
+    It is DiskFull or CacheAway where that passes; that something is missing there means that its disk is.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             raise DiskFull(f"{doing} in {where} failed: the disk is full; free some space there") from error
-        raise CacheError(f"{doing} in {where} failed: {error.strerror}") from error
+        kind = CacheAway if error.errno in {errno.ENOENT, *_AWAY} else CacheError
+        raise kind(f"{doing} in {where} failed: {error.strerror}") from error
+
+
+def _unreadable(path: Path, error: OSError, what: str = "read") -> CacheError:
+    kind = CacheAway if error.errno in _AWAY else CacheError
+    return kind(f"{path} cannot be {what}: {error.strerror}")
 
 
 def plain_mode(path: Path) -> int:
@@ -52,7 +66,7 @@ def plain_mode(path: Path) -> int:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SourceAway(f"{path} is not there") from error
     except OSError as error:
-        raise CacheError(f"{path} cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     if stat.S_ISLNK(mode):
         raise CacheError(f"{path} is a symbolic link: caches hold plain files and directories only")
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -69,7 +83,7 @@ def _walk(path: Path, relative: str, depth: int) -> Iterator[tuple[str, int]]:
     try:
         children = sorted(child.name for child in path.iterdir())
     except OSError as error:
-        raise CacheError(f"{path} cannot be listed: {error.strerror}") from error
+        raise _unreadable(path, error, "listed") from error
     for child in children:
         try:
             names.file_name(child)
@@ -92,7 +106,7 @@ def _opened(path: Path) -> Iterator[int]:
     except FileNotFoundError as error:
         raise SourceAway(f"{path} is not there any more") from error
     except OSError as error:
-        raise CacheError(f"{path} cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise CacheError(f"{path} is not a plain file any more")
@@ -106,7 +120,7 @@ def _chunks(file: int, path: Path) -> Iterator[bytes]:
         try:
             chunk = os.read(file, CHUNK_BYTES)
         except OSError as error:
-            raise CacheError(f"{path} cannot be read: {error.strerror}") from error
+            raise _unreadable(path, error) from error
         if not chunk:
             return
         yield chunk

@@ -101,6 +101,8 @@ class Archive:
     def _store(self, path: Path, name: str, size: int, sha256: str) -> bool:
         """Store content and description; tell whether something stood against the latter at first."""
         before = self._database.get(name)
+        if before is not None and described(before) is not None:  # since it was looked at: nothing is put over that
+            raise errors.Conflict(f"{name} is archived by now")
         rev = before["_rev"] if before else ""
         try:
             rev = self._database.attach(name, name, rev, _checked(path, size, sha256), size)
@@ -112,13 +114,13 @@ class Archive:
         doc = self._database.get(name, rev=rev)
         if doc is None:
             raise errors.Conflict(f"{name} was changed meanwhile")
-        described: Doc = doc | {
+        description: Doc = doc | {
             "schema": SCHEMA,
             "writeTimestamp": stamp(self._clock.now()),
             "size": size,
             "sha256": sha256,
         }
-        return self._write_description(described)
+        return self._write_description(description)
 
     def _write_description(self, doc: Doc) -> bool:
         """Write the description to a content that was just stored, again while a copy does not have that yet.

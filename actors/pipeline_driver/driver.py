@@ -20,6 +20,7 @@ from shared.bus import Dead, Done, Retry, envelope
 from shared.cache import path_of_cache
 from shared.errors import (
     BadInput,
+    CacheAway,
     CacheError,
     ContentDiffers,
     DiskFull,
@@ -95,7 +96,7 @@ class Driver:
             return self._cancelling.end(delivery, cancelled)
         except StateRefused as error:
             return Dead(str(error))
-        except (DiskFull, SourceAway):
+        except (CacheAway, DiskFull, SourceAway):
             raise
         except (ProgramError, CacheError, OSError) as error:
             # A cache that fails leaves what a run made as good as before; one that has its name taken does not.
@@ -202,18 +203,28 @@ class Driver:
         Raises DiskFull where the work disk is, because then nobody knows whether it was anything else that failed.
         """
         if not is_final and not keeps_run:
-            self._check_room(delivery)
-        is_last = delivery.message.attempts >= self._attempts or delivery.is_last_attempt
-        if is_final or is_last:
+            self._check_room(delivery, request)
+        if is_final or self._is_last(delivery):
             return self._give_up(delivery, request, problem)
         if not keeps_run:
             self._runs.forget(delivery.message)
         return Retry(problem)
 
-    def _check_room(self, delivery: Delivery) -> None:
+    def _is_last(self, delivery: Delivery) -> bool:
+        """Tell whether no run is left after this one, which failed: that a driver was stopped in one before is none.
+
+        What went wrong before an operator requeued the message is kept with it, and does not count.
+        """
+        message = delivery.message
+        failures = min(len(message.errors) + 1, message.attempts)
+        return failures >= self._attempts or delivery.is_last_attempt
+
+    def _check_room(self, delivery: Delivery, request: ProcessRequest) -> None:
         try:
             self._runs.check_room()
         except DiskFull:
+            if run := self._runs.of(delivery.message, request):
+                run.clear()  # which may be what fills the disk
             self._runs.forget(delivery.message)
             raise
         except CacheError as error:

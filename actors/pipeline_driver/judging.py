@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shared import manifest, names, report, weblog
-from shared.errors import BadInput, CacheError
+from shared.errors import BadInput, CacheAway, CacheError
 
 if TYPE_CHECKING:
     from actors.pipeline_driver.runs import Run
@@ -15,7 +15,7 @@ _REPORT_BYTES: Final = 5_000_000
 
 
 def problem_of(run: Run, ended: Ended) -> str:
-    """Return what is wrong with a run, or nothing."""
+    """Return what is wrong with a run, or nothing; raise CacheAway while nobody can tell."""
     if not ended.succeeded:
         return f"the pipeline {ended.sentence()}"
     if not run.products.is_dir():
@@ -26,6 +26,8 @@ def problem_of(run: Run, ended: Ended) -> str:
     # Before anything is read: links and pipes have no place among products, and a report must not fill the memory.
     try:
         sizes = dict(manifest.files_of(run.directory / run.products_dir))
+    except CacheAway:
+        raise
     except CacheError as error:
         return f"what the pipeline made cannot be kept: {error}"
     return _report_problem(run, sizes) or _weblog_problem(run)
@@ -48,6 +50,8 @@ def _weblog_problem(run: Run) -> str:
     name = names.weblog(run.request.ousUID, run.timestamp)
     try:
         weblog.check(run.products / name)
+    except CacheAway:
+        raise
     except (BadInput, CacheError) as error:
         return f"the weblog {name} is missing or cannot be expanded: {error}"
     return ""

@@ -48,6 +48,8 @@ _KEEPER_ENDS_S: Final = 8.0
 """How long the keeper of a program whose driver died may take to end it and to record that."""
 
 _PASSED_ON: Final = "passed-on"
+_KEPT: Final = frozenset({"program.log", "ended.json", "ended.json.keeper", _PASSED_ON})
+"""What stays of a run of which nothing is needed any more."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,25 @@ class Run:
         return (self.directory / _PASSED_ON).exists()
 
     def finish(self) -> None:
-        """Note that all was sent on, and remove what the program made, which the cache has; log and record stay.
+        """Note that all was sent on, and :meth:`clear`: the cache has the products.
 
-        What cannot be noted or removed is said and left: the OUS has gone on, and its state is what counts.
+        What cannot be noted is said and left: the OUS has gone on, and its state is what counts.
         """
         try:
             (self.directory / _PASSED_ON).touch()
         except OSError as error:
             _LOG.warning("that run %s was passed on cannot be noted: %s", self.products_dir, error)
-        shutil.rmtree(self.directory / self.products_dir, ignore_errors=True)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove all that the program made, products and scratch; log and record stay, and what cannot be removed."""
+        found: list[Path] = []
+        with suppress(OSError):
+            found = [path for path in self.directory.iterdir() if path.name not in _KEPT]
+        for path in found:
+            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                path.unlink()
 
 
 class _Note(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ LONGEST_S: Final = 366 * 86400.0
 _PASSING: Final = (
     errors.OutcomeUnknown,
     errors.SourceAway,
+    errors.CacheAway,
     errors.DiskFull,
     errors.DatabaseMissing,
     errors.Forbidden,

@@ -311,3 +311,27 @@ def test_what_cannot_be_read_is_away_and_what_differs_is_refused(system):
     assert archive.put(path, "a.data", **facts).size == 1
     with pytest.raises(NameTaken, match=r"the archive has another file under the name a\.data: 1 bytes"):
         archive.put(path, "a.data", size=1, sha256="0" * 64)
+
+
+def test_who_is_overtaken_between_looking_and_storing_puts_nothing_over_it(system, tmp_path, monkeypatch):
+    quick, late = archive_of(system), archive_of(system)
+    contents = {name: tmp_path / name for name in ("quick", "late")}
+    for name, path in contents.items():
+        path.write_text(name)
+    facts = {name: manifest.entry(path, name) for name, path in contents.items()}
+
+    def put(archive, name):
+        entry = facts[name]
+        return archive.put(contents[name], "a.data", size=entry.size, sha256=entry.sha256)
+
+    describe = late.describe
+
+    def overtaken(name):
+        monkeypatch.setattr(late, "describe", describe)
+        assert describe(name) is None
+        put(quick, "quick")
+
+    monkeypatch.setattr(late, "describe", overtaken)
+    with pytest.raises(NameTaken):
+        put(late, "late")
+    assert b"".join(quick.get("a.data")) == b"quick"

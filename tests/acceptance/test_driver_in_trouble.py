@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from proxy import Proxy
 from troubles import fail, writes
+from waiting import until
 
 from actors import pipeline
 from actors.pipeline_driver.runs import Runs
@@ -22,8 +23,9 @@ from shared.bus import Message
 
 OUS = "uid://X1/X1/Xb5"
 PROCESS, REPORTS = "pipeline.process.EU", "pipeline.report.JAO"
+RECORDS = {"program.log", "ended.json", "ended.json.keeper", "passed-on"}
 REDUCE = """
-import os, resource, subprocess, sys
+import os, resource, subprocess, sys, time
 from pathlib import Path
 
 state = Path({state!r})
@@ -61,6 +63,11 @@ def start_driver(system, *options, before="", after=""):
     )
     command = f"{sys.executable} {program} {{progID}} {{ousUID}} {{executive}}"
     return system.start("pipeline-driver", *options, "--command", command, "EU", system.eu)
+
+
+def left_of_runs(system):
+    """Return the names of what is left in the directories of all runs."""
+    return {path.name for path in system.settings.runs_dir().glob("*.run/*")}
 
 
 def launch(system, ous=OUS):
@@ -258,6 +265,7 @@ def test_a_run_that_fails_on_a_full_disk_is_begun_anew_when_there_is_room(system
         before="""
 if not state.exists():
     state.touch()
+    Path("scratch").write_text("what fills the disk")
     keeper = Path("/proc/self/status").read_text().partition("PPid:")[2].split()[0]
     driver = Path(f"/proc/{keeper}/status").read_text().partition("PPid:")[2].split()[0]
     resource.prlimit(int(driver), resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -267,11 +275,34 @@ if not state.exists():
     message_id = launch(system)
     wait_for_snooze(system, message_id, "the disk is full")
     assert states(system)[-1] == "Processing"
+    assert left_of_runs(system) <= RECORDS
     limit_files(driver, resource.RLIM_INFINITY)
     settled = system.wait_for_message(message_id, "consumed", "dead")
     assert (settled["state"], settled["attempts"], settled.get("errors", [])) == ("consumed", 1, [])
     assert system.entity(OUS).state == "ReadyForReview"
     assert len(runs(system)) == 2
+
+
+def test_a_driver_that_is_stopped_in_the_middle_of_runs_uses_up_none_of_them(system, xtss):
+    system.environ["DRW_GRACE_S"] = "0.2"
+    begun = system.home / "state"
+    trouble = """
+runs = len(state.read_text()) if state.exists() else 0
+state.write_text("." * (runs + 1))
+if runs < 2:
+    time.sleep(600)
+if runs == 2:
+    sys.exit("no such calibrator")
+"""
+    message_id = launch(system)
+    for number in (1, 2):
+        driver = start_driver(system, "--attempts", "2", before=trouble)
+        until(lambda number=number: begun.exists() and len(begun.read_text()) == number)
+        assert driver.stop() == 0
+    start_driver(system, "--attempts", "2", before=trouble)
+    settled = system.wait_for_message(message_id, "consumed", "dead")
+    assert (settled["state"], settled["attempts"], len(settled["errors"])) == ("consumed", 4, 1)
+    assert system.entity(OUS).state == "ReadyForReview"
 
 
 def test_a_work_directory_that_cannot_be_used_is_a_problem_that_names_it(system, xtss):
@@ -340,13 +371,14 @@ def test_a_run_whose_name_the_cache_has_with_another_content_is_a_problem_in_the
 
 
 def test_a_run_that_the_cache_does_not_take_now_is_kept_and_passed_on_later(system, xtss):
-    system.environ["DRW_ATTEMPTS"] = "60"
     incoming, aside = system.eu / ".drw-cache" / "incoming", system.eu / ".drw-cache" / "aside"
-    start_driver(system, "--attempts", "50", after="(cache / '.drw-cache/incoming').rename(cache / '.drw-cache/aside')")
+    unmount = "Path('scratch').touch(); (cache / '.drw-cache/incoming').rename(cache / '.drw-cache/aside')"
+    start_driver(system, "--attempts", "1", after=unmount)
     message_id = launch(system)
-    tried = system.wait_for_message(message_id, "delayed")
-    assert str(incoming) in tried["errors"][-1]["what"]
+    assert str(incoming) in wait_for_snooze(system, message_id, "failed: No such file")["waits"]
     aside.rename(incoming)
-    assert system.wait_for_message(message_id, "consumed", "dead")["state"] == "consumed"
+    settled = system.wait_for_message(message_id, "consumed", "dead")
+    assert (settled["state"], settled["attempts"]) == ("consumed", 1)
+    assert left_of_runs(system) == RECORDS, "the cache has the products"
     (run,) = runs(system)
     assert names.products_dir("2015.1.00657.S", system.entity(OUS).run) == run.removesuffix(".run")

@@ -14,14 +14,16 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from proxy import Proxy
 from troubles import asks, fail
 
+from actors.notifier import Webhook
 from drw import cli, launches
 from shared import audit, cancels, names
 from shared.bus import drains, envelope, queue
@@ -372,6 +374,31 @@ def hook():
     yield made
     made.shutdown()
     made.server_close()
+
+
+class _Endless(BaseHTTPRequestHandler):
+    """Takes what it is told, and never comes to the end of its answer."""
+
+    def do_POST(self):
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            while not self.server.over.wait(0.1):
+                self.wfile.write(b".")
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_web_address_whose_answer_has_no_end_holds_nobody_up():
+    news = SimpleNamespace(message=SimpleNamespace(id="news:1"), body={"text": "it is dead"})
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Endless) as server:
+        server.daemon_threads, server.over = True, threading.Event()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        told = Webhook(f"http://127.0.0.1:{server.server_port}/").handle(news)
+        server.over.set()
+        server.shutdown()
+    assert told is None
 
 
 def test_people_elsewhere_are_told_once_also_when_their_address_fails_at_first(place, hook):

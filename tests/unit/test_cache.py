@@ -1,5 +1,6 @@
 """A cache directory: what comes in is whole, verified and there once."""
 
+import errno
 import hashlib
 import os
 import resource
@@ -14,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared import manifest
+from shared.bus import Snooze
+from shared.bus.outcomes import of_error
 from shared.cache import MARKER, CacheDirectory, clear, foreign_entries, path_of_cache, private_folder
-from shared.errors import BadInput, CacheError, ContentDiffers, SourceAway
+from shared.errors import BadInput, CacheAway, CacheError, ContentDiffers, DiskFull, SourceAway
 from shared.messages import FileEntry
 from shared.replication import Source, replicate
 
@@ -39,6 +42,23 @@ def source(tmp_path):
     (tmp_path / "source" / RUN / "empty").mkdir()
     (tmp_path / "source" / WEBLOG).write_bytes(b"zip")
     return tmp_path / "source"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EROFS, CacheAway),
+        (errno.ESTALE, CacheAway),
+        (errno.ENOENT, CacheAway),
+        (errno.ENOSPC, DiskFull),
+        (errno.EACCES, CacheError),
+    ],
+)
+def test_what_is_wrong_with_a_disk_passes_or_not(tmp_path, number, kind):
+    with pytest.raises(CacheError) as raised, manifest.disk_errors("writing", tmp_path):
+        raise OSError(number, os.strerror(number))
+    assert type(raised.value) is kind
+    assert isinstance(of_error(raised.value), Snooze) == (kind is not CacheError)
 
 
 def incoming(cache):
