@@ -45,6 +45,9 @@ _SHARDS_COME_OR_GO: Final = ("No DB shards could be opened", "missing_target")
 """What CouchDB answers meanwhile (`fabric:get_db_info`, `mem3_util:get_or_create_db_int`)."""
 _LOOK_S: Final = 0.02
 _EVERY_COPY_S: Final = 2.0
+_MOST_COPIES_S: Final = 5.0
+"""For so long what lost is looked for and removed, while other writes wait: the janitor removes what stays."""
+
 _A_COPY_IS_AWAY_S: Final = 60.0
 """A node that hangs lets CouchDB wait for a minute for its copy: it is not asked for again so soon."""
 
@@ -304,7 +307,7 @@ class Database:
     def leaves_of_every_copy(self, doc_id: str, *, ancestors: bool = False) -> list[Doc]:
         """Return the leaves of a document in all copies: one that lost may be in the one that a majority leaves out.
 
-        While a copy does not answer, those of a majority.
+        While a copy does not answer, those of a majority. A copy that hangs is waited for a few seconds only.
         """
         if elapsed_s() > self._every_copy_from_s:
             try:
@@ -312,7 +315,7 @@ class Database:
                 return self.leaves([doc_id], ancestors=ancestors, copies=copies, timeout_s=_EVERY_COPY_S)[doc_id]
             except errors.DatabaseAway:
                 self._every_copy_from_s = elapsed_s() + _A_COPY_IS_AWAY_S
-        return self.leaves([doc_id], ancestors=ancestors)[doc_id]
+        return self.leaves([doc_id], ancestors=ancestors, timeout_s=_MOST_COPIES_S)[doc_id]
 
     def put(self, doc: Doc) -> str:
         """Write one document at the revision that it was read at and return the new one.
@@ -494,7 +497,8 @@ class Database:
             return True
         _LOG.info("removing %d leaves that lost a race from %s", len(tombs), self.name)
         try:
-            return not any(row.error for row in self.bulk(tombs))
+            content = msgspec.json.encode({"docs": tombs})
+            return not any(row.error for row in self.bulk_bytes(content, len(tombs), timeout_s=_MOST_COPIES_S))
         except errors.DatabaseError as error:
             _LOG.warning("leaves that lost are not removed from %s: %s", self.name, error)
             return False

@@ -6,11 +6,13 @@ where its writer died meanwhile, or where it stood on a copy that was away, and 
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from drw import setup
 from shared.bus import envelope, janitor, queue
 from shared.bus.trees import Trees
+from shared.errors import DatabaseError
 
 if TYPE_CHECKING:
     import threading
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from shared.dbcon import Database, DbConnection
 
+_LOG = logging.getLogger(__name__)
 _PAGE: Final = 1000
 
 
@@ -35,7 +38,7 @@ def remove(connection: DbConnection, stopping: threading.Event) -> int:
             continue
         since = str(_seen(queue_.get(janitor.ROUND)).get(name) or "0")
         for ids, reached in _forked(database, since):
-            freed += sum(_free(database, doc_id) for doc_id in ids)
+            freed += sum(_freed(database, doc_id) for doc_id in ids)
             _keep(queue_, name, reached)
             if stopping.is_set():
                 return freed
@@ -49,6 +52,16 @@ def _forked(database: Database, since: str) -> Iterator[tuple[list[str], str]]:
         page = database.changed(since, limit=_PAGE)
         since, count = str(page.last_seq), len(page.results)
         yield [each.id for each in page.results if len(each.changes) > 1], since
+
+
+def _freed(database: Database, doc_id: str) -> bool:
+    """As :func:`_free`; a document that cannot be read or written keeps none of the others back."""
+    try:
+        return _free(database, doc_id)
+    except DatabaseError as error:
+        database.info()  # else it is the database that is away: the next round begins here
+        _LOG.warning("what lost is not removed from document %s of %s: %s", doc_id, database.name, error)
+        return False
 
 
 def _free(database: Database, doc_id: str) -> bool:

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared import dbcon, errors
-from shared.bus import envelope, queue
+from shared.bus import envelope, queue, readable
 from shared.bus.queue import INDEXES, READY_INDEX
 from shared.bus.retry import BackOff
 from shared.bus.trees import generation
 from shared.clock import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from shared.dbcon import Database, Doc
 
@@ -37,7 +37,11 @@ _OVER: Final = (envelope.CONSUMED, envelope.EXPIRED)
 _LEAST_RETENTION_S: Final = 3600.0
 _LEAST_LEASES: Final = 20
 _PAGE: Final = 100
-_NODE_AWAY: Final = "a node of the cluster is away, or was not seen in the round before"
+_CATCHES_UP_S: Final = 600.0
+"""So long a node that was away has to be back before anything is purged."""
+
+_NODE_AWAY: Final = "a node of the cluster is away, or is not known to be back for ten minutes"
+_UNREADABLE: Final = "CouchDB cannot read it"
 _COMPACTING: Final = BackOff(first_s=0.1, longest_s=5.0)
 
 
@@ -74,7 +78,7 @@ class Janitor:
         purged = 0
         outgoing, is_whole = _Outgoing(self._database), self._is_whole()
         for page in self.over():
-            doomed, reasons = self._doomed(page, outgoing) if is_whole else ({}, [_NODE_AWAY] * len(page))
+            doomed, reasons = self._readable(page, outgoing) if is_whole else ({}, [_NODE_AWAY] * len(page))
             for reason in reasons:
                 kept[reason] = kept.get(reason, 0) + 1
             self._database.purge(doomed)
@@ -87,25 +91,42 @@ class Janitor:
         return Tidied(purged, kept, sizes["file"], sizes["active"])
 
     def _is_whole(self) -> bool:
-        """Tell whether every node that may have a copy is there, and was in the round before, so that it has caught up.
+        """Tell whether every node that may have a copy is there, and was for a while, so that it has caught up.
 
         One that was away may have an older revision, which a purge of the newest does not touch: what was settled long
-        ago would be ready again.
+        ago would be ready again. Where no round has looked for as long as messages are kept, one may have been away
+        since before what is over now was settled, and nobody knows.
         """
         if not self._database.may_fork():
             return True
         nodes = self._database.server.call("GET", "/_membership")
         is_whole = set(nodes["cluster_nodes"]) <= set(nodes["all_nodes"])
         before = self._database.get(ROUND) or {}
-        if before.get("isWhole") is not is_whole:
-            self._database.mutate(ROUND, lambda doc: {**(doc or {"schema": 1}), "isWhole": is_whole})
-        return is_whole and before.get("isWhole") is True
+        now = self._database.server.clock.now()
+        horizon = stamp(now - timedelta(seconds=self._kept_s))
+        since = before.get("wholeSince")
+        if not is_whole or not isinstance(since, str) or str(before.get("lookedAt")) < horizon:
+            since = stamp(now) if is_whole else None
+        kept = {"wholeSince": since, "lookedAt": stamp(now)}
+        self._database.mutate(ROUND, lambda doc: {**(doc or {"schema": 1}), **kept})
+        return since is not None and since <= stamp(now - timedelta(seconds=_CATCHES_UP_S))
 
     def over(self) -> Iterator[list[Doc]]:
         """Yield, page by page, the settled messages whose retention is over, the oldest first."""
         horizon = stamp(self._database.server.clock.now() - timedelta(seconds=self._kept_s))
         for state in _OVER:
             yield from queue.ended(self._database, state, until=horizon, fields=["_id", "doneAt", "cause"], limit=_PAGE)
+
+    def _readable(self, page: list[Doc], outgoing: _Outgoing) -> tuple[dict[str, list[str]], list[str]]:
+        """As :meth:`_doomed`, where one that CouchDB cannot read, or the cause of which it cannot, is kept."""
+        by_id = {doc["_id"]: doc for doc in page}
+
+        def read(ids: Sequence[str], _timeout_s: float) -> tuple[dict[str, list[str]], list[str]]:
+            return self._doomed([by_id[each] for each in ids], outgoing)
+
+        parts, unreadable = readable.each(self._database, read, list(by_id))
+        doomed = {doc_id: leaves for part, _ in parts for doc_id, leaves in part.items()}
+        return doomed, [*(each for _, reasons in parts for each in reasons), *([_UNREADABLE] * len(unreadable))]
 
     def _doomed(self, page: list[Doc], outgoing: _Outgoing) -> tuple[dict[str, list[str]], list[str]]:
         """Return the leaves of each message to purge, and why each of the others is kept."""

@@ -185,7 +185,7 @@ class Lanes:
     def _ready(self, selector: str, lane: _Lane, taken: list[Place]) -> dict[str, Message]:
         """Return the messages of some places that are ready still, by their ids."""
         wanted = [place.id for place in taken if not self._holds(place.id)]
-        found = {message.id: message for message in self._queue.fetch(wanted)} if wanted else {}
+        found = {message.id: message for message in self._queue.fetch_readable(wanted)} if wanted else {}
         ready = {each: found[each] for each in found if _is_ready(found[each], selector)}
         gone = sum(not (each in ready or self._queue.stored.is_in_the_way(each)) for each in wanted)
         if gone:
@@ -251,7 +251,7 @@ class Lanes:
         if newest is None:
             return None
         if odd := [place.id for place in (first[0], newest) if not _is_moment(place.created)]:
-            self._queue.fetch(odd)
+            self._queue.fetch_readable(odd)
             return None
         if newest.created <= first[0].created:
             return None

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _PREFIX: Final = "control:pause:"
 _SCHEMA: Final = 1
 _NEVER: Final = float("inf")
+_AGAIN_S: Final = 5.0
+"""So long after a change the pauses are read once more: of several copies most may have been behind."""
 
 
 class Pause(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -115,6 +117,7 @@ class Pauses:
         self._on_change = on_change
         self._stale = threading.Event()
         self._stale.set()
+        self._again_s = _NEVER
         self._heard_of: set[str] = set()
         self._pauses: list[tuple[Pattern, float]] = []
         self._in_force: frozenset[str] = frozenset()
@@ -124,9 +127,10 @@ class Pauses:
         del generation, own
         if doc_id.startswith(_PREFIX):
             self._heard_of.add(doc_id)
-            self.restarted()
-        elif doc_id == self._drain_id:
-            self.restarted()
+        elif doc_id != self._drain_id:
+            return
+        self._again_s = elapsed_s() + _AGAIN_S
+        self.restarted()
 
     def restarted(self) -> None:
         """Hear that changes may have been missed."""
@@ -138,6 +142,9 @@ class Pauses:
 
         Raises DatabaseError, and what was known then stays in force.
         """
+        if elapsed_s() >= self._again_s:
+            self._again_s = _NEVER  # before they are read: a change that is heard of meanwhile sets it anew
+            self._stale.set()
         if self._stale.is_set():
             self._read_all()
         before, self._in_force = self._in_force, self._names()
@@ -171,6 +178,6 @@ class Pauses:
         )
 
     def next_end_s(self) -> float:
-        """Return when the next pause ends by itself, a moment of :func:`~shared.clock.elapsed_s`."""
+        """Return when to look again at what is paused, as when one ends by itself: a moment of elapsed_s."""
         now_s = elapsed_s()
-        return min((end_s for _, end_s in self._pauses if end_s > now_s), default=_NEVER)
+        return min([self._again_s, *(end_s for _, end_s in self._pauses if end_s > now_s)])

@@ -141,6 +141,10 @@ class Queue:
         """Return the messages with these ids that exist, in one request."""
         return self.stored.fetch(ids)
 
+    def fetch_readable(self, ids: Iterable[str]) -> list[Message]:
+        """As :meth:`fetch`, without those that CouchDB cannot read now: none must keep others from being taken."""
+        return self.stored.fetch_readable(ids)
+
     def ready(self, selector: str, limit: int) -> list[Place]:
         """Return where up to ``limit`` ready messages for one selector stand, most urgent and then oldest first.
 
@@ -176,7 +180,7 @@ class Queue:
             except msgspec.ValidationError:
                 odd.append(doc["_id"])
         if odd:
-            self.fetch(odd)
+            self.fetch_readable(odd)
         return places
 
     def survey(self, index: str, patterns: Sequence[Pattern]) -> list[Prospect]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from shared import errors, forks
 from shared.answers import Row
-from shared.bus import envelope
+from shared.bus import envelope, readable
 from shared.bus.envelope import Message, selector_of
+from shared.bus.retry import BackOff
 from shared.bus.trees import newest
 from shared.clock import elapsed_s, stamp
 
@@ -26,9 +27,15 @@ if TYPE_CHECKING:
     from shared.clock import Clock
     from shared.dbcon import Database, Doc
 
+T = TypeVar("T")
+
 _LOG = logging.getLogger(__name__)
 _READ_S: Final = 10.0
 _SHORTEST_READ_S: Final = 0.1
+_UNREADABLE: Final = BackOff(first_s=1.0, longest_s=60.0, factor=2.0)
+_SURELY: Final = 3
+"""A message that CouchDB cannot read is asked for less and less often, and told of after so many times."""
+
 _PARKED_KEPT: Final = 1000
 """An index that lags shows for a while what was parked; of a newer program there may be any number of messages."""
 
@@ -44,6 +51,7 @@ class Stored:
         self._newer: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._parked: dict[str, str] = {}
+        self._unreadable: dict[str, tuple[float, int]] = {}
 
     def get(self, message_id: str, *, timeout_s: float = _READ_S) -> Message | None:
         """Return a message, or None where there is none (or none that this version understands)."""
@@ -55,17 +63,44 @@ class Stored:
     def _forget(self, message_id: str) -> None:
         for each in self._in_the_way:
             each.pop(message_id, None)
+        self._unreadable.pop(message_id, None)
 
     def fetch(self, ids: Iterable[str]) -> list[Message]:
-        """Return the messages with these ids that exist, in one request."""
-        understood = (self._understood(doc) for doc in self._database.fetch(ids) if doc)
+        """Return the messages with these ids that exist; raise DatabaseError where one cannot be read."""
+        return self._messages(self._database.fetch(ids))
+
+    def fetch_readable(self, ids: Iterable[str]) -> list[Message]:
+        """As :meth:`fetch`, without those that CouchDB cannot read now: each is in the way for a while."""
+        wanted = [each for each in ids if not self._is_unreadable(each)]
+        if not wanted:
+            return []
+
+        def read(part: Sequence[str], timeout_s: float) -> list[Doc | None]:
+            return self._database.fetch(part, timeout_s=timeout_s)
+
+        parts, unreadable = readable.each(self._database, read, wanted)
+        for each in unreadable:
+            _, times = self._unreadable.get(each, (0.0, 0))
+            if times == _SURELY:
+                _LOG.error("message %s cannot be read by CouchDB, and is left alone: look into CouchDB's log", each)
+            _keep(self._unreadable, each, (elapsed_s() + _UNREADABLE.wait_s(times), times + 1))
+        return self._messages(doc for part in parts for doc in part)
+
+    def _messages(self, docs: Iterable[Doc | None]) -> list[Message]:
+        understood = (self._understood(doc) for doc in docs if doc)
         return [message for message in understood if message]
+
+    def _is_unreadable(self, message_id: str) -> bool:
+        return elapsed_s() < self._unreadable.get(message_id, (0.0, 0))[0]
 
     def is_in_the_way(self, message_id: str, rev: str = "") -> bool:
         """Tell whether a message is one that this process leaves alone until somebody changes it, or has parked.
 
-        Without ``rev``, its revision, the message may have been changed since.
+        Without ``rev``, its revision, the message may have been changed since. So it is with one that CouchDB cannot
+        read.
         """
+        if self._is_unreadable(message_id):
+            return True
         known = [each[message_id] for each in self._in_the_way if message_id in each]
         return rev in known if rev else bool(known)
 
@@ -76,7 +111,8 @@ class Stored:
 
     def how_many_stay(self, selector: str) -> int:
         """Return how many ready messages of a selector, as far as is known, stay in the index and are no use."""
-        return sum(selector_of(message_id) == selector for message_id in [*self._newer, *self._refused])
+        unreadable = filter(self._is_unreadable, [*self._unreadable])
+        return sum(selector_of(message_id) == selector for message_id in [*self._newer, *self._refused, *unreadable])
 
     def leave_alone(self, message: Message) -> None:
         """Note that CouchDB refuses this process's claim of a message."""
@@ -196,10 +232,10 @@ class Stored:
         _keep(self._parked, doc["_id"], doc["_rev"])
 
 
-def _keep(known: dict[str, str], message_id: str, rev: str) -> None:
+def _keep(known: dict[str, T], message_id: str, what: T) -> None:
     if len(known) > _PARKED_KEPT:
         known.clear()
-    known[message_id] = rev
+    known[message_id] = what
 
 
 def _plain(leaf: Doc) -> Doc:

@@ -327,7 +327,7 @@ class Taker:
         wanted = [each for each in taken if not self._keeper.holds(each)]
         nominated: list[Message] = []
         has_suspect = self._has_suspect()
-        for message in self._queue.fetch(wanted) if wanted else []:
+        for message in self._queue.fetch_readable(wanted) if wanted else []:
             in_s = self._queue.takeable_in_s(message)
             if in_s is None:
                 continue

@@ -153,11 +153,11 @@ def test_who_reads_in_a_lane_comes_to_what_is_more_urgent(bus, monkeypatch):
 def test_what_could_not_be_read_is_passed_over_by_nobody(bus, monkeypatch):
     lanes = Lanes(bus.queue)
     claim(bus, lanes.look("work.EU", 4)[0])
-    fetch = bus.queue.fetch
-    monkeypatch.setattr(bus.queue, "fetch", fail)
+    fetch = bus.queue.fetch_readable
+    monkeypatch.setattr(bus.queue, "fetch_readable", fail)
     with pytest.raises(DatabaseAway):
         lanes.look("work.EU", 4)
-    monkeypatch.setattr(bus.queue, "fetch", fetch)
+    monkeypatch.setattr(bus.queue, "fetch_readable", fetch)
     assert numbers(lanes.look("work.EU", 4)[0]) == [4, 5, 6, 7]
 
 

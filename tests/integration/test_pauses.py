@@ -27,6 +27,29 @@ def listening(place, seen, pattern="work.*", **options):
     return worker
 
 
+def test_a_resumption_of_which_most_copies_did_not_know_yet_is_found_out(place, seen, monkeypatch):
+    """Of several copies two may be behind, and the feed tells of a change once."""
+    monkeypatch.setattr(pauses, "_AGAIN_S", 0.5)
+    pause(place)
+    worker = listening(place, seen)
+    database, behind = worker.queue.database, place.database.get("control:pause:work.EU")
+    fetch = database.fetch
+
+    def stale(ids, **more):
+        if ids != [behind["_id"]]:
+            return fetch(ids, **more)
+        monkeypatch.setattr(database, "fetch", fetch)
+        return [behind]
+
+    place.bus("sender").send("work.EU", {"n": 1})
+    with worker:
+        place.bus("sender").send("work.NA", {"n": 2})
+        assert seen.wait_for(1) == [2]
+        monkeypatch.setattr(database, "fetch", stale)
+        resume(place)
+        assert seen.wait_for(2) == [2, 1]
+
+
 def test_a_paused_selector_is_left_alone_and_the_others_are_not(place, seen):
     pause(place)
     sender = place.bus("sender")

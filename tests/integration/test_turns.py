@@ -176,14 +176,14 @@ def test_what_took_long_to_be_found_is_claimed_all_the_same(place, seen, monkeyp
     """On a machine that has too much to do looking takes longer than a lease, and must come to something."""
     sender, bus = place.bus("sender"), place.bus("consumer")
     sender.send_many([sender.compose("work.EU", {"n": n}) for n in range(5)])
-    fetch = bus.queue.fetch
+    fetch = bus.queue.fetch_readable
 
     def slowly(ids):
         found = fetch(ids)
         threading.Event().wait(1.6)  # a lease is 1.5 s
         return found
 
-    monkeypatch.setattr(bus.queue, "fetch", slowly)
+    monkeypatch.setattr(bus.queue, "fetch_readable", slowly)
     bus.listen("work.EU", lambda delivery: seen.add(delivery.body["n"]), batch=5)
     with bus:
         assert seen.wait_for(5) == list(range(5))

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from shared.actor import Actor, cache_directory, status_of
-from shared.errors import BadInput, CacheError, DiskFull, DrwError
+from shared.errors import BadInput, CacheAway, DiskFull, DrwError
 from shared.settings import read_settings
 
 
@@ -26,8 +26,8 @@ def test_an_actor_says_what_it_is_busy_with(tmp_path):
     ("number", "kind", "status"),
     [
         (errno.ENOSPC, DiskFull, 1),
-        (errno.EIO, CacheError, 1),
-        (errno.ESTALE, CacheError, 1),
+        (errno.EIO, CacheAway, 1),
+        (errno.ESTALE, CacheAway, 1),
         (errno.EACCES, BadInput, 2),
     ],
 )

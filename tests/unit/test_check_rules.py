@@ -206,7 +206,7 @@ def test_a_run_without_its_report():
     assert found.repair == "its report is taken from the cache"
     assert find(evidence(reports=frozenset(), letters=[letter("pipeline.report.JAO")])) == []
     pruned = only(evidence(reports=frozenset(), caches={}), contradictions.NO_REPORT)
-    assert (pruned.repair, "launcher --force" in pruned.advice) == ("", True)
+    assert (pruned.repair, "drw launch --force" in pruned.advice) == ("", True)
 
 
 REVIEWED = {"metadata": {}, "deliveries": {}, "archive": {}}
