@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shared.status import StatusEntity
 
 _CANCELLED: Final = frozenset({lifecycle.READY_FOR_PROCESSING, lifecycle.PROCESSING_PROBLEM})
+_PROCESS: Final = tuple(map(messages.process_selector, names.EXECUTIVES))
 _LOOK_S: Final = 2.0
 _SPARE_S: Final = 20.0
 
@@ -58,7 +59,7 @@ def _cancel(context: Context) -> int:
         raise near.unknown("OUS", uid, ous.uids(context.connection), "'drw ous' lists those that there are")
     launches = [
         each.id
-        for each in facts.of_ous(context.connection, entity, whole=True)
+        for each in facts.of_ous(context.connection, entity, all_at=_PROCESS)
         if each.selector.startswith(messages.PROCESS) and (each.is_open or each.state == envelope.DEAD)
     ]
     if not launches and entity.state != lifecycle.PROCESSING:

@@ -178,7 +178,7 @@ def _go(context: Context, wanted: Sequence[Order]) -> int:
             send_first()
         raise
     finally:
-        pool.shutdown()
+        pool.shutdown(cancel_futures=True)  # none is left to be begun, but where something unforeseen happened
         results = list(became.values())
         _tell(context, results)
     return actor.status_of(batch.away) if batch.away else _status(results)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.bus import envelope, queue
-from shared.letters import FIELDS, Letter, letter
+from shared.letters import FIELDS, Letter, letter, unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from shared.dbcon import Database, Doc
 
-__all__ = ["MOST", "Letter", "at_work", "ended", "every", "fetch", "in_hand", "letter"]
+__all__ = ["MOST", "Letter", "at_work", "ended", "every", "fetch", "in_hand", "letter", "unsettled"]
 
 MOST: Final = 5000
 """So many messages of a kind are read at most; where there are more, what is said of them says so."""

@@ -59,7 +59,7 @@ def tally(
 
     So many messages of a kind are counted at most; at each of the ``selectors``, so that none hides another.
     """
-    database = connection.database(queue.DATABASE)
+    database, selectors = connection.database(queue.DATABASE), [*dict.fromkeys(selectors)]
     open_ones, dead = letters.at_work(database, selectors), letters.ended(database, envelope.DEAD)
     held = pauses.current(database, connection.clock.now())
     rows = [row for row in count([*open_ones, *dead], workers, held) if row.selector in selectors or not selectors]

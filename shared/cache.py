@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared import manifest, names
-from shared.errors import BadInput, CacheAway, CacheError, ContentDiffers, NoCache, SourceAway
+from shared.errors import BadInput, CacheError, ContentDiffers, NoCache, SourceAway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -194,8 +194,8 @@ class CacheDirectory:
     def resuming(self, name: str, token: str) -> Iterator[Path]:
         """As :meth:`incoming`, with what an earlier try brought of ``name``; what this one has is kept for the next.
 
-        Nothing is kept of what ends with another CacheError than that something is away: its content may be wrong, or
-        the disk full.
+        Nothing is kept of what ends with a CacheError other than SourceAway: its content may be wrong, the disk full,
+        or what it took not on it.
         """
         self._forget_old_partial()
         partial = self._partial / names.file_name(name)
@@ -205,7 +205,7 @@ class CacheDirectory:
             try:
                 yield folder
             except BaseException as error:
-                if isinstance(error, SourceAway | CacheAway) or not isinstance(error, CacheError):
+                if isinstance(error, SourceAway) or not isinstance(error, CacheError):
                     # Nothing may have come, or another process has kept as much: all that is lost is time.
                     with suppress(OSError):
                         (folder / name).rename(partial)

@@ -28,6 +28,7 @@
     │   ├── NoCache             ... because it is none, and cannot become one
     │   ├── ContentDiffers      a name exists there with another content
     │   ├── SourceAway          what is to be copied is not there, or not reachable
+    │   ├── CacheAway           its disk does not answer, is not mounted, or takes nothing now
     │   └── DiskFull            there is no room for it now
     └── ProgramError            a program could not be started
 

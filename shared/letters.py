@@ -103,14 +103,15 @@ def _text(fields: dict[str, Any], name: str) -> str:
     return str(fields.get(name) or "")
 
 
-def unsettled(database: Database) -> Iterator[Letter]:
-    """Yield every message that is open or dead, read through the indexes page by page.
+def unsettled(database: Database, selectors: Sequence[str] = ()) -> Iterator[Letter]:
+    """Yield every message that is open, to all selectors or to these, or dead, read through the indexes page by page.
 
     What changes meanwhile may be met twice, or not: whoever needs the truth follows the feed from before.
     """
+    addressed: list[Doc] = [{"selector": each} for each in selectors] or [{}]
     for index, where in (
-        (queue.READY_INDEX, {}),
-        (queue.DUE_INDEX, {}),
+        *((queue.READY_INDEX, each) for each in addressed),
+        *((queue.DUE_INDEX, each) for each in addressed),
         (queue.ENDED_INDEX, {"state": envelope.DEAD}),
     ):
         fields = [each for each in queue.INDEXES[index][0] if each not in where]

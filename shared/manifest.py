@@ -33,10 +33,13 @@ MAX_DEPTH: Final = 64
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _AWAY: Final = {
-    *(errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH),
     *(errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EREMOTEIO),
 }
-"""What a disk says that has gone, or was mounted read-only after a fault, and what one says that is on the network."""
+"""What a disk says that has gone, or is on a network that has. One that cannot read a file (EIO) may be damaged."""
+
+_TAKES_NOTHING: Final = {*_AWAY, errno.EIO, errno.EROFS, errno.ENOENT}
+"""What one says besides that is to be written: it failed, and was mounted read-only for that, or is not mounted."""
 
 
 @contextmanager
@@ -50,7 +53,7 @@ def disk_errors(doing: str, where: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise DiskFull(f"{doing} in {where} failed: the disk is full; free some space there") from error
-        kind = CacheAway if error.errno in {errno.ENOENT, *_AWAY} else CacheError
+        kind = CacheAway if error.errno in _TAKES_NOTHING else CacheError
         raise kind(f"{doing} in {where} failed: {error.strerror}") from error
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared import manifest, names, program
-from shared.errors import BadInput, CacheError, DiskFull, SourceAway
+from shared.errors import BadInput, CacheAway, CacheError, DiskFull, SourceAway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +41,7 @@ _OURS: Final = ("DRW_", "COUCHDB_")
 _WILDCARDS: Final = frozenset("*?[\\")
 _AWAY_CODES: Final = {5, 10, 12, 24, 30, 35, 255}
 """rsync's and ssh's exit codes for a connection that failed, broke or was silent, and for files that vanished."""
+_TAKES_NOTHING: Final = ("Stale file handle", "Read-only file system", "Transport endpoint is not connected")
 _FULL: Final = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
@@ -240,6 +241,8 @@ def _check(ended: program.Ended, said: str, origin: str) -> None:
         return
     if any(each in said for each in _FULL):
         raise DiskFull(f"copying {origin} failed: the disk is full; free some space there")
+    if any(each in said for each in _TAKES_NOTHING):
+        raise CacheAway(f"copying {origin} failed: {_cause(said) or last}")
     if ended.timed_out:
         raise SourceAway(f"copying {origin} takes long: rsync {ended.sentence()}; the next try goes on from there")
     if ended.code in _AWAY_CODES or (ended.code in {3, 23} and "No such file or directory" in said):

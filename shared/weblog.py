@@ -62,8 +62,9 @@ def expand(zip_path: Path, into: Path, *, limits: Limits = DEFAULT_LIMITS) -> Pa
     final = into / names.file_name(zip_path.name).removesuffix(".zip")
     if final.name == zip_path.name or not final.name:
         raise BadInput(f"{names.shown(zip_path.name)} is not the name of a weblog: it ends in .zip")
-    if final.is_dir():
-        return final
+    with manifest.disk_errors("expanding a weblog", into):
+        if final.is_dir():
+            return final
     _refuse_folder(zip_path)
     with private_folder(into, f".{final.name}", secrets.token_hex(8)) as folder:
         content = folder / final.name

@@ -127,6 +127,8 @@ class Driver:
             run = None
         ended = run.ended if run else None
         if run is None or ended is None or ended.orphaned or ended.cancelled:
+            if run is not None:
+                run.clear()  # of a run that was cut off nothing is needed, and it may be what fills the disk
             run = self._runs.begin(delivery.message, request)
             ended = self._execute(run, delivery)
         self._cancelling.check(delivery.message)
@@ -216,7 +218,8 @@ class Driver:
         What went wrong before an operator requeued the message is kept with it, and does not count.
         """
         message = delivery.message
-        failures = min(len(message.errors) + 1, message.attempts)
+        told = len(message.errors) + 1
+        failures = min(told, message.attempts) if told <= envelope.ERRORS_KEPT else message.attempts
         return failures >= self._attempts or delivery.is_last_attempt
 
     def _check_room(self, delivery: Delivery, request: ProcessRequest) -> None:
@@ -226,6 +229,8 @@ class Driver:
             if run := self._runs.of(delivery.message, request):
                 run.clear()  # which may be what fills the disk
             self._runs.forget(delivery.message)
+            raise
+        except CacheAway:
             raise
         except CacheError as error:
             _LOG.debug("whether there is room for runs is not known: %s", error)

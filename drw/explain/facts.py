@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
@@ -15,10 +14,10 @@ from shared.entities import Entities
 from shared.proofs import Described, Proofs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from drw.letters import Letter
-    from shared.dbcon import Database, DbConnection
+    from shared.dbcon import DbConnection
     from shared.settings import Settings
     from shared.status import StatusEntity
 
@@ -70,13 +69,13 @@ def _in_cache(settings: Settings, entity: StatusEntity) -> bool | None:
 
 
 def of_ous(
-    connection: DbConnection, entity: StatusEntity, runs: Sequence[str] = (), *, whole: bool = False
+    connection: DbConnection, entity: StatusEntity, runs: Sequence[str] = (), *, all_at: Sequence[str] = ()
 ) -> list[Letter]:
     """Return the messages of an OUS's launches, runs and reviews, whatever their state, the oldest first.
 
     Ids of messages are made from what causes them, so they are known from its history; those with other ids are found
-    among what is open or dead: as far as :data:`drw.letters.MOST` goes, and wherever they are if that is asked for, or
-    if nothing was found that the OUS can be waiting for.
+    among what is open or dead: as far as :data:`drw.letters.MOST` goes, and wherever they are at the selectors
+    ``all_at``, or at every one if nothing was found that the OUS can be waiting for.
     """
     database = connection.database(queue.DATABASE)
     known = [*dict.fromkeys([*runs, *([entity.run] if entity.run else [])])]
@@ -89,19 +88,16 @@ def of_ous(
         found |= {each.id: each for each in letters.fetch(database, _ids(entity, known, ended_at))}
     about = {name for run in known for name in _names(entity, run)}
 
-    def take(others: list[Letter]) -> None:
+    def take(others: Iterable[Letter]) -> None:
         found.update({each.id: each for each in others if each.ous == entity.entity_id or each.name in about})
 
-    if not whole:
-        take(_others(database, letters.MOST))
-    if whole or (entity.state in _MOVED_BY_MESSAGES and not any(map(_is_waited_for, found.values()))):
-        take(letters.every(partial(_others, database)))
+    if all_at:
+        take(letters.unsettled(database, all_at))
+    else:
+        take(letters.at_work(database, _selectors()) + letters.ended(database, envelope.DEAD, newest_first=True))
+        if entity.state in _MOVED_BY_MESSAGES and not any(map(_is_waited_for, found.values())):
+            take(letters.unsettled(database, _selectors()))
     return sorted(found.values(), key=lambda each: (each.sent, each.id))
-
-
-def _others(database: Database, most: int) -> list[Letter]:
-    dead = letters.ended(database, envelope.DEAD, most=most, newest_first=True)
-    return letters.at_work(database, _selectors(), most=most) + dead
 
 
 def _is_waited_for(letter: Letter) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from drw import setup
 from shared.bus import envelope, janitor, queue
 from shared.bus.trees import Trees
-from shared.errors import DatabaseError
+from shared.errors import DatabaseAway
 
 if TYPE_CHECKING:
     import threading
@@ -37,9 +37,13 @@ def remove(connection: DbConnection, stopping: threading.Event) -> int:
         if not database.may_fork():
             continue
         since = str(_seen(queue_.get(janitor.ROUND)).get(name) or "0")
+        all_were_tried = True
         for ids, reached in _forked(database, since):
-            freed += sum(_freed(database, doc_id) for doc_id in ids)
-            _keep(queue_, name, reached)
+            became = [_freed(database, doc_id) for doc_id in ids]
+            freed += became.count(True)
+            all_were_tried = all_were_tried and None not in became
+            if all_were_tried:  # else the next round begins here again
+                _keep(queue_, name, reached)
             if stopping.is_set():
                 return freed
     return freed
@@ -54,14 +58,14 @@ def _forked(database: Database, since: str) -> Iterator[tuple[list[str], str]]:
         yield [each.id for each in page.results if len(each.changes) > 1], since
 
 
-def _freed(database: Database, doc_id: str) -> bool:
-    """As :func:`_free`; a document that cannot be read or written keeps none of the others back."""
+def _freed(database: Database, doc_id: str) -> bool | None:
+    """As :func:`_free`; None for a document that cannot be read or written now, which keeps no other back."""
     try:
         return _free(database, doc_id)
-    except DatabaseError as error:
-        database.info()  # else it is the database that is away: the next round begins here
+    except DatabaseAway as error:
+        database.info()  # else it is the database that is away
         _LOG.warning("what lost is not removed from document %s of %s: %s", doc_id, database.name, error)
-        return False
+        return None
 
 
 def _free(database: Database, doc_id: str) -> bool:

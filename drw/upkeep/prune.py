@@ -87,8 +87,11 @@ def _prune(context: Context) -> int:
     pruner = Pruner(context, retention_s, superseded=args.superseded, dry_run=args.dry_run)
     try:
         pruner.prune()
-    finally:  # what is gone is said, whatever became of the rest
-        _tell(context, pruner.done)
+    except BaseException:
+        if pruner.done.pruned:  # what is gone is said, whatever became of the rest
+            _tell(context, pruner.done)
+        raise
+    _tell(context, pruner.done)
     return FAILURE if pruner.done.problems else OK
 
 

@@ -79,9 +79,17 @@ class Repairs:
             self._silent = str(error)  # whoever does not answer once is not asked, and waited for, a thousand times
             return self._silent
         except DatabaseAway as error:
-            self._away = str(error)
-            return self._away
+            self._away = self._why_away()
+            return str(error)
         except (DrwError, OSError) as error:
+            return str(error)
+        return ""
+
+    def _why_away(self) -> str:
+        """Return why the database cannot be reached; nothing if it answers, and it was one document that failed."""
+        try:
+            self._context.connection.database(status.DATABASE).info()
+        except DatabaseAway as error:
             return str(error)
         return ""
 

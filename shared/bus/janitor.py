@@ -41,6 +41,7 @@ _CATCHES_UP_S: Final = 600.0
 """So long a node that was away has to be back before anything is purged."""
 
 _NODE_AWAY: Final = "a node of the cluster is away, or is not known to be back for ten minutes"
+_UNSEEN: Final = "no round has seen the cluster for so long: the first one ten minutes from now can purge"
 _UNREADABLE: Final = "CouchDB cannot read it"
 _COMPACTING: Final = BackOff(first_s=0.1, longest_s=5.0)
 
@@ -76,9 +77,9 @@ class Janitor:
         """Purge what may be purged, then give the space back; raises DatabaseError."""
         kept: dict[str, int] = {}
         purged = 0
-        outgoing, is_whole = _Outgoing(self._database), self._is_whole()
+        outgoing, why_not = _Outgoing(self._database), self._why_not_now()
         for page in self.over():
-            doomed, reasons = self._readable(page, outgoing) if is_whole else ({}, [_NODE_AWAY] * len(page))
+            doomed, reasons = ({}, [why_not] * len(page)) if why_not else self._readable(page, outgoing)
             for reason in reasons:
                 kept[reason] = kept.get(reason, 0) + 1
             self._database.purge(doomed)
@@ -90,26 +91,28 @@ class Janitor:
         sizes = self._database.info()["sizes"]
         return Tidied(purged, kept, sizes["file"], sizes["active"])
 
-    def _is_whole(self) -> bool:
-        """Tell whether every node that may have a copy is there, and was for a while, so that it has caught up.
+    def _why_not_now(self) -> str:
+        """Return nothing if every node that may have a copy is there, and was for a while, so that it has caught up.
 
         One that was away may have an older revision, which a purge of the newest does not touch: what was settled long
         ago would be ready again. Where no round has looked for as long as messages are kept, one may have been away
         since before what is over now was settled, and nobody knows.
         """
         if not self._database.may_fork():
-            return True
+            return ""
         nodes = self._database.server.call("GET", "/_membership")
         is_whole = set(nodes["cluster_nodes"]) <= set(nodes["all_nodes"])
         before = self._database.get(ROUND) or {}
         now = self._database.server.clock.now()
         horizon = stamp(now - timedelta(seconds=self._kept_s))
-        since = before.get("wholeSince")
-        if not is_whole or not isinstance(since, str) or str(before.get("lookedAt")) < horizon:
+        since, unseen = before.get("wholeSince"), str(before.get("lookedAt") or "") < horizon
+        if not is_whole or unseen or not isinstance(since, str):
             since = stamp(now) if is_whole else None
         kept = {"wholeSince": since, "lookedAt": stamp(now)}
         self._database.mutate(ROUND, lambda doc: {**(doc or {"schema": 1}), **kept})
-        return since is not None and since <= stamp(now - timedelta(seconds=_CATCHES_UP_S))
+        if since is not None and since <= stamp(now - timedelta(seconds=_CATCHES_UP_S)):
+            return ""
+        return _UNSEEN if unseen and is_whole else _NODE_AWAY
 
     def over(self) -> Iterator[list[Doc]]:
         """Yield, page by page, the settled messages whose retention is over, the oldest first."""
@@ -121,19 +124,19 @@ class Janitor:
         """As :meth:`_doomed`, where one that CouchDB cannot read, or the cause of which it cannot, is kept."""
         by_id = {doc["_id"]: doc for doc in page}
 
-        def read(ids: Sequence[str], _timeout_s: float) -> tuple[dict[str, list[str]], list[str]]:
-            return self._doomed([by_id[each] for each in ids], outgoing)
+        def read(ids: Sequence[str], timeout_s: float) -> tuple[dict[str, list[str]], list[str]]:
+            return self._doomed([by_id[each] for each in ids], outgoing, timeout_s)
 
         parts, unreadable = readable.each(self._database, read, list(by_id))
         doomed = {doc_id: leaves for part, _ in parts for doc_id, leaves in part.items()}
         return doomed, [*(each for _, reasons in parts for each in reasons), *([_UNREADABLE] * len(unreadable))]
 
-    def _doomed(self, page: list[Doc], outgoing: _Outgoing) -> tuple[dict[str, list[str]], list[str]]:
+    def _doomed(self, page: list[Doc], outgoing: _Outgoing, timeout_s: float) -> tuple[dict[str, list[str]], list[str]]:
         """Return the leaves of each message to purge, and why each of the others is kept."""
         causes = {doc["_id"]: str(doc.get("cause") or "") for doc in page}
-        found = self._database.fetch(filter(None, set(causes.values())))
+        found = self._database.fetch(filter(None, set(causes.values())), timeout_s=timeout_s)
         busy = {doc["_id"] for doc in found if doc and doc.get("state") not in _OVER}
-        trees = self._database.leaves(doc["_id"] for doc in page)
+        trees = self._database.leaves((doc["_id"] for doc in page), timeout_s=timeout_s)
         behind = outgoing.behind(list(trees))
         doomed: dict[str, list[str]] = {}
         reasons = []

@@ -29,19 +29,14 @@ def each(
 
     ``read`` takes ids and how long (seconds) it may take, and raises DatabaseAway where it cannot read one of them.
     Where that happens though the database answers, it is tried again with halves, down to single documents. Raises
-    DatabaseAway where the database is away, none of several can be read, or that takes longer than twenty seconds.
+    DatabaseAway where the database is away, or that takes longer than twenty seconds.
     """
     until_s = elapsed_s() + _LIMIT_S
     try:
-        return [read(ids, _LIMIT_S)], []
-    except errors.DatabaseAway as error:
+        return [read(ids, _LIMIT_S / 2)], []
+    except errors.DatabaseAway:
         database.info()  # else it is the database that is away
-        if len(ids) == 1:
-            return [], [*ids]
-        found, unreadable = _halves(database, read, ids, until_s)
-        if not found:
-            raise error from None
-        return found, unreadable
+        return ([], [*ids]) if len(ids) == 1 else _halves(database, read, ids, until_s)
 
 
 def _halves(

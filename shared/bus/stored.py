@@ -32,7 +32,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _READ_S: Final = 10.0
 _SHORTEST_READ_S: Final = 0.1
-_UNREADABLE: Final = BackOff(first_s=1.0, longest_s=60.0, factor=2.0)
+_UNREADABLE: Final = BackOff(first_s=1.0, longest_s=15.0, factor=2.0)
 _SURELY: Final = 3
 """A message that CouchDB cannot read is asked for less and less often, and told of after so many times."""
 
@@ -99,8 +99,9 @@ class Stored:
         Without ``rev``, its revision, the message may have been changed since. So it is with one that CouchDB cannot
         read.
         """
-        if self._is_unreadable(message_id):
-            return True
+        return self._is_unreadable(message_id) or self._is_no_use(message_id, rev)
+
+    def _is_no_use(self, message_id: str, rev: str) -> bool:
         known = [each[message_id] for each in self._in_the_way if message_id in each]
         return rev in known if rev else bool(known)
 
@@ -188,7 +189,7 @@ class Stored:
 
     def _understood(self, doc: Doc) -> Message | None:
         """Return a document as a message; leave alone what is newer, and park what is none."""
-        if self.is_in_the_way(doc["_id"], doc["_rev"]):
+        if self._is_no_use(doc["_id"], doc["_rev"]):
             return None
         self._forget(doc["_id"])
         schema = doc.get("schema")

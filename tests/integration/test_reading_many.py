@@ -71,7 +71,7 @@ def test_thousands_at_one_selector_hide_none_of_another(place, drw):
     assert (row["waiting"], row["whole"]) == (1, True)
     found = json.loads(drw("queue", "work.EU", "--json").out)
     assert ([each["counts"]["ready"] for each in found["selectors"]], found["whole"]) == ([1], True)
-    found = json.loads(drw("queue", "before.others", "--json").out)
+    found = json.loads(drw("queue", "before.others", "before.others", "--json").out)
     assert ([each["counts"]["ready"] for each in found["selectors"]], found["whole"]) == ([letters.MOST], False)
     assert not json.loads(drw("queue", "--json").out)["whole"]
     assert "nothing waits there and nobody listens" in drw("queue", "work.NA", status=2).err

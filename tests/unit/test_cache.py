@@ -44,6 +44,19 @@ def source(tmp_path):
     return tmp_path / "source"
 
 
+def fail_after(path, content):
+    path.write_bytes(content)
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_what_a_disk_did_not_take_is_not_gone_on_with(cache):
+    """A disk says once that it could not write; then the content that it has not counts as written."""
+    with pytest.raises(CacheAway), cache.resuming(WEBLOG, "a") as folder, manifest.disk_errors("writing", folder):
+        fail_after(folder / WEBLOG, b"half")
+    with cache.resuming(WEBLOG, "b") as folder:
+        assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
