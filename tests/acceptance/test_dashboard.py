@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import troubles
 from proxy import Proxy
+from waiting import until
 
 from shared import cancels
 from shared.clock import stamp
@@ -333,10 +334,7 @@ def test_what_is_no_request_is_refused_and_not_logged(site, sent, answered):
 
 
 def test_a_database_that_is_away_is_said(system, site):
-    deadline = time.monotonic() + 20
-    while site.get("/health")[0] != 200:  # the messages are still being read
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: site.get("/health")[0] == 200, 20.0)  # the messages are still being read
     system.couchlet.kill()
     Events(site).wait_for("state", "does not answer")
     for path in ("/tables", "/messages", "/health", "/api/tables"):
@@ -408,8 +406,7 @@ def test_a_database_that_hangs_holds_up_no_look_at_what_is_known(system):
     with Proxy(system.couchlet.url) as proxy:
         system.environ |= {"DRW_COUCHDB_URL": proxy.url}
         site = Site(system)
-        while site.get("/health")[0] != 200:  # the messages are still being read
-            time.sleep(0.02)
+        until(lambda: site.get("/health")[0] == 200)  # the messages are still being read
         proxy.rule(lambda request: request.method == "GET" and "nothing" in request.path, troubles.hang)
         asking = [socket.create_connection(("127.0.0.1", int(site.url.rpartition(":")[2]))) for _ in range(12)]
         for each in asking:

@@ -177,9 +177,7 @@ def test_what_is_wrong_with_an_earlier_run_of_one_ous_is_found_and_mended(place,
 
 
 def test_only_what_was_mended_is_said_to_be(place, drw):
-    (place.jao / names.weblog(OUS, RUN)).write_bytes(b"")
     prune(place.jao, place.eu)
-    (place.jao / names.weblog(OUS, RUN)).unlink()
     for name in (ngas.DATABASE, delivery.METADATA_DATABASE):
         remove(place, name, PRODUCTS[1])
     remove(place, delivery.METADATA_DATABASE, PRODUCTS[2])
